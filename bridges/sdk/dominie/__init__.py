@@ -1,0 +1,1 @@
+"""The agent's side of Dominie, and its command line."""

@@ -1,0 +1,1 @@
+"""Commands, events, subjects and problems of Dominie."""

@@ -1,0 +1,1 @@
+"""A refund desk, plain and under Dominie."""

@@ -1,0 +1,1 @@
+"""The event store of Dominie: its port, its backends, projections."""

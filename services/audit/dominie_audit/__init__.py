@@ -1,0 +1,1 @@
+"""Trails, search and the check of the log."""

@@ -1,0 +1,1 @@
+"""Who is this, on whose behalf, and what may it do."""

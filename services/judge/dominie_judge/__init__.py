@@ -1,0 +1,1 @@
+"""Verdicts on outputs before they reach a user."""

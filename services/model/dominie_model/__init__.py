@@ -1,0 +1,1 @@
+"""Model calls, their routing and their cost."""
