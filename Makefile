@@ -7,36 +7,108 @@ export UV_PYTHON_DOWNLOADS := never
 
 PYTHON   ?= python3
 UV       := .venv/bin/uv
-SERVICES := $(filter-out kit,$(patsubst services/%/pyproject.toml,%,$(wildcard services/*/pyproject.toml)))
-MEMBERS  := contracts eventstore bridges/sdk services/kit $(SERVICES:%=services/%) demo tests/bench
 BRIDGE   := bridges/langgraph
 DOJO     := tests/bench
+SERVICES := $(filter-out kit,$(patsubst services/%/pyproject.toml,%,$(wildcard services/*/pyproject.toml)))
+MEMBERS  := contracts eventstore bridges/sdk services/kit $(SERVICES:%=services/%) demo tests/bench
+PACKAGES := $(foreach m,$(MEMBERS),$(patsubst %/py.typed,%,$(wildcard $m/*/py.typed)))
+TESTS    := $(wildcard $(filter-out tests/bench/tests,$(MEMBERS:%=%/tests))) tests tools
 
-SYNC    := pip sync --quiet --compile-bytecode --require-hashes --build-constraints requirements/build.txt
-INSTALL := pip install --quiet --no-deps
-LOCK    := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate \
-           --custom-compile-command 'make lock' \
-           $(addprefix --no-emit-package ,dominie dominie-contracts dominie-eventstore dominie-kit)
+SYNC     := pip sync --quiet --compile-bytecode --require-hashes --build-constraints requirements/build.txt
+EDITABLE := pip install --quiet --no-deps
+LOCK     := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate \
+            --custom-compile-command 'make lock' \
+            $(addprefix --no-emit-package ,dominie dominie-contracts dominie-eventstore dominie-kit)
 
-setup: .venv/.done  ## Install everything into .venv.
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.done $(BRIDGE)/.venv/.done  ## A refund desk, plain and under Dominie, in a minute.
+	@.venv/bin/dominie demo $(ARGS)
+
+up: .venv/.done  ## Run Dominie on this machine until interrupted.
+	@.venv/bin/dominie up $(ARGS)
+
+# Both suites run even when the first fails, and the count comes last.
+test: .venv/.done $(BRIDGE)/.venv/.done  ## Run every test.
+	@rm -rf .reports/*.xml
+	@status=0; \
+	.venv/bin/python -m pytest -n 2 --dist loadfile --junit-xml .reports/house.xml || status=$$?; \
+	(cd $(BRIDGE) && .venv/bin/python -m pytest --junit-xml ../../.reports/langgraph.xml tests) || status=$$?; \
+	.venv/bin/python tools/tally.py .reports/*.xml; \
+	exit $$status
+
+check: .venv/.done $(BRIDGE)/.venv/.done  ## Style, types, architecture.
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy $(PACKAGES)
+	.venv/bin/mypy --explicit-package-bases --exclude '^tests/bench/dominie_bench/' $(TESTS)
+	cd $(BRIDGE) && .venv/bin/mypy --config-file ../../pyproject.toml dominie_langgraph
+	.venv/bin/lint-imports
+
+bench: .venv/.done  ## What a governed call costs, beside the raw floor.
+	@.venv/bin/dominie bench governed-call $(ARGS)
+
+bench-agentdojo: .venv/.done $(DOJO)/.venv/.done  ## Play AgentDojo's banking tasks through the bus.
+	@.venv/bin/dominie bench agentdojo --suite banking $(ARGS)
+
+setup: .venv/.done $(BRIDGE)/.venv/.done  ## Install everything.
 
 $(UV): requirements/uv.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dominie needs Python 3.11 or later: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --require-hashes -r $<
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dominie needs Python 3.11: make PYTHON=python3.11")'
+	@echo 'Installing (about half a minute, the first time) …' >&2
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
 
 .venv/.done: $(UV) requirements/dev.txt requirements/build.txt $(MEMBERS:%=%/pyproject.toml)
-	$(UV) $(SYNC) --python .venv requirements/dev.txt
-	$(UV) $(INSTALL) --python .venv $(MEMBERS:%=-e ./%)
-	$(UV) pip check --quiet --python .venv
-	touch $@
+	@$(UV) $(SYNC) --python .venv requirements/dev.txt
+	@$(UV) $(EDITABLE) --python .venv $(MEMBERS:%=-e ./%)
+	@$(UV) pip check --quiet --python .venv
+	@touch $@
 
-lock: $(UV)  ## Pin every dependency with its hashes.
-	$(LOCK) $(MEMBERS:%=%/pyproject.toml) --group dev --output-file requirements/dev.txt
-	$(LOCK) $(BRIDGE)/pyproject.toml --group $(BRIDGE)/pyproject.toml:dev --output-file $(BRIDGE)/requirements.txt
-	$(LOCK) $(DOJO)/pyproject.toml --extra agentdojo --output-file $(DOJO)/requirements.txt
-	echo 'setuptools>=84' | $(LOCK) - --output-file requirements/build.txt
-	echo 'uv>=0.13,<0.14' | $(LOCK) - --output-file requirements/uv.txt
+$(BRIDGE)/.venv/.done: $(UV) $(BRIDGE)/requirements.txt $(BRIDGE)/pyproject.toml
+	@$(UV) venv --quiet --clear --python .venv $(@D)
+	@$(UV) $(SYNC) --python $(@D) $(BRIDGE)/requirements.txt
+	@$(UV) $(EDITABLE) --python $(@D) -e ./contracts -e ./bridges/sdk -e ./$(BRIDGE)
+	@$(UV) pip check --quiet --python $(@D)
+	@touch $@
 
-.PHONY: setup lock
+$(DOJO)/.venv/.done: $(UV) $(DOJO)/requirements.txt $(DOJO)/pyproject.toml
+	@$(UV) venv --quiet --clear --python .venv $(@D)
+	@$(UV) $(SYNC) --python $(@D) $(DOJO)/requirements.txt
+	@$(UV) $(EDITABLE) --python $(@D) -e ./contracts -e ./eventstore -e ./bridges/sdk -e ./services/kit -e ./$(DOJO)
+	@$(UV) pip check --quiet --python $(@D)
+	@touch $@
+
+# The dry run fetches every package's metadata, so that nine resolutions can then go without the network.
+alone: .venv/.done  ## Run each service's tests with that service alone installed.
+	@rm -rf .reports/alone && mkdir -p .reports/alone
+	@$(UV) venv --quiet --clear --python .venv .venvs/all
+	@$(UV) pip install --quiet --dry-run --build-constraints requirements/build.txt --python .venvs/all \
+	    --constraints requirements/dev.txt $(MEMBERS:%=-e ./%) --group test
+	@printf '%s\n' $(SERVICES) | xargs -P 2 -I{} $(MAKE) --no-print-directory alone-{}
+
+alone-%:
+	@$(UV) venv --quiet --clear --python .venv .venvs/$*
+	@$(UV) pip install --quiet --offline --compile-bytecode --build-constraints requirements/build.txt \
+	    --python .venvs/$* --constraints requirements/dev.txt -e ./services/$* --group test
+	@.venvs/$*/bin/python -m pytest -q -p no:cacheprovider --junit-xml .reports/alone/$*.xml services/$*/tests \
+	    > .reports/alone/$*.log || { cat .reports/alone/$*.log; exit 1; }
+	@echo "$* alone: $$(tail -1 .reports/alone/$*.log)"
+
+lock: $(UV)  ## Pin every dependency with its hashes; UPGRADE=--upgrade for the newest.
+	$(LOCK) $(UPGRADE) $(MEMBERS:%=%/pyproject.toml) --group dev --output-file requirements/dev.txt
+	$(LOCK) $(UPGRADE) $(BRIDGE)/pyproject.toml --group $(BRIDGE)/pyproject.toml:dev --output-file $(BRIDGE)/requirements.txt
+	$(LOCK) $(UPGRADE) $(DOJO)/pyproject.toml --extra agentdojo --output-file $(DOJO)/requirements.txt
+	echo 'setuptools>=84' | $(LOCK) $(UPGRADE) - --output-file requirements/build.txt
+	echo 'uv>=0.13,<0.14' | $(LOCK) $(UPGRADE) - --output-file requirements/uv.txt
+
+service:  ## Write a new service: make service NAME=quota
+	@$(PYTHON) tools/new_service.py $(NAME)
+
+clean:  ## Remove everything that was made, the state of a local Dominie too.
+	rm -rf .venv .venvs $(BRIDGE)/.venv $(DOJO)/.venv .dominie .reports .hypothesis .*_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help demo up test check bench bench-agentdojo setup alone lock service clean
