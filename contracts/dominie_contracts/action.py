@@ -1,0 +1,171 @@
+"""The trail of an action: the events that every action leaves, and the state they fold to.
+
+A service writes them into one stream of the action's own, named by `digests.action_id`, in a category of its own:
+the type of `Started` in the category `tool` is `tool.started.v1`.
+
+    requested ── decided ─┬─ deny ──────────────────────────────── finished (problem)
+                          ├─ ask ── parked ── approved ─┐
+                          └─ allow ─────────────────────┴─ started ── finished | unknown
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from pydantic import JsonValue, NonNegativeInt
+
+from dominie_contracts.base import Message, Payload
+from dominie_contracts.problems import ProblemDetails
+
+Decision = Literal["allow", "ask", "deny"]
+Priority = Literal["interactive", "standard", "background"]
+Integrity = Literal["record", "untrusted"]
+
+
+class Ask(Message):
+    """One policy that wants a person's yes."""
+
+    policy: str
+    group: str
+    """The group whose members may say yes."""
+    why: str
+
+
+class Requested(Payload):
+    """Written by the service that owns the action, before anything else of it."""
+
+    KIND: ClassVar[str] = "requested.v1"
+    command: str
+    resource: str | None = None
+    key: str
+    """The idempotency key."""
+    arguments: dict[str, JsonValue]
+    digest: str
+    """Of command, resource and arguments (RFC 8785, SHA-256)."""
+    session: str | None = None
+    priority: Priority = "standard"
+    deadline_ms: NonNegativeInt
+
+
+class Decided(Payload):
+    """Written by the service that owns the action, from its decision point, at every decision."""
+
+    KIND: ClassVar[str] = "decided.v1"
+    decision: Decision
+    policies: tuple[str, ...]
+    """The policies that made it so."""
+    why: tuple[str, ...] = ()
+    asks: tuple[Ask, ...] = ()
+    request: dict[str, JsonValue]
+    """The whole Cedar request, so that the decision can be made again."""
+
+
+class Parked(Payload):
+    """Written by the service that owns the action, when it waits for a person."""
+
+    KIND: ClassVar[str] = "parked.v1"
+    asks: tuple[Ask, ...]
+    digest: str
+    """What a yes is bound to: stream, tenant, user, chain, tool and version, arguments, labels and asks."""
+    command: str
+    resource: str | None = None
+    arguments: dict[str, JsonValue]
+    labels: dict[str, Integrity] = {}
+    expires_ms: NonNegativeInt
+    """Unix time in milliseconds."""
+
+
+class Approved(Payload):
+    """Written by the service that owns the action, when it consumes an approval; so it is used once."""
+
+    KIND: ClassVar[str] = "approved.v1"
+    approvals: tuple[str, ...]
+    """The ids of the approvals' streams."""
+    by: tuple[str, ...]
+
+
+class Started(Payload):
+    """Written before an effect; durable before the effect happens."""
+
+    KIND: ClassVar[str] = "started.v1"
+    owner: str
+    """The instance that runs it."""
+    lease_ms: NonNegativeInt
+    """Unix time in milliseconds until which nobody else may take over."""
+    attempt: NonNegativeInt
+    enforcement: Literal["isolated", "worker", "cooperative", "service"] = "service"
+    layers: tuple[str, ...] = ()
+    """The layers of isolation that were applied."""
+
+
+class Finished(Payload):
+    """Written with the outcome; the action ends here."""
+
+    KIND: ClassVar[str] = "finished.v1"
+    outcome: Literal["ok", "error"]
+    result: JsonValue = None
+    problem: ProblemDetails | None = None
+    labels: dict[str, Integrity] = {}
+    """Integrity by JSON pointer (RFC 6901) of each leaf of the result; a leaf not named is untrusted."""
+    duration_ms: float
+    cost_usd: float | None = None
+    """None: not priced, which is not free."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    model: str | None = None
+
+
+class Unknown(Payload):
+    """Written when nobody can tell whether the effect happened; the action is parked for a person to settle."""
+
+    KIND: ClassVar[str] = "unknown.v1"
+    why: str
+
+
+TRAIL: tuple[type[Payload], ...] = (Requested, Decided, Parked, Approved, Started, Finished, Unknown)
+
+Status = Literal["new", "requested", "denied", "parked", "ready", "started", "finished", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionState:
+    """What an action's events say of it."""
+
+    status: Status = "new"
+    version: int = 0
+    requested: Requested | None = None
+    decided: Decided | None = None
+    parked: Parked | None = None
+    started: Started | None = None
+    finished: Finished | None = None
+
+
+def evolve(state: ActionState, event: Payload) -> ActionState:
+    """The state after one more event; events of other kinds count in the version alone."""
+    state = replace(state, version=state.version + 1)
+    match event:
+        case Requested():
+            return replace(state, status="requested", requested=event)
+        case Decided():
+            status: dict[Decision, Status] = {"allow": "ready", "ask": "requested", "deny": "denied"}
+            return replace(state, status=status[event.decision], decided=event)
+        case Parked():
+            return replace(state, status="parked", parked=event)
+        case Approved():
+            return replace(state, status="ready")
+        case Started():
+            return replace(state, status="started", started=event)
+        case Finished():
+            return replace(state, status="finished", finished=event)
+        case Unknown():
+            return replace(state, status="unknown")
+        case _:
+            return state
+
+
+def fold(events: Iterable[Payload]) -> ActionState:
+    """The state of an action with these events."""
+    state = ActionState()
+    for event in events:
+        state = evolve(state, event)
+    return state

@@ -1,0 +1,99 @@
+"""Commands of audit, which writes no events: it reads everybody's."""
+
+from typing import ClassVar
+
+from pydantic import Field, JsonValue
+
+from dominie_contracts.action import Decision
+from dominie_contracts.base import Command, Message, Payload
+
+
+class Trail(Command):
+    """Every event of one run, in order."""
+
+    NAME: ClassVar[str] = "audit.trail"
+    run: str
+
+
+class Search(Command):
+    """Actions by whom, for whom, where, with what and how decided; all that are given must fit."""
+
+    NAME: ClassVar[str] = "audit.search"
+    agent: str | None = None
+    user: str | None = None
+    run: str | None = None
+    tool: str | None = None
+    decision: Decision | None = None
+    limit: int = Field(default=50, ge=1, le=1000)
+
+
+class Entry(Message):
+    """One event as an auditor reads it."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    time: str
+    agent: str
+    user: str | None
+    run: str | None
+    summary: str
+    """The event in a few words."""
+    data: dict[str, JsonValue]
+
+
+class Entries(Message):
+    """Reply to `Trail` and `Search`, oldest first."""
+
+    entries: tuple[Entry, ...]
+    truncated: bool = False
+
+
+class ListRuns(Command):
+    """The latest runs: what `dominie ps` shows beside the processes."""
+
+    NAME: ClassVar[str] = "audit.runs"
+    limit: int = Field(default=20, ge=1, le=200)
+
+
+class RunView(Message):
+    """One run in a line."""
+
+    run: str
+    agent: str
+    user: str | None
+    started: str
+    last: str
+    events: int
+    cost_usd: float
+    status: str
+
+
+class Runs(Message):
+    """Reply to `ListRuns`, latest first."""
+
+    runs: tuple[RunView, ...]
+
+
+class VerifyLog(Command):
+    """Check that every stream's hash chain holds."""
+
+    NAME: ClassVar[str] = "audit.verify"
+
+
+class LogReport(Message):
+    """Reply to `VerifyLog`."""
+
+    ok: bool
+    events: int
+    streams: int
+    broken_at: int | None = None
+    """The position of the first event that does not hold."""
+    stream: str | None = None
+    version: int | None = None
+    why: str = ""
+
+
+COMMANDS: tuple[type[Command], ...] = (ListRuns, Search, Trail, VerifyLog)
+EVENTS: dict[str, tuple[type[Payload], ...]] = {}

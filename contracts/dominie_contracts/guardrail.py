@@ -1,0 +1,107 @@
+"""Commands and events of guardrail. Category `policy`, one stream; `approval`, one stream an asked action."""
+
+from typing import ClassVar, Literal
+
+from pydantic import JsonValue
+
+from dominie_contracts.action import Ask, Integrity
+from dominie_contracts.base import Command, Message, Payload
+
+POLICY, APPROVAL = "policy", "approval"
+POLICY_SET = "main"
+"""The id of the one policy stream (a later issue has one a tenant)."""
+
+
+class PolicyFile(Message):
+    """One file of Cedar policies."""
+
+    name: str
+    text: str
+
+
+class PublishPolicies(Command):
+    """Validate a policy set and make it the one in force. For the operator."""
+
+    NAME: ClassVar[str] = "guardrail.publish"
+    files: tuple[PolicyFile, ...]
+
+
+class PoliciesPublished(Payload):
+    """Written by guardrail when a policy set comes into force; decision points follow it."""
+
+    KIND: ClassVar[str] = "published.v1"
+    digest: str
+    files: tuple[PolicyFile, ...]
+    by: str
+
+
+class Published(Message):
+    """Reply to `PublishPolicies`."""
+
+    digest: str
+    policies: int
+    changed: bool
+
+
+class ApprovalView(Message):
+    """An action that waits, or waited, for a person."""
+
+    action: str
+    """The id of the action's stream."""
+    tenant: str
+    category: str
+    agent: str
+    user: str
+    run: str | None
+    command: str
+    resource: str | None
+    arguments: dict[str, JsonValue]
+    labels: dict[str, Integrity]
+    asks: tuple[Ask, ...]
+    digest: str
+    status: Literal["pending", "granted", "denied", "expired", "used"]
+    expires_ms: int
+    by: str | None = None
+    note: str = ""
+
+
+class ListApprovals(Command):
+    """The approvals of the caller's tenant that the caller could answer, or has to know of."""
+
+    NAME: ClassVar[str] = "guardrail.approvals"
+    status: Literal["pending", "all"] = "pending"
+
+
+class Approvals(Message):
+    """Reply to `ListApprovals`."""
+
+    approvals: tuple[ApprovalView, ...]
+
+
+class Approve(Command):
+    """Say yes or no to exactly this action, with exactly these arguments."""
+
+    NAME: ClassVar[str] = "guardrail.approve"
+    action: str
+    digest: str
+    decision: Literal["grant", "deny"]
+    note: str = ""
+
+
+class ApprovalAnswered(Payload):
+    """Written by guardrail when an approver has answered; the first answer stands."""
+
+    KIND: ClassVar[str] = "answered.v1"
+    action: str
+    category: str
+    digest: str
+    decision: Literal["grant", "deny"]
+    by: str
+    groups: tuple[str, ...]
+    """The approver's groups when answering."""
+    expires_ms: int
+    note: str
+
+
+COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, PublishPolicies)
+EVENTS: dict[str, tuple[type[Payload], ...]] = {POLICY: (PoliciesPublished,), APPROVAL: (ApprovalAnswered,)}

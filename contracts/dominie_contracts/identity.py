@@ -1,0 +1,205 @@
+"""Commands and events of identity. Category `principal`, one stream a principal; `run`, one stream a run."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from dominie_contracts.base import Command, Message, Payload
+from dominie_contracts.token import Grants
+
+PRINCIPAL, RUN = "principal", "run"
+
+
+class Register(Command):
+    """Register a principal, or give a registered one new grants. For the operator and for developers."""
+
+    NAME: ClassVar[str] = "identity.register"
+    principal: str
+    nkey: str
+    """The public key (an nkey of a user, `U…`)."""
+    tenant: str | None = None
+    """The operator names the tenant; everybody else's is their own."""
+    sponsor: str | None = None
+    """The person who answers for it; a developer's registrations are the developer's."""
+    grants: Grants = Grants()
+    users: tuple[str, ...] = ()
+    """The people who let it act for them."""
+    groups: tuple[str, ...] = ()
+    """A person's groups."""
+
+
+class Revoke(Command):
+    """Take a principal's identity away, for good."""
+
+    NAME: ClassVar[str] = "identity.revoke"
+    principal: str
+    tenant: str | None = None
+    reason: str = ""
+
+
+class PrincipalView(Message):
+    """A principal as identity knows it."""
+
+    tenant: str
+    principal: str
+    nkey: str
+    sponsor: str | None
+    grants: Grants
+    users: tuple[str, ...]
+    groups: tuple[str, ...]
+    revoked: bool
+
+
+class ListPrincipals(Command):
+    """The principals of the caller's tenant."""
+
+    NAME: ClassVar[str] = "identity.list"
+
+
+class Principals(Message):
+    """Reply to `ListPrincipals`."""
+
+    principals: tuple[PrincipalView, ...]
+
+
+class MintRunToken(Command):
+    """A run token: the calling agent acting for a user."""
+
+    NAME: ClassVar[str] = "identity.token"
+    user: str
+    """`u-NAME`; one who let the agent act for them (or, in local development, anybody)."""
+    run: str = Field(min_length=1, max_length=100)
+    session: str | None = Field(default=None, max_length=200)
+    request_digest: str | None = None
+    narrow: Grants | None = None
+    """Less than the agent's own grants."""
+
+
+class RunToken(Message):
+    """Reply to `MintRunToken` and `ExchangeApiKey`."""
+
+    token: str
+    expires_s: int
+    """Unix time."""
+    run: str
+
+
+class IssueApiKey(Command):
+    """An opaque, revocable key for HTTP clients that stands for an agent."""
+
+    NAME: ClassVar[str] = "identity.key"
+    principal: str
+    user: str
+
+
+class ApiKey(Message):
+    """Reply to `IssueApiKey`; shown once, only its digest is stored."""
+
+    key: str
+    id: str
+
+
+class RevokeApiKey(Command):
+    """Take an API key away."""
+
+    NAME: ClassVar[str] = "identity.revoke_key"
+    principal: str
+    id: str
+
+
+class ExchangeApiKey(Command):
+    """From the gateway: a run token for the agent that an API key stands for."""
+
+    NAME: ClassVar[str] = "identity.exchange"
+    key: str
+    run: str
+    session: str | None = None
+
+
+class Done(Message):
+    """Reply to a command that has nothing to tell."""
+
+
+class Registered(Payload):
+    """Written by identity when a principal is registered or its registration changes."""
+
+    KIND: ClassVar[str] = "registered.v1"
+    tenant: str
+    principal: str
+    nkey: str
+    sponsor: str | None
+    grants: Grants
+    users: tuple[str, ...]
+    groups: tuple[str, ...]
+    by: str
+
+
+class Revoked(Payload):
+    """Written by identity when a principal is revoked."""
+
+    KIND: ClassVar[str] = "revoked.v1"
+    tenant: str
+    principal: str
+    by: str
+    reason: str
+
+
+class KeyIssued(Payload):
+    """Written by identity when it issues an API key."""
+
+    KIND: ClassVar[str] = "key_issued.v1"
+    tenant: str
+    principal: str
+    id: str
+    digest: str
+    """SHA-256 of the key."""
+    user: str
+    by: str
+
+
+class KeyRevoked(Payload):
+    """Written by identity when an API key is revoked."""
+
+    KIND: ClassVar[str] = "key_revoked.v1"
+    tenant: str
+    principal: str
+    id: str
+    by: str
+
+
+class RunOpened(Payload):
+    """Written by identity at the first run token of a run."""
+
+    KIND: ClassVar[str] = "opened.v1"
+    run: str
+    agent: str
+    user: str
+    session: str | None
+    request_digest: str | None
+    grants: Grants
+    expires_s: int
+
+
+class RunRenewed(Payload):
+    """Written by identity at each further run token of a run."""
+
+    KIND: ClassVar[str] = "renewed.v1"
+    run: str
+    agent: str
+    user: str
+    expires_s: int
+
+
+COMMANDS: tuple[type[Command], ...] = (
+    ExchangeApiKey,
+    IssueApiKey,
+    ListPrincipals,
+    MintRunToken,
+    Register,
+    Revoke,
+    RevokeApiKey,
+)
+EVENTS: dict[str, tuple[type[Payload], ...]] = {
+    PRINCIPAL: (Registered, Revoked, KeyIssued, KeyRevoked),
+    RUN: (RunOpened, RunRenewed),
+}

@@ -1,0 +1,180 @@
+"""Who may publish and subscribe what: the one place the broker's permissions come from (docs/design.md, "The bus").
+
+An agent's command rights are literal: one subject for each granted tool, model and namespace, no wildcard.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dominie_contracts.registry import MODULES, OWNER
+from dominie_contracts.subjects import (
+    EVENT_STREAM,
+    PLATFORM,
+    SERVICES,
+    CommandSubject,
+    call_subject,
+    event_filter,
+    heartbeat_subject,
+    inbox_prefix,
+    out_subject,
+    return_subject,
+    service_inbox_prefix,
+    service_subject,
+)
+from dominie_contracts.token import Grants
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Subjects that a connection may publish and subscribe."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+PLAIN_COMMANDS = (
+    "identity.token",
+    "model.list",
+    "tool.list",
+    "tool.begin",
+    "tool.finish",
+    "memory.add_turn",
+    "memory.turns",
+    "judge.review",
+)
+"""What every agent may ask: nothing here names a resource; local functions run in the agent's own process."""
+PERSON_COMMANDS = ("guardrail.approve", "guardrail.approvals")
+DEVELOPER_COMMANDS = (
+    "identity.register",
+    "identity.list",
+    "identity.revoke",
+    "identity.key",
+    "identity.revoke_key",
+    "tool.register",
+    "tool.list",
+    "model.list",
+    "audit.trail",
+    "audit.search",
+    "audit.runs",
+    "audit.verify",
+)
+DEVELOPERS, AUDITORS = "developers", "auditors"
+"""Groups of people with more rights than to approve."""
+AUDITOR_COMMANDS = tuple(command for command in DEVELOPER_COMMANDS if command.startswith("audit."))
+WORKER_COMMANDS = ("tool.register",)
+
+CALLS: dict[str, tuple[str, ...]] = {
+    "model": ("scheduler.permit", "scheduler.release"),
+    "judge": ("model.chat",),
+    "gateway": ("identity.exchange", "model.chat", "model.list", "judge.review"),
+}
+"""Which commands a service may send to others."""
+FOLLOWS: dict[str, tuple[str, ...]] = {
+    "identity": ("principal", "run", "catalog", "offer"),
+    "guardrail": ("principal", "policy", "approval", "tool"),
+    "scheduler": ("principal", "policy", "permit", "offer"),
+    "model": ("principal", "policy", "model", "offer"),
+    "tool": ("principal", "policy", "tool", "catalog", "approval"),
+    "memory": ("principal", "policy", "memory"),
+    "judge": ("principal", "policy", "judge", "tool", "catalog"),
+}
+"""Which categories of events a service reads; audit and gateway read all."""
+
+
+def _commands(tenant: str, principal: str, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(str(CommandSubject(tenant, principal, *name.split("."))) for name in names)
+
+
+def _own(tenant: str, principal: str) -> tuple[str, ...]:
+    return (f"{inbox_prefix(tenant, principal)}.>",)
+
+
+def agent_rights(tenant: str, principal: str, grants: Grants) -> Rights:
+    """An agent's rights; `grants` names each tool, model and namespace (no `*`)."""
+    granted = (
+        *((("tool", "invoke"), name) for name in grants.tools),
+        *((("model", "chat"), name) for name in grants.models),
+        *((("memory", "remember"), name) for name in grants.namespaces),
+        *((("memory", "recall"), name) for name in grants.namespaces),
+    )
+    literal = tuple(str(CommandSubject(tenant, principal, *command, name)) for command, name in granted)
+    out = out_subject(tenant, principal, "run").rsplit(".", 1)[0] + ".*"
+    return Rights((*_commands(tenant, principal, PLAIN_COMMANDS), *literal), (*_own(tenant, principal), out))
+
+
+def person_rights(tenant: str, principal: str, groups: Iterable[str]) -> Rights:
+    """A person's rights: everybody approves; developers and auditors may do more."""
+    names = set(PERSON_COMMANDS)
+    names |= set(DEVELOPER_COMMANDS) if DEVELOPERS in groups else set()
+    names |= set(AUDITOR_COMMANDS) if AUDITORS in groups else set()
+    return Rights(_commands(tenant, principal, sorted(names)), _own(tenant, principal))
+
+
+def worker_rights(tenant: str, principal: str, tools: Iterable[str]) -> Rights:
+    """A tool worker's rights: its own tools' calls and answers, and to register them."""
+    tools = tuple(tools)
+    answers = tuple(return_subject(tenant, tool, "call").rsplit(".", 1)[0] + ".*" for tool in tools)
+    calls = tuple(call_subject(tenant, tool) for tool in tools)
+    return Rights(
+        (*_commands(tenant, principal, WORKER_COMMANDS), *answers), (*_own(tenant, principal), *calls)
+    )
+
+
+def edge_rights(service: str) -> Rights:
+    """A service's outer connection: takes commands, answers into inboxes, streams to `out.`; nothing else."""
+    return Rights(("_INBOX.>", "out.>"), (f"cmd.*.*.{service}.>", f"svc.{service}.>", f"{_inbox(service, 'edge')}.>"))
+
+
+def inner_rights(service: str) -> Rights:
+    """A service's inner connection: its own categories of events, what it follows, and the services it needs."""
+    owned = tuple(category for category, owner in OWNER.items() if owner == service)
+    follows = tuple(event_filter(category) for category in FOLLOWS[service]) if service in FOLLOWS else (event_filter(),)
+    reads = tuple(dict.fromkeys((*follows, *(event_filter(category) for category in owned))))
+    publish = (
+        *(event_filter(category) for category in owned),
+        *(service_subject(*command.split(".")) for command in CALLS.get(service, ())),
+        heartbeat_subject(service),
+        *_reading(reads),
+        *(("call.*.*",) if service == "tool" else ()),
+    )
+    subscribe = (
+        f"{_inbox(service, 'inner')}.>",
+        heartbeat_subject("guardrail"),
+        *(("ret.*.*.*",) if service == "tool" else ()),
+    )
+    return Rights(publish, subscribe)
+
+
+def _inbox(service: str, connection: str) -> str:
+    return f"{service_inbox_prefix(service)}.{connection}"
+
+
+def _reading(filters: Iterable[str]) -> tuple[str, ...]:
+    """What JetStream's API asks of a reader: the broker refuses a filter wider than the one in the subject."""
+    direct = f"$JS.API.DIRECT.GET.{EVENT_STREAM}"
+    create = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}"
+    return (
+        *(f"{direct}.{subject}" for subject in filters),
+        *(f"{create}.*.{subject}" for subject in filters),
+        f"$JS.API.CONSUMER.MSG.NEXT.{EVENT_STREAM}.*",
+        f"$JS.API.CONSUMER.INFO.{EVENT_STREAM}.*",
+        f"$JS.API.CONSUMER.DELETE.{EVENT_STREAM}.*",
+        f"$JS.API.STREAM.INFO.{EVENT_STREAM}",
+        "$JS.FC.>",
+    )
+
+
+def operator_rights() -> Rights:
+    """The operator: provisions streams, registers people, publishes policies, asks for status."""
+    commands = ("identity.register", "identity.revoke", "guardrail.publish", "tool.register")
+    return Rights(
+        (
+            "$JS.API.>",
+            *(service_subject(*command.split(".")) for command in commands),
+            *(service_subject(service, "status") for service in SERVICES),
+        ),
+        (f"_INBOX.{PLATFORM}.operator.>", "hb.*"),
+    )
+
+
+assert set(MODULES) == set(SERVICES)

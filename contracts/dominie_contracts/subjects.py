@@ -1,0 +1,149 @@
+"""The subjects of the bus, built and parsed in one place (see the table in docs/design.md).
+
+Identity is in the subject because the broker can enforce a subject. A *principal* is `a-NAME` (an agent),
+`u-NAME` (a person) or `w-NAME` (a tool worker).
+"""
+
+import re
+from dataclasses import dataclass
+
+from dominie_contracts.problems import Invalid
+from dominie_contracts.tokens import decode_token, encode_token
+
+PLATFORM = "svc"
+"""The tenant of what belongs to no tenant (policies, models); nobody may register it."""
+SERVICES = ("identity", "guardrail", "scheduler", "model", "tool", "memory", "judge", "audit", "gateway")
+EVENT_STREAM = "EVENTS_0"
+SEGMENT = 0
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_PRINCIPAL = re.compile(r"[auw]-[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,40}")
+
+
+def check_tenant(tenant: str) -> str:
+    """Return the tenant if it may be one.
+
+    Raises:
+        Invalid: It is not 1 to 63 of `[a-z0-9_-]`, or is `svc`.
+    """
+    if not _NAME.fullmatch(tenant) or tenant == PLATFORM:
+        raise Invalid(f"{tenant!r} cannot be a tenant: use 1 to 63 of [a-z0-9_-], and not {PLATFORM!r}")
+    return tenant
+
+
+def check_principal(principal: str) -> str:
+    """Return the principal if it is `a-NAME`, `u-NAME` or `w-NAME`.
+
+    Raises:
+        Invalid: It is not.
+    """
+    if not _PRINCIPAL.fullmatch(principal):
+        raise Invalid(f"{principal!r} is no principal: use a-NAME (agent), u-NAME (person) or w-NAME (tool worker)")
+    return principal
+
+
+def _check_word(word: str) -> str:
+    if not _WORD.fullmatch(word):
+        raise Invalid(f"{word!r} is no service or command name")
+    return word
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSubject:
+    """`cmd.{tenant}.{principal}.{service}.{command}[.{resource}]`."""
+
+    tenant: str
+    principal: str
+    service: str
+    command: str
+    resource: str | None = None
+
+    def __str__(self) -> str:
+        head = ("cmd", encode_token(check_tenant(self.tenant)), encode_token(check_principal(self.principal)))
+        tail = () if self.resource is None else (encode_token(self.resource),)
+        return ".".join((*head, _check_word(self.service), _check_word(self.command), *tail))
+
+    @classmethod
+    def parse(cls, subject: str) -> "CommandSubject":
+        """Parse a command's subject.
+
+        Raises:
+            Invalid: It is not one that `str()` of this class writes.
+        """
+        parts = subject.split(".")
+        if len(parts) not in (5, 6) or parts[0] != "cmd":
+            raise Invalid(f"{subject!r} is not cmd.TENANT.PRINCIPAL.SERVICE.COMMAND[.RESOURCE]")
+        tenant, principal = check_tenant(decode_token(parts[1])), check_principal(decode_token(parts[2]))
+        resource = decode_token(parts[5]) if len(parts) == 6 else None
+        return cls(tenant, principal, _check_word(parts[3]), _check_word(parts[4]), resource)
+
+
+def service_subject(service: str, command: str) -> str:
+    """`svc.{service}.{command}`: a command between services."""
+    return f"svc.{_check_word(service)}.{_check_word(command)}"
+
+
+def heartbeat_subject(service: str) -> str:
+    """`hb.{service}`: what a service says of itself every second, not durable."""
+    return f"hb.{_check_word(service)}"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamName:
+    """The name of one event stream: `{segment}.{tenant}.{category}.{id}`, the subject's tail."""
+
+    tenant: str
+    category: str
+    id: str
+    segment: int = SEGMENT
+
+    def __str__(self) -> str:
+        tenant = self.tenant if self.tenant == PLATFORM else check_tenant(self.tenant)
+        return f"{self.segment}.{encode_token(tenant)}.{_check_word(self.category)}.{encode_token(self.id)}"
+
+    @property
+    def subject(self) -> str:
+        """`evt.{segment}.{tenant}.{category}.{id}`."""
+        return f"evt.{self}"
+
+    @classmethod
+    def parse(cls, text: str) -> "StreamName":
+        """Parse a stream's name, or its subject.
+
+        Raises:
+            Invalid: It is neither.
+        """
+        parts = text.removeprefix("evt.").split(".")
+        if len(parts) != 4 or not parts[0].isdecimal():
+            raise Invalid(f"{text!r} is not SEGMENT.TENANT.CATEGORY.ID")
+        return cls(decode_token(parts[1]), _check_word(parts[2]), decode_token(parts[3]), int(parts[0]))
+
+
+def event_filter(category: str | None = None) -> str:
+    """The subject filter of one category's events, or of all."""
+    return f"evt.*.*.{_check_word(category)}.*" if category else "evt.>"
+
+
+def call_subject(tenant: str, tool: str) -> str:
+    """`call.{tenant}.{tool}`: an invocation for a tool's workers."""
+    return f"call.{encode_token(check_tenant(tenant))}.{encode_token(tool)}"
+
+
+def return_subject(tenant: str, tool: str, call: str) -> str:
+    """`ret.{tenant}.{tool}.{call}`: a worker's answer to one invocation."""
+    return f"ret.{encode_token(check_tenant(tenant))}.{encode_token(tool)}.{encode_token(call)}"
+
+
+def out_subject(tenant: str, principal: str, run: str) -> str:
+    """`out.{tenant}.{principal}.{run}`: streamed tokens and progress, not durable."""
+    return f"out.{encode_token(check_tenant(tenant))}.{encode_token(check_principal(principal))}.{encode_token(run)}"
+
+
+def inbox_prefix(tenant: str, principal: str) -> str:
+    """`_INBOX.{tenant}.{principal}`: where replies to a principal go; nobody else can read it."""
+    return f"_INBOX.{encode_token(check_tenant(tenant))}.{encode_token(check_principal(principal))}"
+
+
+def service_inbox_prefix(service: str) -> str:
+    """`_INBOX.svc.{service}`: where replies to a service go."""
+    return f"_INBOX.{PLATFORM}.{_check_word(service)}"

@@ -1,0 +1,145 @@
+"""Commands and events of the tool service. Category `tool`, an action's trail; `catalog`, one stream a tool."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, JsonValue
+
+from dominie_contracts.action import TRAIL, Integrity
+from dominie_contracts.base import Command, Message, Payload
+
+TOOL, CATALOG = "tool", "catalog"
+Effect = Literal["read", "write", "external"]
+Kind = Literal["worker", "sandboxed", "local"]
+MAX_TIMEOUT_S = 300.0
+
+
+class ToolSpec(Message):
+    """A tool as it is registered.
+
+    `input_schema` and `output_schema` are JSON Schema (2020-12). A property of the input may carry
+    `"x-dominie": {"role": "amount" | "recipient" | "object" | "code"}`, and the output, or any part of it,
+    `"x-dominie": {"integrity": "record"}`; what is not so marked is untrusted.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")
+    version: str = "1"
+    description: str = ""
+    input_schema: dict[str, JsonValue]
+    output_schema: dict[str, JsonValue] = {}
+    effect: Effect = "external"
+    idempotent: bool = False
+    """The tool takes the idempotency key, so that a repeated call does nothing twice."""
+    kind: Kind = "worker"
+    timeout_s: float = Field(default=30.0, gt=0, le=MAX_TIMEOUT_S)
+    source: str | None = None
+    """The module's text, of a sandboxed tool."""
+    function: str | None = None
+    """The function in `source`."""
+
+
+class RegisterTool(Command):
+    """Register a tool, or its next version. For a tool worker, a developer or the operator."""
+
+    NAME: ClassVar[str] = "tool.register"
+    spec: ToolSpec
+
+
+class RegisteredTool(Message):
+    """Reply to `RegisterTool`."""
+
+    name: str
+    version: str
+    changed: bool
+
+
+class ListTools(Command):
+    """The tools that the caller may call."""
+
+    NAME: ClassVar[str] = "tool.list"
+
+
+class Tools(Message):
+    """Reply to `ListTools`."""
+
+    tools: tuple[ToolSpec, ...]
+
+
+class InvokeTool(Command):
+    """Run a registered tool; the resource is its name."""
+
+    NAME: ClassVar[str] = "tool.invoke"
+    tool: str
+    arguments: dict[str, JsonValue]
+
+
+class ToolResult(Message):
+    """Reply to `InvokeTool` and `FinishLocal`."""
+
+    result: JsonValue
+    labels: dict[str, Integrity]
+    action: str
+
+
+class BeginLocal(Command):
+    """Record and decide a call of a function in the agent's own process, before it runs."""
+
+    NAME: ClassVar[str] = "tool.begin"
+    spec: ToolSpec
+    arguments: dict[str, JsonValue]
+
+
+class Begun(Message):
+    """Reply to `BeginLocal`.
+
+    `run`: go on, then `FinishLocal`. `invoke`: a registered tool of that name wins. `finished`: it ran before.
+    """
+
+    action: str
+    then: Literal["run", "invoke", "finished"]
+    result: JsonValue = None
+    labels: dict[str, Integrity] = {}
+
+
+class FinishLocal(Command):
+    """Record the outcome of a local call."""
+
+    NAME: ClassVar[str] = "tool.finish"
+    action: str
+    result: JsonValue = None
+    error: str | None = None
+    duration_ms: float = Field(ge=0)
+
+
+class WorkerCall(Message):
+    """What a tool worker is sent on `call.{tenant}.{tool}`; its answer goes to `reply_to`."""
+
+    tool: str
+    version: str
+    arguments: dict[str, JsonValue]
+    key: str
+    """The idempotency key to hand on to whatever the tool does."""
+    user: str
+    agent: str
+    run: str
+    deadline_ms: int
+    """Milliseconds left."""
+    reply_to: str
+
+
+class WorkerAnswer(Message):
+    """What a tool worker answers on `ret.{tenant}.{tool}.{call}`."""
+
+    result: JsonValue = None
+    error: str | None = None
+
+
+class ToolRegistered(Payload):
+    """Written by the tool service when a tool, or its next version, is registered."""
+
+    KIND: ClassVar[str] = "registered.v1"
+    spec: ToolSpec
+    owner: str
+
+
+COMMANDS: tuple[type[Command], ...] = (BeginLocal, FinishLocal, InvokeTool, ListTools, RegisterTool)
+EVENTS: dict[str, tuple[type[Payload], ...]] = {TOOL: TRAIL, CATALOG: (ToolRegistered,)}
