@@ -1,0 +1,1 @@
+"""Where the model service talks to the world: providers of models."""
