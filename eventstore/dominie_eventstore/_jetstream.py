@@ -1,0 +1,171 @@
+"""The event store on JetStream, on a connection that is handed in."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+
+from nats.aio.client import Client
+
+from dominie_contracts.envelope import Draft, Envelope, Recorded, unpack_position
+from dominie_contracts.subjects import EVENT_STREAM, SEGMENT, StreamName
+from dominie_eventstore._consumer import Wanted, follow
+from dominie_eventstore._errors import StoreUnavailable, WrongExpectedVersion
+from dominie_eventstore._filters import check_name, event_filter
+from dominie_eventstore._port import DEFAULT_TIMEOUT_S, Appended
+from dominie_eventstore._seal import digest, record, seal, unseal_message
+from dominie_eventstore._settle import settled
+from dominie_eventstore._tails import NEW, Tail, Tails
+from dominie_eventstore._wire import (
+    EXPECTED_SEQUENCE,
+    WRONG_LAST_SEQUENCE,
+    Deadline,
+    Lost,
+    Refused,
+    Stored,
+    ask,
+    last_message,
+    parse,
+)
+
+
+class JetStreamEventStore:
+    """An `EventStore` on the JetStream stream that `provision` made.
+
+    The connection stays its owner's; give it `pending_size=0` and `max_reconnect_attempts=-1`. Its rights need
+    nothing but `publish_subjects(...)` and its own inbox.
+    """
+
+    def __init__(self, nc: Client, *, stream: str = EVENT_STREAM, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        if stream != EVENT_STREAM:
+            raise ValueError(f"there is one segment so far, {EVENT_STREAM!r}, not {stream!r}")
+        self._nc = nc
+        self._timeout_s = timeout_s
+        self._tails = Tails()
+
+    async def append(
+        self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int, timeout_s: float | None = None
+    ) -> Appended:
+        """See `EventStore.append`. One round trip, if the stream is new or this store wrote it last."""
+        name = str(stream)
+        deadline = Deadline(f"append to {name}", self._timeout_s if timeout_s is None else timeout_s)
+        tail = self._tails.get(name) or (NEW if expected_version == 0 else None)
+        while True:
+            if tail is None or tail.version < expected_version:
+                tail = await self._look(name, deadline)
+            if tail.version != expected_version:
+                return await self._decide(name, drafts, expected_version, tail, deadline)
+            sealed, last = seal(name, stream.tenant, drafts, version=expected_version, prev=tail.digest)
+            sequence = await self._offer(name, sealed, tail.sequence, deadline)
+            if sequence is not None:
+                break
+            self._tails.forget(name)
+            tail = None
+        version = expected_version + len(sealed)
+        self._tails.put(name, Tail(version, sequence, last))
+        recorded = record(sealed, SEGMENT, sequence)
+        return Appended(recorded[-1].position, version, recorded)
+
+    async def _offer(
+        self, name: str, sealed: Sequence[tuple[Envelope, bytes]], after: int, deadline: Deadline
+    ) -> int | None:
+        """Publish; the message's sequence, or None if others were faster or the answer was lost."""
+        payload = b"\n".join([raw for _, raw in sealed])
+        headers = {EXPECTED_SEQUENCE: str(after)}
+        try:
+            answer = parse(await ask(self._nc, f"evt.{name}", payload, deadline.attempt_s, headers))
+        except Lost as error:
+            await deadline.pause(error)
+            return None
+        except Refused as error:
+            if error.code != WRONG_LAST_SEQUENCE:
+                raise StoreUnavailable(f"append to {name}: {error}") from error
+            deadline.check()
+            return None
+        sequence: int = answer["seq"]
+        return sequence
+
+    async def _look(self, name: str, deadline: Deadline) -> Tail:
+        """Where the stream ends now."""
+        message = await last_message(self._nc, f"evt.{name}", deadline)
+        if message is None:
+            return NEW
+        event = _events(message)[-1]
+        tail = Tail(event.envelope.version, message.sequence, digest(event.raw))
+        self._tails.put(name, tail)
+        return tail
+
+    async def _decide(
+        self, name: str, drafts: Sequence[Draft], expected: int, tail: Tail, deadline: Deadline
+    ) -> Appended:
+        if tail.version < expected:
+            raise WrongExpectedVersion(name, expected=expected, actual=tail.version)
+        while not (found := await self._read(name, expected, deadline)):
+            await deadline.pause()
+        return settled(name, drafts, expected, found)
+
+    async def read(self, stream: StreamName, *, after_version: int = 0) -> list[Recorded]:
+        """See `EventStore.read`. One round trip, if what is wanted is in the stream's last append."""
+        name = str(stream)
+        return await self._read(name, max(after_version, 0), Deadline(f"reading {name}", self._timeout_s))
+
+    async def _read(self, name: str, after: int, deadline: Deadline) -> list[Recorded]:
+        last = await last_message(self._nc, f"evt.{name}", deadline)
+        if last is None:
+            return []
+        events = _events(last)
+        if events[0].envelope.version > after + 1:
+            events = await self._read_until(name, last.sequence)
+        return [event for event in events if event.envelope.version > after]
+
+    async def _read_until(self, name: str, sequence: int) -> list[Recorded]:
+        events: list[Recorded] = []
+        wanted = Wanted("read", f"evt.{name}", linger_s=0.1)
+        following = follow(self._nc, wanted, start=1, timeout_s=self._timeout_s, for_ever=False)
+        async with aclosing(following) as messages:
+            async for message in messages:
+                events += _events(message)
+                if message.sequence >= sequence:
+                    break
+        return events
+
+    async def read_all(
+        self, *, category: str | None = None, after: int = 0, until: int | None = None
+    ) -> AsyncIterator[Recorded]:
+        """See `EventStore.read_all`."""
+        last = await self.last_position(category)
+        stop = last if until is None else min(last, until)
+        if stop <= after:
+            return
+        wanted = Wanted("read_all", event_filter(category))
+        async with aclosing(self._follow(wanted, after, for_ever=False)) as events:
+            async for event in events:
+                if event.position > stop:
+                    return
+                yield event
+                if event.position == stop:
+                    return
+
+    async def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> AsyncIterator[Recorded]:
+        """See `EventStore.subscribe`."""
+        wanted = Wanted(check_name(name), event_filter(category))
+        async with aclosing(self._follow(wanted, after, for_ever=True)) as events:
+            async for event in events:
+                yield event
+
+    async def _follow(self, wanted: Wanted, after: int, *, for_ever: bool) -> AsyncGenerator[Recorded, None]:
+        _, start, _ = unpack_position(after)
+        following = follow(self._nc, wanted, start=start, timeout_s=self._timeout_s, for_ever=for_ever)
+        async with aclosing(following) as messages:
+            async for message in messages:
+                for event in _events(message):
+                    if event.position > after:
+                        yield event
+
+    async def last_position(self, category: str | None = None) -> int:
+        """See `EventStore.last_position`."""
+        deadline = Deadline("asking for the last event", self._timeout_s)
+        message = await last_message(self._nc, event_filter(category), deadline)
+        return _events(message)[-1].position if message else 0
+
+
+def _events(message: Stored) -> list[Recorded]:
+    return unseal_message(message.data, SEGMENT, message.sequence, message.subject.removeprefix("evt."))

@@ -1,0 +1,84 @@
+"""The event store in memory: for tests, and for trying a service without a broker."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+
+from dominie_contracts.envelope import GENESIS, Draft, Recorded
+from dominie_contracts.subjects import SEGMENT, StreamName
+from dominie_eventstore._errors import WrongExpectedVersion
+from dominie_eventstore._filters import check_name, event_filter
+from dominie_eventstore._port import Appended
+from dominie_eventstore._seal import digest, record, seal
+from dominie_eventstore._settle import settled
+
+
+class MemoryEventStore:
+    """An `EventStore` that forgets everything with its process; one event loop may use it."""
+
+    def __init__(self) -> None:
+        self._sequence = 0
+        self._all: list[Recorded] = []
+        self._streams: defaultdict[str, list[Recorded]] = defaultdict(list)
+        self._categories: defaultdict[str, list[Recorded]] = defaultdict(list)
+        self._grown = asyncio.Event()
+
+    async def append(
+        self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int, timeout_s: float | None = None
+    ) -> Appended:
+        """See `EventStore.append`."""
+        name = str(stream)
+        events = self._streams.get(name, [])
+        if len(events) == expected_version:
+            prev = digest(events[-1].raw) if events else GENESIS
+            sealed, _ = seal(name, stream.tenant, drafts, version=expected_version, prev=prev)
+            return self._store(name, stream.category, record(sealed, SEGMENT, self._sequence + 1))
+        if len(events) < expected_version:
+            raise WrongExpectedVersion(name, expected=expected_version, actual=len(events))
+        return settled(name, drafts, expected_version, events[expected_version:])
+
+    def _store(self, name: str, category: str, recorded: tuple[Recorded, ...]) -> Appended:
+        self._sequence += 1
+        for log in (self._all, self._streams[name], self._categories[category]):
+            log.extend(recorded)
+        self._grown.set()
+        self._grown = asyncio.Event()
+        return Appended(recorded[-1].position, recorded[-1].envelope.version, recorded)
+
+    async def read(self, stream: StreamName, *, after_version: int = 0) -> list[Recorded]:
+        """See `EventStore.read`."""
+        return self._streams.get(str(stream), [])[max(after_version, 0) :]
+
+    async def read_all(
+        self, *, category: str | None = None, after: int = 0, until: int | None = None
+    ) -> AsyncIterator[Recorded]:
+        """See `EventStore.read_all`."""
+        event_filter(category)
+        for event in list(self._log(category)):
+            if until is not None and event.position > until:
+                return
+            if event.position > after:
+                yield event
+
+    async def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> AsyncIterator[Recorded]:
+        """See `EventStore.subscribe`."""
+        check_name(name)
+        event_filter(category)
+        seen = 0
+        while True:
+            log = self._log(category)
+            while seen < len(log):
+                event = log[seen]
+                seen += 1
+                if event.position > after:
+                    yield event
+            await self._grown.wait()
+
+    async def last_position(self, category: str | None = None) -> int:
+        """See `EventStore.last_position`."""
+        event_filter(category)
+        log = self._log(category)
+        return log[-1].position if log else 0
+
+    def _log(self, category: str | None) -> list[Recorded]:
+        return self._all if category is None else self._categories[category]

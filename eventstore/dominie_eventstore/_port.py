@@ -1,0 +1,82 @@
+"""The event store as everybody sees it, whatever stands behind."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dominie_contracts.envelope import Draft, Recorded
+from dominie_contracts.subjects import StreamName
+
+MAX_DRAFTS = 64
+"""Events in one append."""
+DEFAULT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What one append wrote; position and version are those of its last event."""
+
+    position: int
+    version: int
+    recorded: tuple[Recorded, ...]
+
+
+class EventStore(Protocol):
+    """Streams of events, each with versions from 1, all of them in one order by position."""
+
+    async def append(
+        self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int, timeout_s: float | None = None
+    ) -> Appended:
+        """Write 1 to 64 events after `expected_version` (0: the stream is new), all or none.
+
+        The same events (by id) appended again at the same version are stored once and give the same answer.
+
+        Raises:
+            WrongExpectedVersion: Other events are there.
+            EventTooLarge: They do not fit in one message.
+            StoreUnavailable: It could not be settled within `timeout_s` (the store's own, by default).
+            ValueError: The drafts are not 1 to 64 events.
+        """
+        ...
+
+    async def read(self, stream: StreamName, *, after_version: int = 0) -> list[Recorded]:
+        """The events of one stream with a greater version, in order; none if there is no such stream.
+
+        Raises:
+            StoreUnavailable, CorruptEvent
+        """
+        ...
+
+    def read_all(
+        self, *, category: str | None = None, after: int = 0, until: int | None = None
+    ) -> AsyncIterator[Recorded]:
+        """All events (of one category) with a position beyond `after`, in order.
+
+        Ends with the last one that was stored when it began, or at position `until` if that comes first.
+
+        Raises:
+            StoreUnavailable, CorruptEvent
+        """
+        ...
+
+    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> AsyncIterator[Recorded]:
+        """All events (of one category) with a position beyond `after`, in order, and then each new one, for ever.
+
+        Args:
+            name: What the broker's monitoring shows, `[A-Za-z0-9_-]+`.
+            category: Of which streams; every one's, by default.
+            after: The last position that was seen.
+
+        Raises:
+            StoreUnavailable: It could not begin. Later the store may be away as long as it likes.
+            CorruptEvent
+        """
+        ...
+
+    async def last_position(self, category: str | None = None) -> int:
+        """The position of the last stored event (of a category), 0 when there is none. One cheap request.
+
+        Raises:
+            StoreUnavailable, CorruptEvent
+        """
+        ...
