@@ -16,6 +16,7 @@ from dominie_contracts.problems import (
     Problem,
     ProblemDetails,
     QuotaExceeded,
+    ToolFailed,
     Unauthenticated,
     Unavailable,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Recorded",
     "RunClaims",
     "StreamName",
+    "ToolFailed",
     "Unauthenticated",
     "Unavailable",
 ]

@@ -10,6 +10,7 @@ Problem
 ├── DeadlineExceeded   the time ran out
 ├── Conflict           the same key was used for something else
 ├── Invalid            the request itself is wrong
+├── ToolFailed         the tool ran, and failed
 └── Unavailable        a part is away; try again
 """
 
@@ -116,6 +117,12 @@ class Invalid(Problem):
     type, title, status = "invalid", "Invalid request", 400
 
 
+class ToolFailed(Problem):
+    """The tool ran, and failed."""
+
+    type, title, status = "tool-failed", "Tool failed", 422
+
+
 class Unavailable(Problem):
     """A part is away; try again."""
 
@@ -134,6 +141,7 @@ _BY_TYPE: dict[str, type[Problem]] = {
         DeadlineExceeded,
         Conflict,
         Invalid,
+        ToolFailed,
         Unavailable,
     )
 }

@@ -81,6 +81,12 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
 """Which categories of events a service reads; audit and gateway read all."""
 
 
+def caller(command: str) -> str:
+    """Who may send `svc.…` for a command that carries no run token: the one service that needs it, or the operator."""
+    callers = [service for service, commands in CALLS.items() if command in commands]
+    return f"svc-{callers[0]}" if len(callers) == 1 else "operator"
+
+
 def _commands(tenant: str, principal: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(CommandSubject(tenant, principal, *name.split("."))) for name in names)
 

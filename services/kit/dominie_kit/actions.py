@@ -1,0 +1,407 @@
+"""Performs actions: each leaves its trail, is done once, and survives whoever performs it.
+
+The trail is one stream, whose id is the digest of tenant, principal, service and idempotency key; its first append
+stands at version 0. A repeated command therefore meets the first one's record, at whichever instance it arrives: it
+returns that outcome, waits for it, or takes over once the lease has run out (docs/design.md, "Events").
+"""
+
+import contextlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+import anyio
+from dominie_contracts import (
+    ApprovalRequired,
+    Conflict,
+    DeadlineExceeded,
+    Draft,
+    Forbidden,
+    Payload,
+    Problem,
+    StreamName,
+    Unavailable,
+)
+from dominie_contracts.action import (
+    ActionState,
+    Approved,
+    Decided,
+    Finished,
+    Integrity,
+    Parked,
+    Priority,
+    Requested,
+    Started,
+    Unknown,
+    evolve,
+    fold,
+)
+from dominie_contracts.approvals import binding_digest, refuse_answer, refuse_approver
+from dominie_contracts.digests import action_id, digest_json
+from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered
+from dominie_contracts.problems import problem_from
+from dominie_contracts.registry import event_type, parse_event
+from dominie_eventstore import EventStore, WrongExpectedVersion
+from pydantic import JsonValue
+
+from dominie_kit.bus import now_ms
+from dominie_kit.context import Context
+from dominie_kit.decision import DecisionPoint, Question
+from dominie_kit.standing import Standing
+
+APPROVAL_LIFE_S = 24 * 3600
+_POLL_S = 0.05
+_TRIES = 8
+
+
+class NotDone(Exception):
+    """Raised by work whose effect surely did not happen; the action may be tried again."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class Lost(Exception):
+    """Raised by work of which nobody can tell whether its effect happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, as the trail records it."""
+
+    command: str
+    arguments: Mapping[str, JsonValue]
+    resource: str | None = None
+    version: str = "1"
+    """Of the tool, where there is one: a yes is bound to it."""
+    session: str | None = None
+    priority: Priority = "standard"
+    labels: Mapping[str, Integrity] = field(default_factory=dict)
+    """Where each argument came from, by JSON pointer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the work went: the last event of the trail, and what the service adds before it."""
+
+    finished: Finished
+    more: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an allowed action does.
+
+    With `effect`, `started` is durable before `run` is called; without, the whole trail is one append.
+    `repeatable`: it may run again when its outcome was lost.
+    """
+
+    run: Callable[["Action"], Awaitable[Outcome]]
+    effect: bool = False
+    repeatable: bool = True
+    lease_s: float = 10.0
+    enforcement: Literal["isolated", "worker", "cooperative", "service"] = "service"
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Action:
+    """One action: its stream, and what has happened in it."""
+
+    stream: StreamName
+    context: Context
+    state: ActionState = field(default_factory=ActionState)
+
+    @property
+    def id(self) -> str:
+        """The id of the stream."""
+        return self.stream.id
+
+
+class Actions:
+    """The actions of one service, in the category of its own."""
+
+    def __init__(
+        self, store: EventStore, decisions: DecisionPoint, standing: Standing, *, service: str, category: str, instance: str
+    ) -> None:
+        self._store = store
+        self._decisions = decisions
+        self._standing = standing
+        self._service = service
+        self._category = category
+        self._instance = instance
+
+    def open(self, context: Context) -> Action:
+        """The action that a command's key names; nothing is read yet."""
+        id_ = action_id(context.tenant, context.principal, self._service, context.key)
+        return Action(StreamName(context.tenant, self._category, id_), context)
+
+    async def load(self, context: Context, id_: str) -> Action:
+        """An action by its id, as recorded."""
+        action = Action(StreamName(context.tenant, self._category, id_), context)
+        await self._reload(action)
+        return action
+
+    async def perform(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
+        """Carry an action through to its end, or to where it waits; every step is on the record.
+
+        Returns:
+            The action, finished with outcome "ok".
+
+        Raises:
+            Problem: `Forbidden`, `ApprovalRequired`, `Conflict` (another request under the same key), what the
+                work failed with, or `Unavailable` where it may be tried again.
+        """
+        requested = self._requested(action.context, request)
+        decided = self._decisions.decide(question) if question else None
+        try:
+            return await self._first(action, request, requested, decided, work)
+        except WrongExpectedVersion:
+            await self._reload(action)
+        if action.state.requested is None or action.state.requested.digest != requested.digest:
+            raise Conflict("this key was used for another request; use a new key")
+        return await self._again(action, request, question, work)
+
+    async def refuse(self, action: Action, request: Request, problem: Problem) -> Problem:
+        """Record that the service refused this before any policy was asked; returns the problem to raise."""
+        requested = self._requested(action.context, request)
+        with contextlib.suppress(WrongExpectedVersion):
+            await self.append(action, requested, _failed(problem))
+        return problem
+
+    async def append(self, action: Action, *payloads: Payload) -> None:
+        """Append to an action's stream at the version it is known to have.
+
+        Raises:
+            WrongExpectedVersion: Somebody else appended first.
+        """
+        drafts = [self.draft(action.context, self._category, payload) for payload in payloads]
+        appended = await self._store.append(action.stream, drafts, expected_version=action.state.version)
+        for payload in payloads:
+            action.state = evolve(action.state, payload)
+        action.context.position = appended.position
+
+    def draft(self, context: Context, category: str, payload: Payload) -> Draft:
+        """An event of this service, about this command."""
+        return Draft(
+            id=uuid.uuid4().hex,
+            source=f"dominie/{self._service}",
+            type=event_type(category, payload),
+            time=datetime.now(UTC),
+            actor=context.chain,
+            data=payload.model_dump(mode="json"),
+            on_behalf_of=context.user,
+            correlation_id=context.run,
+            causation_id=context.key,
+            traceparent=context.traceparent,
+            policy_version=self._decisions.digest,
+        )
+
+    def _requested(self, context: Context, request: Request) -> Requested:
+        arguments = dict(request.arguments)
+        asked: dict[str, JsonValue] = {
+            "command": request.command,
+            "resource": request.resource,
+            "version": request.version,
+            "arguments": arguments,
+        }
+        return Requested(
+            command=request.command,
+            resource=request.resource,
+            key=context.key,
+            arguments=arguments,
+            digest=digest_json(asked),
+            session=request.session or (context.claims.session if context.claims else None),
+            priority=request.priority,
+            deadline_ms=int(context.left_s * 1000),
+        )
+
+    async def _first(
+        self, action: Action, request: Request, requested: Requested, decided: Decided | None, work: Work
+    ) -> Action:
+        opening: tuple[Payload, ...] = (requested,) if decided is None else (requested, decided)
+        if decided is not None and decided.decision == "deny":
+            problem = _forbidden(action, decided)
+            await self.append(action, *opening, _failed(problem))
+            raise problem
+        if decided is not None and decided.decision == "ask":
+            parked = self._parked(action, request, decided)
+            await self.append(action, *opening, parked)
+            raise _approval_required(action, parked)
+        if work.effect:
+            await self.append(action, *opening, self._started(action, work))
+            return await self._run(action, work)
+        outcome = await self._attempt(action, work)
+        await self.append(action, *opening, *outcome.more, outcome.finished)
+        return self._result(action)
+
+    async def _again(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
+        for _ in range(_TRIES):
+            try:
+                match action.state.status:
+                    case "finished" | "denied":
+                        return self._result(action)
+                    case "unknown":
+                        raise Conflict("nobody can tell whether this happened; a person has to settle it")
+                    case "parked":
+                        return await self._resume(action, request, question, work)
+                    case "started":
+                        return await self._take_over(action, work)
+                    case _:
+                        raise Unavailable("the action's record is incomplete", retry_after_s=1)
+            except WrongExpectedVersion:
+                await self._reload(action)
+        raise Unavailable("others work on this action too; ask again with the same key", retry_after_s=0.2)
+
+    async def _resume(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
+        parked = action.state.parked
+        assert parked is not None
+        answer = await self._answer(action)
+        if answer is None:
+            if now_ms() <= parked.expires_ms:
+                raise _approval_required(action, parked)
+            return await self._refuse(action, "nobody answered in time")
+        refused = refuse_answer(parked, answer, now_ms=now_ms()) or self._refuse_approver(action, parked, answer)
+        if refused:
+            return await self._refuse(action, refused)
+        approved = frozenset(ask.policy for ask in parked.asks)
+        decided = self._decisions.decide(question, approved=approved) if question else None
+        if decided is not None and decided.decision != "allow":
+            problem = _forbidden(action, decided)
+            await self.append(action, decided, _failed(problem))
+            raise problem
+        used = Approved(approvals=(action.id,), by=(answer.by,))
+        again = () if decided is None else (decided,)
+        await self.append(action, used, *again, self._started(action, work))
+        return await self._run(action, work)
+
+    async def _take_over(self, action: Action, work: Work) -> Action:
+        started = action.state.started
+        assert started is not None
+        while started.owner != self._instance and now_ms() < started.lease_ms:
+            left_s = action.context.left_s
+            await anyio.sleep(min(_POLL_S, left_s))
+            version = action.state.version
+            await self._reload(action)
+            if action.state.version != version:
+                raise WrongExpectedVersion(action.stream, version, action.state.version)
+        if not work.repeatable:
+            await self.append(action, Unknown(why=f"{started.owner} ended before the outcome was recorded"))
+            raise Conflict("nobody can tell whether this happened; a person has to settle it")
+        await self.append(action, self._started(action, work))
+        return await self._run(action, work)
+
+    async def _run(self, action: Action, work: Work) -> Action:
+        try:
+            outcome = await self._attempt(action, work)
+        except Lost as lost:
+            if work.repeatable:
+                raise Unavailable(f"{lost}; ask again with the same key", retry_after_s=0.2) from lost
+            await self.append(action, Unknown(why=str(lost)))
+            raise Conflict("nobody can tell whether this happened; a person has to settle it") from lost
+        await self.append(action, *outcome.more, outcome.finished)
+        return self._result(action)
+
+    async def _attempt(self, action: Action, work: Work) -> Outcome:
+        begun = time.perf_counter()
+        try:
+            return await work.run(action)
+        except NotDone as error:
+            raise error.problem from error
+        except (DeadlineExceeded, Unavailable):
+            raise
+        except Problem as problem:
+            return Outcome(_failed(problem, duration_ms=(time.perf_counter() - begun) * 1000))
+
+    async def _refuse(self, action: Action, why: str) -> Action:
+        problem = Forbidden(f"not approved: {why}", action=action.id)
+        await self.append(action, _failed(problem))
+        raise problem
+
+    def _result(self, action: Action) -> Action:
+        finished = action.state.finished
+        if finished is not None and finished.problem is not None:
+            raise problem_from(finished.problem)
+        return action
+
+    def _started(self, action: Action, work: Work) -> Started:
+        return Started(
+            owner=self._instance,
+            lease_ms=now_ms() + int(work.lease_s * 1000),
+            attempt=action.state.started.attempt + 1 if action.state.started else 1,
+            enforcement=work.enforcement,
+            layers=work.layers,
+        )
+
+    def _parked(self, action: Action, request: Request, decided: Decided) -> Parked:
+        context = action.context
+        return Parked(
+            asks=decided.asks,
+            digest=binding_digest(
+                stream=str(action.stream),
+                tenant=context.tenant,
+                user=context.user or "",
+                chain=context.chain,
+                command=request.command,
+                resource=request.resource,
+                version=request.version,
+                arguments=dict(request.arguments),
+                labels=dict(request.labels),
+                asks=[ask.policy for ask in decided.asks],
+            ),
+            command=request.command,
+            resource=request.resource,
+            arguments=dict(request.arguments),
+            labels=dict(request.labels),
+            expires_ms=now_ms() + APPROVAL_LIFE_S * 1000,
+        )
+
+    async def _answer(self, action: Action) -> ApprovalAnswered | None:
+        events = await self._store.read(StreamName(action.stream.tenant, APPROVAL, action.id))
+        for event in events:
+            payload = parse_event(event.envelope.type, event.envelope.data)
+            if isinstance(payload, ApprovalAnswered):
+                return payload
+        return None
+
+    def _refuse_approver(self, action: Action, parked: Parked, answer: ApprovalAnswered) -> str | None:
+        context = action.context
+        agent = self._standing.find(context.tenant, context.principal)
+        return refuse_approver(
+            parked,
+            by=answer.by,
+            groups=answer.groups,
+            user=context.user or "",
+            chain=context.chain,
+            sponsor=agent.sponsor if agent else None,
+        )
+
+    async def _reload(self, action: Action) -> None:
+        recorded = await self._store.read(action.stream)
+        payloads = (parse_event(event.envelope.type, event.envelope.data) for event in recorded)
+        action.state = fold(payload for payload in payloads if payload is not None)
+        if recorded:
+            action.state = replace(action.state, version=recorded[-1].envelope.version)
+            action.context.position = max(action.context.position, recorded[-1].position)
+
+
+def _failed(problem: Problem, *, duration_ms: float = 0.0) -> Finished:
+    return Finished(outcome="error", problem=problem.details, duration_ms=round(duration_ms, 3))
+
+
+def _forbidden(action: Action, decided: Decided) -> Forbidden:
+    return Forbidden("; ".join(decided.why), action=action.id, policies=list(decided.policies))
+
+
+def _approval_required(action: Action, parked: Parked) -> ApprovalRequired:
+    return ApprovalRequired(
+        "; ".join(ask.why for ask in parked.asks),
+        action=action.id,
+        digest=parked.digest,
+        groups=sorted({ask.group for ask in parked.asks}),
+        expires_ms=parked.expires_ms,
+    )

@@ -1,0 +1,140 @@
+"""A service's two connections: the edge, which may only answer, and the inner one, which may act.
+
+The broker does not check reply subjects, so a service that answered wherever it was told could be made to write
+events for its caller. The edge's connection may publish to inboxes and `out.` alone (docs/design.md, "The bus").
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import nats.errors
+import structlog
+from dominie_contracts import Command, DeadlineExceeded, Message, ProblemDetails, Unavailable, headers
+from dominie_contracts.problems import problem_from
+from dominie_contracts.subjects import service_inbox_prefix, service_subject
+from faststream.nats import NatsBroker
+from faststream.nats.security import NatsNKey
+from nats.aio.client import Client
+
+from dominie_kit.context import Context
+from dominie_kit.settings import KitSettings
+
+R = TypeVar("R", bound=Message)
+_ATTEMPT_S = 5.0
+_PAUSE_S = 0.1
+log = structlog.get_logger()
+
+
+class Seeds(Message):
+    """A service's two seeds, `services/{name}.json` in the folder of keys."""
+
+    edge: str
+    inner: str
+
+    @classmethod
+    def load(cls, keys: Path, service: str) -> "Seeds":
+        """Read a service's seeds; OSError if they are not there."""
+        return cls.model_validate_json((keys / "services" / f"{service}.json").read_bytes())
+
+
+def edge_broker(service: str, settings: KitSettings, seeds: Seeds) -> NatsBroker:
+    """The broker that takes commands; it connects when the app starts."""
+    return NatsBroker(
+        settings.nats_url,
+        security=NatsNKey(nkeys_seed_str=seeds.edge),
+        inbox_prefix=f"{service_inbox_prefix(service)}.edge",
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.1,
+        connect_timeout=5,
+        name=f"{service}-edge",
+        error_cb=_note_error,
+        apply_types=False,
+        logger=None,
+    )
+
+
+async def _note_error(error: Exception) -> None:
+    log.warning("bus.error", error=str(error) or type(error).__name__)
+
+
+class Inner:
+    """The inner connection: events, other services, tool workers."""
+
+    def __init__(self, service: str, settings: KitSettings, seeds: Seeds) -> None:
+        self.client = Client()
+        self._service = service
+        self._settings = settings
+        self._seeds = seeds
+
+    async def open(self) -> None:
+        """Connect, and keep trying while the broker is away."""
+        await self.client.connect(
+            self._settings.nats_url,
+            nkeys_seed_str=self._seeds.inner,
+            inbox_prefix=f"{service_inbox_prefix(self._service)}.inner".encode(),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.1,
+            connect_timeout=5,
+            name=f"{self._service}-inner",
+            error_cb=_note_error,
+            pending_size=0,
+        )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.client.close()
+
+    async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
+        """Send a command to another service and wait for its answer, until the context's deadline.
+
+        A try that gets no answer is repeated with the same key; the other side joins it to the first.
+
+        Raises:
+            Problem: What the other service answered; `Unavailable` when none did in time.
+        """
+        service, name = command.NAME.split(".")
+        subject, body = service_subject(service, name), command.model_dump_json().encode()
+        away = "does not answer"
+        while True:
+            try:
+                left_s = context.left_s
+            except DeadlineExceeded as error:
+                raise Unavailable(f"{service} {away}; ask again with the same key", retry_after_s=1) from error
+            try:
+                message = await self.client.request(
+                    subject, body, timeout=min(left_s, _ATTEMPT_S), headers=self._headers(context, key, left_s)
+                )
+            except nats.errors.NoRespondersError:
+                away = "is not running"
+            except (nats.errors.Error, TimeoutError, ConnectionError):
+                away = "does not answer"
+            else:
+                if headers.PROBLEM not in (message.headers or {}):
+                    return reply.model_validate_json(message.data)
+                problem = problem_from(ProblemDetails.model_validate_json(message.data))
+                if not isinstance(problem, Unavailable) or left_s < _PAUSE_S:
+                    raise problem
+            await anyio.sleep(min(_PAUSE_S, left_s))
+
+    def _headers(self, context: Context, key: str | None, left_s: float) -> dict[str, str]:
+        found = {headers.KEY: key or context.key, headers.DEADLINE: str(int(left_s * 1000))}
+        if context.token:
+            found[headers.TOKEN] = context.token
+        if context.traceparent:
+            found[headers.TRACEPARENT] = context.traceparent
+        return found
+
+
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def problem_body(details: ProblemDetails) -> bytes:
+    """A problem's bytes (RFC 9457)."""
+    return json.dumps(details.model_dump(exclude_none=True)).encode()

@@ -1,0 +1,71 @@
+"""What is known of a command while it is handled."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from dominie_contracts import DeadlineExceeded, RunClaims
+from dominie_contracts.token import Grants
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """One command: who asks, for whom, under which key, and how long it may take.
+
+    `principal` is the agent, person or worker of the subject; `svc-{service}` for a command between services
+    that carries no run token.
+    """
+
+    tenant: str
+    principal: str
+    key: str
+    deadline: float
+    """On the monotonic clock, in seconds."""
+    resource: str | None = None
+    claims: RunClaims | None = None
+    token: str | None = None
+    """The run token itself, to hand on."""
+    traceparent: str | None = None
+    after: int = 0
+    groups: tuple[str, ...] = ()
+    """A person's groups."""
+    position: int = 0
+    """Of the last event written for this command."""
+    caught_up: Callable[[int, float], Awaitable[None]] | None = field(default=None, repr=False)
+
+    @property
+    def user(self) -> str | None:
+        """On whose behalf."""
+        return self.claims.sub if self.claims else None
+
+    @property
+    def run(self) -> str | None:
+        """The run's id."""
+        return self.claims.run if self.claims else None
+
+    @property
+    def chain(self) -> str:
+        """The principals that act, the outermost first."""
+        return self.claims.act.chain if self.claims else self.principal
+
+    @property
+    def grants(self) -> Grants:
+        """What the run token grants; nothing without one."""
+        return self.claims.grants if self.claims else Grants()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left.
+
+        Raises:
+            DeadlineExceeded: None are.
+        """
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the time for this command ran out; ask again with the same key")
+        return left
+
+    async def read_your_writes(self) -> None:
+        """Wait until this service's read models hold everything that the caller has seen (`Dominie-After`)."""
+        if self.after and self.caught_up is not None:
+            await self.caught_up(self.after, self.left_s)

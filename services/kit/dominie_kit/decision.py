@@ -1,0 +1,218 @@
+"""The decision point: allow, ask or deny, in memory, from the policies that guardrail last published.
+
+Order (docs/design.md, "A governed action"): a matching forbid without `@ask` is deny; no matching permit is deny;
+matching forbids that are all `@ask` are ask; an error in any policy, or a request that does not fit the schema, is
+deny, because Cedar would skip a policy that errs.
+"""
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import cedarpy
+from dominie_contracts import Recorded, Unavailable
+from dominie_contracts.action import Ask, Decided
+from dominie_contracts.guardrail import PoliciesPublished, PolicyFile
+from dominie_contracts.operations import ServiceStatus
+from pydantic import JsonValue
+
+SCHEMA = """
+entity Agent, Tool, Model, Namespace;
+type Call = {
+  tenant: String, user: String, effect: String, kind: String, version: String,
+  amount?: Long, recipient?: String, object?: String, code?: String,
+  untrusted: Set<String>
+};
+action "tool.invoke", "tool.begin" appliesTo { principal: [Agent], resource: [Tool], context: Call };
+action "model.chat" appliesTo {
+  principal: [Agent], resource: [Model], context: { tenant: String, user: String, tools: Set<String>, priority: String }
+};
+action "memory.remember", "memory.recall" appliesTo {
+  principal: [Agent], resource: [Namespace], context: { tenant: String, user: String }
+};
+"""
+"""What policies may speak of; `untrusted` names the roles whose argument came from no record of the run."""
+
+_CACHE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May this principal do this to that?"""
+
+    principal: str
+    action: str
+    resource_type: str
+    resource: str
+    context: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def request(self) -> dict[str, JsonValue]:
+        """The whole request, as Cedar takes it."""
+        return {
+            "principal": {"type": "Agent", "id": self.principal},
+            "action": {"type": "Action", "id": self.action},
+            "resource": {"type": self.resource_type, "id": self.resource},
+            "context": dict(self.context),
+        }
+
+
+class PolicyError(ValueError):
+    """A policy set that does not parse or does not fit the schema; `problems` names each place."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    name: str
+    ask: str | None
+    why: str
+
+
+class Policies:
+    """A parsed policy set that answers questions."""
+
+    def __init__(self, digest: str, files: tuple[PolicyFile, ...]) -> None:
+        self.digest = digest
+        self._decided: OrderedDict[str, Decided] = OrderedDict()
+        self._schema = cedarpy.Schema.from_str(SCHEMA)
+        self._entities = cedarpy.Entities.from_json_str("[]")
+        text = "\n".join(file.text for file in files)
+        parsed = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+        self._notes = {key: _note(key, body.get("annotations", {})) for key, body in parsed.items()}
+        self._all = cedarpy.PolicySet.from_str(text)
+        firm = {key: body for key, body in parsed.items() if self._notes[key].ask is None}
+        self._firm = cedarpy.PolicySet.from_json_str(
+            json.dumps({"templates": {}, "staticPolicies": firm, "templateLinks": []})
+        )
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
+        """Decide; asks of the policies in `approved` have their yes. The whole request is the cache's key."""
+        request = question.request
+        key = json.dumps([request, sorted(approved)], sort_keys=True)
+        found = self._decided.get(key)
+        if found is None:
+            found = self._decided[key] = self._decide(request, approved)
+            if len(self._decided) > _CACHE:
+                self._decided.popitem(last=False)
+        return found
+
+    def _decide(self, request: dict[str, JsonValue], approved: frozenset[str]) -> Decided:
+        result = cedarpy.is_authorized(request, self._all, self._entities, self._schema)
+        notes = [self._notes[key] for key in result.diagnostics.reasons]
+        names = tuple(note.name for note in notes)
+        if result.diagnostics.errors or result.decision == cedarpy.Decision.NoDecision:
+            return _deny(request, names, f"undecidable: {'; '.join(map(str, result.diagnostics.errors)) or 'no answer'}")
+        if result.decision == cedarpy.Decision.Allow:
+            return Decided(decision="allow", policies=names, request=request)
+        if not notes:
+            return _deny(request, (), "no policy permits it")
+        if any(note.ask is None for note in notes) or not self._permitted(request):
+            firm = [note for note in notes if note.ask is None]
+            return _deny(request, names, *(note.why for note in firm or notes))
+        asks = tuple(
+            Ask(policy=note.name, group=note.ask or "", why=note.why) for note in notes if note.name not in approved
+        )
+        if not asks:
+            return Decided(decision="allow", policies=names, why=("approved",), request=request)
+        return Decided(
+            decision="ask", policies=names, why=tuple(ask.why for ask in asks), asks=asks, request=request
+        )
+
+    def _permitted(self, request: dict[str, JsonValue]) -> bool:
+        result = cedarpy.is_authorized(request, self._firm, self._entities, self._schema)
+        return result.decision == cedarpy.Decision.Allow and not result.diagnostics.errors
+
+
+def _note(key: str, annotations: Mapping[str, str]) -> _Note:
+    name = annotations.get("id", key)
+    return _Note(name, annotations.get("ask"), annotations.get("why") or f"policy {name!r} forbids it")
+
+
+def _deny(request: dict[str, JsonValue], names: tuple[str, ...], *why: str) -> Decided:
+    return Decided(decision="deny", policies=names, why=why, request=request)
+
+
+def check_policies(files: tuple[PolicyFile, ...]) -> int:
+    """Validate a policy set; returns how many policies it holds.
+
+    Raises:
+        PolicyError: A file does not parse, does not fit the schema, or two policies share an id.
+    """
+    problems: list[str] = []
+    seen: dict[str, str] = {}
+    for file in files:
+        try:
+            parsed = json.loads(cedarpy.policies_to_json_str(file.text))["staticPolicies"]
+        except ValueError as error:
+            problems.append(f"{file.name}: does not parse: {error}")
+            continue
+        result = cedarpy.validate_policies(file.text, SCHEMA)
+        problems += [f"{file.name}: {error.error}" for error in result.errors]
+        for key, body in parsed.items():
+            name = body.get("annotations", {}).get("id")
+            if name is None:
+                problems.append(f"{file.name}: {key} has no @id, so nobody could say which policy decided")
+            elif name in seen:
+                problems.append(f"{file.name}: the id {name!r} is taken by {seen[name]}")
+            else:
+                seen[name] = file.name
+    if not problems and not seen:
+        problems.append("no policy at all: everything would be denied; start with a permit")
+    if problems:
+        raise PolicyError(problems)
+    return len(seen)
+
+
+class DecisionPoint:
+    """Follows the published policies and decides by them while they are fresh."""
+
+    def __init__(self, *, staleness_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.position = 0
+        self._staleness_s = staleness_s
+        self._clock = clock
+        self._policies: Policies | None = None
+        self._fresh_at = clock()
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of the policy set in use."""
+        return self._policies.digest if self._policies else None
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event of the category `policy`."""
+        self.position = event.position
+        if event.envelope.type == f"policy.{PoliciesPublished.KIND}":
+            published = PoliciesPublished.model_validate(event.envelope.data)
+            self._policies = Policies(published.digest, published.files)
+            self._fresh_at = self._clock()
+
+    def reset(self) -> None:
+        """Forget everything, before a rebuild."""
+        self.position, self._policies = 0, None
+
+    def hear(self, heartbeat: ServiceStatus) -> None:
+        """Take in guardrail's heartbeat: the policies are fresh if they are the ones in force."""
+        if heartbeat.policy_position <= self.position:
+            self._fresh_at = self._clock()
+
+    def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
+        """Allow, ask or deny.
+
+        Raises:
+            Unavailable: There are no policies yet, or they may be stale.
+        """
+        age_s = self._clock() - self._fresh_at
+        if self._policies is None:
+            raise Unavailable("no policies have been published yet; is guardrail running?", retry_after_s=0.5)
+        if age_s > self._staleness_s:
+            raise Unavailable(f"the policies were last confirmed {age_s:.0f} s ago; is guardrail running?", retry_after_s=1)
+        return self._policies.decide(question, approved=approved)

@@ -1,0 +1,79 @@
+"""Runs services in this process until a signal."""
+
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import EntryPoint, entry_points
+
+import structlog
+import uvloop
+from dominie_contracts import Invalid
+from faststream import FastStream
+
+from dominie_kit.service import Service
+from dominie_kit.settings import KitSettings
+
+
+def targets() -> dict[str, EntryPoint]:
+    """Every service that is installed, by name."""
+    return {found.name: found for found in entry_points(group="dominie.services")}
+
+
+def load(name: str) -> Service:
+    """Build one service.
+
+    Raises:
+        Invalid: It is not installed.
+    """
+    found = targets().get(name)
+    if found is None:
+        raise Invalid(f"no service {name!r} is installed here; there are: {', '.join(sorted(targets())) or 'none'}")
+    service = found.load()()
+    assert isinstance(service, Service)
+    return service
+
+
+def main(names: Sequence[str], *, on_ready: Callable[[], None] | None = None) -> None:
+    """Run the named services in this process until SIGINT or SIGTERM.
+
+    Args:
+        names: Installed services.
+        on_ready: Called once all of them take commands.
+    """
+    _set_up_logs(KitSettings().log_level)
+    uvloop.run(_run([load(name) for name in names], on_ready))
+
+
+async def _run(services: Sequence[Service], on_ready: Callable[[], None] | None) -> None:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for service in services:
+                await stack.enter_async_context(service.running())
+            yield
+
+    app = FastStream(*(service.broker for service in services), lifespan=lifespan, logger=None)
+
+    @app.after_startup
+    async def ready() -> None:
+        for service in services:
+            service.ready()
+        if on_ready is not None:
+            on_ready()
+
+    await app.run()
+
+
+def _set_up_logs(level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=os.fdopen(os.dup(2), "w", buffering=1)),
+    )

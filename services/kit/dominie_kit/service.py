@@ -1,0 +1,221 @@
+"""A service: its routes, what it follows, what runs beside it, and its two connections."""
+
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+import psutil
+import structlog
+from dominie_contracts import Command, Message, Unavailable
+from dominie_contracts.operations import AskStatus, ServiceStatus
+from dominie_contracts.registry import OWNER
+from dominie_contracts.rights import FOLLOWS
+from dominie_contracts.subjects import heartbeat_subject
+from dominie_eventstore import EventStore, JetStreamEventStore, Projection, Projector
+from faststream.nats import NatsBroker, NatsMessage
+from nats.aio.msg import Msg
+
+from dominie_kit.actions import Actions
+from dominie_kit.bus import Inner, Seeds, edge_broker
+from dominie_kit.context import Context
+from dominie_kit.decision import DecisionPoint
+from dominie_kit.edge import Edge, Handler, Route
+from dominie_kit.run_tokens import RunTokenVerifier
+from dominie_kit.settings import KitSettings
+from dominie_kit.standing import Standing
+
+log = structlog.get_logger()
+_SPARE_WORKERS = 8
+_DRAIN_S = 3.0
+
+
+class Service:
+    """What `build` returns: everything of one service but its own rules.
+
+    A service adds routes, projections, background tasks and resources, in its `app.py`; the runner does the rest.
+    """
+
+    def __init__(self, name: str, settings: KitSettings, *, store: EventStore | None = None) -> None:
+        self.name = name
+        self.settings = settings
+        self.instance = f"{name}-{uuid.uuid4().hex[:8]}"
+        seeds = Seeds.load(settings.keys, name)
+        self.inner = Inner(name, settings, seeds)
+        self.store: EventStore = store or JetStreamEventStore(self.inner.client)
+        self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
+        self.standing = Standing()
+        self.broker: NatsBroker = edge_broker(name, settings, seeds)
+        self.edge = Edge(
+            name,
+            RunTokenVerifier(_signer(settings.keys)),
+            self.standing,
+            max_in_flight=settings.max_in_flight,
+            default_deadline_s=settings.default_deadline_s,
+            caught_up=self._caught_up,
+        )
+        self.in_force: Callable[[], tuple[str | None, int]] = lambda: (self.decisions.digest, self.decisions.position)
+        self.routes: list[Route] = []
+        self._projectors: list[Projector] = []
+        self._tasks: list[Callable[[], Awaitable[None]]] = []
+        self._resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._ready = False
+        self._process = psutil.Process()
+        follows = FOLLOWS.get(name, tuple(OWNER))
+        if "principal" in follows:
+            self.follow(self.standing, "principal", own=False)
+        if "policy" in follows and name != "guardrail":
+            self.follow(self.decisions, "policy", own=False)
+            self.background(self._hear_guardrail)
+
+    def actions(self, category: str) -> Actions:
+        """The actions of this service, in one of its categories."""
+        return Actions(
+            self.store, self.decisions, self.standing, service=self.name, category=category, instance=self.instance
+        )
+
+    def route(
+        self,
+        command: type[Command],
+        handler: Handler,
+        *,
+        resource: str | None = None,
+        token: bool = True,
+        direct: bool = True,
+        between: bool = False,
+    ) -> None:
+        """Serve a command; see `Route`."""
+        route = Route(command, handler, resource, token, direct, between)
+        self.routes.append(route)
+        word = command.NAME.split(".")[-1]
+        tail = ".*" if resource else ""
+        if direct:
+            self._subscribe(f"cmd.*.*.{self.name}.{word}{tail}", route)
+        if between:
+            self._subscribe(f"svc.{self.name}.{word}", route)
+
+    def follow(self, projection: Projection, category: str | None, *, own: bool = True) -> None:
+        """Keep a read model up to date; with `own`, `Dominie-After` waits for it."""
+        projector = Projector(self.store, projection, name=f"{self.instance}-{category or 'all'}", category=category)
+        self._projectors.append(projector)
+        if own:
+            self._own = (*getattr(self, "_own", ()), projector)
+
+    def background(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task beside the service for as long as it lives; its end or error ends the service."""
+        self._tasks.append(task)
+
+    def resource(self, opened: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+        """Hold a resource open for as long as the service lives; opened before anything is served."""
+        self._resources.append(opened)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connect, catch up, and run what runs beside; the runner starts the edge inside."""
+        async with AsyncExitStack() as stack:
+            await self.inner.open()
+            stack.push_async_callback(self.inner.close)
+            for opened in self._resources:
+                await stack.enter_async_context(opened())
+            async with anyio.create_task_group() as group:
+                for projector in self._projectors:
+                    group.start_soon(projector.run)
+                for projector in self._projectors:
+                    await projector.caught_up.wait()
+                for task in self._tasks:
+                    group.start_soon(task)
+                group.start_soon(self._beat)
+                self.route(AskStatus, self._answer_status, token=False, direct=False, between=True)
+                try:
+                    yield
+                finally:
+                    await self._drain()
+                    group.cancel_scope.cancel()
+
+    def ready(self) -> None:
+        """From now on, commands are taken."""
+        self._ready = True
+
+    @property
+    def status(self) -> ServiceStatus:
+        """How it is."""
+        digest, position = self.in_force()
+        return ServiceStatus(
+            service=self.name,
+            instance=self.instance,
+            version=version(f"dominie-{self.name}"),
+            pid=os.getpid(),
+            started=self._started,
+            ready=self._ready,
+            rss_mb=round(self._process.memory_info().rss / 2**20, 1),
+            in_flight=self.edge.in_flight,
+            handled=self.edge.handled,
+            refused=self.edge.refused,
+            policy=digest,
+            policy_position=position,
+        )
+
+    def _subscribe(self, subject: str, route: Route) -> None:
+        async def take(message: Msg) -> None:
+            await self.edge.take(route, message)
+
+        self.broker.subscriber(
+            subject,
+            queue=self.name,
+            decoder=_raw,
+            max_workers=self.settings.max_in_flight + _SPARE_WORKERS,
+            no_reply=True,
+            title=route.command.NAME,
+            description=(route.command.__doc__ or "").strip(),
+        )(take)
+
+    async def _answer_status(self, command: AskStatus, context: Context) -> Message:
+        return self.status
+
+    async def _caught_up(self, position: int, timeout_s: float) -> None:
+        for projector in getattr(self, "_own", ()):
+            try:
+                await projector.wait_for(position, timeout_s)
+            except TimeoutError as error:
+                raise Unavailable(f"{self.name} has not caught up yet", retry_after_s=0.5) from error
+
+    async def _beat(self) -> None:
+        while True:
+            if self.inner.client.is_connected:
+                with anyio.move_on_after(self.settings.heartbeat_s):
+                    await self.inner.client.publish(heartbeat_subject(self.name), self.status.model_dump_json().encode())
+            await anyio.sleep(self.settings.heartbeat_s)
+
+    async def _hear_guardrail(self) -> None:
+        async def hear(message: Msg) -> None:
+            self.decisions.hear(ServiceStatus.model_validate_json(message.data))
+
+        await self.inner.client.subscribe(heartbeat_subject("guardrail"), cb=hear)
+        await anyio.sleep_forever()
+
+    async def _drain(self) -> None:
+        begun = time.monotonic()
+        while self.edge.in_flight and time.monotonic() - begun < _DRAIN_S:
+            await anyio.sleep(0.02)
+
+
+async def _raw(message: NatsMessage) -> Msg:
+    """The message as it came: the edge reads headers and body itself."""
+    return message.raw_message
+
+
+def _signer(keys: Path) -> str:
+    """Identity's public key, which signs run tokens."""
+    return PublicKeys.model_validate_json((keys / "public.json").read_bytes()).signer
+
+
+class PublicKeys(Message):
+    """`public.json` in the folder of keys."""
+
+    signer: str

@@ -1,0 +1,37 @@
+"""What every service reads from its surroundings, once."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class KitSettings(BaseSettings):
+    """Settings that all services share: environment variables `DOMINIE_…`.
+
+    A service adds its own fields, each named after it: `tool_slots` is `DOMINIE_TOOL_SLOTS`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DOMINIE_", frozen=True, extra="ignore")
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    keys: Path = Path("keys")
+    """The folder with this service's seeds and the public key of identity."""
+    state: Path = Path(".dominie")
+    """Where read models live; they can be rebuilt from the log."""
+    max_in_flight: int = Field(default=512, ge=1)
+    """Commands at once; beyond it the answer is `unavailable`, with a time to try again."""
+    default_deadline_s: float = Field(default=30.0, gt=0)
+    """For a command that names none."""
+    staleness_s: float = Field(default=15.0, gt=0)
+    """How old the policies may be, by guardrail's heartbeat, before everything is refused."""
+    heartbeat_s: float = Field(default=1.0, gt=0)
+    local: bool = False
+    """Local development: an asserted user counts."""
+    log_level: str = "warning"
+
+    @property
+    def pid(self) -> int:
+        """This process."""
+        return os.getpid()

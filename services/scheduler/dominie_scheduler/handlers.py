@@ -1,0 +1,98 @@
+"""The scheduler's commands. One instance grants at a time: the queue lives in its memory, the permits in the log."""
+
+import itertools
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import anyio
+from dominie_contracts import DeadlineExceeded, StreamName
+from dominie_contracts.scheduler import PERMIT, AskPermit, Permit, PermitGranted, PermitReleased, Released, ReleasePermit
+from dominie_eventstore import EventStore, WrongExpectedVersion
+from dominie_kit import Actions, Context
+from dominie_kit.bus import now_ms
+
+from dominie_scheduler.aggregate import Waiting, decide, evolve, next_waiting
+from dominie_scheduler.projection import Offers, Slots
+
+_TICK_S = 0.25
+
+
+@dataclass(slots=True)
+class _Turn:
+    waiting: Waiting
+    changed: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Handlers:
+    """Answers `permit` and `release`."""
+
+    def __init__(self, store: EventStore, actions: Actions, slots: Slots, offers: Offers, *, default_slots: int) -> None:
+        self._store = store
+        self._actions = actions
+        self._slots = slots
+        self._offers = offers
+        self._default_slots = default_slots
+        self._numbers = itertools.count()
+        self._queue: OrderedDict[str, _Turn] = OrderedDict()
+
+    async def permit(self, command: AskPermit, context: Context) -> Permit:
+        """Answer when it is this call's turn; the same permit asked for again is the same question."""
+        arrived_ms = now_ms()
+        until_ms = arrived_ms + min(command.deadline_ms, int(context.left_s * 1000))
+        turn = _Turn(Waiting(command, arrived_ms, until_ms, next(self._numbers)))
+        self._queue[command.permit] = turn
+        try:
+            while True:
+                granted = await self._try(turn, context)
+                if granted is not None:
+                    return granted
+                left_s = (until_ms - now_ms()) / 1000
+                if left_s <= 0:
+                    raise DeadlineExceeded(f"no slot of {command.model!r} came free in time")
+                turn.changed = anyio.Event()
+                with anyio.move_on_after(min(_TICK_S, left_s)):
+                    await turn.changed.wait()
+        finally:
+            self._queue.pop(command.permit, None)
+            self._wake(command.model)
+
+    async def release(self, command: ReleasePermit, context: Context) -> Released:
+        """Give a slot back; one that is not held any more changes nothing."""
+        events = decide(self._slots.state, command, now_ms=now_ms(), slots=0, waited_ms=0)
+        for event in events:
+            await self._write(command.permit, event, context, tenant=command.tenant, expected_version=1)
+            self._wake(event.model)
+        return Released()
+
+    async def _try(self, turn: _Turn, context: Context) -> Permit | None:
+        ask, at_ms = turn.waiting.ask, now_ms()
+        held = dict(self._slots.state.holders).get(ask.permit)
+        waited_ms = float(at_ms - turn.waiting.arrived_ms)
+        if held is not None and held.lease_until_ms > at_ms:
+            return Permit(permit=ask.permit, waited_ms=waited_ms, lease_until_ms=held.lease_until_ms)
+        first = next_waiting([entry.waiting for entry in self._queue.values()], ask.model, now_ms=at_ms)
+        if first is not turn.waiting:
+            return None
+        slots = self._offers.slots(ask.model, self._default_slots)
+        for event in decide(self._slots.state, ask, now_ms=at_ms, slots=slots, waited_ms=waited_ms):
+            assert isinstance(event, PermitGranted)
+            await self._write(ask.permit, event, context, tenant=ask.tenant, expected_version=0)
+            return Permit(permit=ask.permit, waited_ms=waited_ms, lease_until_ms=event.lease_until_ms)
+        return None
+
+    async def _write(
+        self, permit: str, event: PermitGranted | PermitReleased, context: Context, *, tenant: str, expected_version: int
+    ) -> None:
+        self._slots.state = evolve(self._slots.state, event)
+        draft = self._actions.draft(context, PERMIT, event)
+        stream = StreamName(tenant, PERMIT, permit)
+        try:
+            appended = await self._store.append(stream, [draft], expected_version=expected_version)
+        except WrongExpectedVersion as conflict:
+            appended = await self._store.append(stream, [draft], expected_version=conflict.actual)
+        context.position = appended.position
+
+    def _wake(self, model: str) -> None:
+        for turn in self._queue.values():
+            if turn.waiting.ask.model == model:
+                turn.changed.set()
