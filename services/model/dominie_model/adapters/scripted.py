@@ -48,7 +48,7 @@ def scripted_app(script: Script) -> Starlette:
             return _error(400, str(fault))
         except Unfillable as fault:
             return _error(500, str(fault))
-        await anyio.sleep(answer.delay_s)
+        await _delay(request, answer.delay_s)
         return _response(conversation, answer)
 
     async def models(_: Request) -> Response:
@@ -105,6 +105,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.ready.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in self.server_state.connections:
+            connection.transport.abort()  # whoever still waits would hold up the stop
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -116,6 +121,13 @@ def _response(conversation: Conversation, answer: Answer) -> Response:
     if conversation.stream:
         return StreamingResponse(_events(chunks(conversation, answer)), media_type="text/event-stream")
     return JSONResponse(completion(conversation, answer))
+
+
+async def _delay(request: Request, delay_s: float) -> None:
+    """Wait, but not for a client that has gone: its body is read, so all that can still arrive is its leaving."""
+    if delay_s:
+        with anyio.move_on_after(delay_s):
+            await request.receive()
 
 
 async def _events(parts: Iterable[Json]) -> AsyncIterator[str]:
