@@ -13,8 +13,6 @@ _DETAIL_LENGTH = 500
 
 def provider_error(fault: Exception, request: ProviderRequest) -> ProviderError:
     """The error to raise for what litellm raised."""
-    if isinstance(fault, ProviderError):
-        return fault
     provider = getattr(fault, "llm_provider", None) or request.target.model.partition("/")[0]
     detail = _detail(str(fault), request) or type(fault).__name__
     return ProviderError(_kind(fault), provider, detail, retry_after_s=_retry_after_s(fault))

@@ -46,9 +46,11 @@ class LiteLLMProvider:
         try:
             with anyio.fail_after(request.timeout_s):
                 response = await self._litellm.acompletion(**_arguments(request))
+            return _result(response, request.target)
+        except ProviderError:
+            raise
         except Exception as fault:
             raise provider_error(fault, request) from fault
-        return _result(response, request.target)
 
     async def stream(self, request: ProviderRequest) -> AsyncGenerator[Chunk | ProviderResult, None]:
         """Complete a chat in chunks; see `Provider`."""
@@ -71,6 +73,8 @@ class LiteLLMProvider:
                 yield _chunk(part)
             whole = self._litellm.stream_chunk_builder(parts, messages=list(request.messages))
             result = _result(whole, request.target)
+        except ProviderError:
+            raise
         except Exception as fault:
             raise provider_error(fault, request) from fault
         finally:
