@@ -9,7 +9,7 @@ from dominie_eventstore._errors import (
 )
 from dominie_eventstore._jetstream import JetStreamEventStore
 from dominie_eventstore._memory import MemoryEventStore
-from dominie_eventstore._port import Appended, EventStore
+from dominie_eventstore._port import Appended, EventStore, Subscription
 from dominie_eventstore._provision import provision
 from dominie_eventstore._rights import publish_subjects
 
@@ -22,6 +22,7 @@ __all__ = [
     "JetStreamEventStore",
     "MemoryEventStore",
     "StoreUnavailable",
+    "Subscription",
     "WrongExpectedVersion",
     "provision",
     "publish_subjects",

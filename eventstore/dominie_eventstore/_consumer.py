@@ -24,6 +24,7 @@ from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, ask, parse
 _HEARTBEAT_S: Final = 0.5
 _SILENCE_S: Final = 1.25
 _NS: Final = 1_000_000_000
+_API: Final = "$JS.API.CONSUMER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,39 +36,74 @@ class Wanted:
     linger_s: float = 2.0
 
 
-async def follow(
-    nc: Client, wanted: Wanted, *, start: int, timeout_s: float, for_ever: bool
-) -> AsyncGenerator[Stored, None]:
-    """All messages from sequence `start` on, in order, each once; it never ends by itself.
+class Follower:
+    """Messages from sequence `start` on, in order, each once."""
 
-    Args:
-        timeout_s: How long the store may be away: at the beginning, and if not `for_ever`, each time.
+    def __init__(self, nc: Client, wanted: Wanted, *, start: int, timeout_s: float, for_ever: bool) -> None:
+        """Follow.
 
-    Raises:
-        StoreUnavailable: It was away for longer.
-    """
-    patience = timeout_s
-    while True:
-        deadline = Deadline(f"reading {wanted.subjects}", patience)
-        async with _consumer(nc, wanted, start, deadline) as feed:
-            if for_ever:
-                patience = float("inf")
-            while (message := await feed.take()) is not None:
-                start = message.sequence + 1
-                yield message
+        Args:
+            timeout_s: How long the store may be away: at the beginning, and if not `for_ever`, each time.
+            for_ever: Otherwise it ends with the last message that was stored when it began.
+        """
+        self._nc = nc
+        self._wanted = wanted
+        self._start = max(start, 1)
+        self._timeout_s = timeout_s
+        self._left: float | None = float("inf") if for_ever else None
+        self._feed: _Feed | None = None
+
+    async def messages(self) -> AsyncGenerator[Stored, None]:
+        """Read them.
+
+        Raises:
+            StoreUnavailable: The store was away for too long.
+        """
+        patience_s = self._timeout_s
+        while True:
+            deadline = Deadline(f"reading {self._wanted.subjects}", patience_s)
+            async with _consumer(self._nc, self._wanted, self._start, deadline) as self._feed:
+                if self._left is None:
+                    self._left = self._feed.stored
+                elif self._left == float("inf"):
+                    patience_s = self._left
+                while self._left > 0 and (message := await self._feed.take()) is not None:
+                    self._start = message.sequence + 1
+                    self._left -= 1
+                    yield message
+            if self._left <= 0:
+                return
+
+    async def behind(self) -> int:
+        """How many messages that are stored now were not yet handed out and done with.
+
+        Raises:
+            StoreUnavailable: The store did not say in time.
+        """
+        deadline = Deadline(f"asking about {self._wanted.subjects}", self._timeout_s)
+        while True:
+            feed = self._feed
+            try:
+                if feed is None:
+                    raise Lost("nobody reads yet")
+                info = parse(await ask(self._nc, f"{_API}.INFO.{EVENT_STREAM}.{feed.name}", b"", deadline.attempt_s))
+                if feed is self._feed:
+                    return int(info["num_pending"]) + int(info["delivered"]["consumer_seq"]) - feed.done
+            except (Lost, Refused) as error:
+                await deadline.pause(error)
 
 
 @asynccontextmanager
 async def _consumer(nc: Client, wanted: Wanted, start: int, deadline: Deadline) -> AsyncIterator["_Feed"]:
     while True:
-        feed = _Feed(nc)
+        feed = _Feed(nc, f"{wanted.name}-{token_hex(4)}")
         inbox = nc.new_inbox()
         try:
             subscription = await nc.subscribe(inbox, cb=feed.arrive)
         except Error as error:
             raise StoreUnavailable(f"the connection to the broker cannot be used ({error!r})") from error
         try:
-            failure = await _create(nc, wanted, max(start, 1), inbox, deadline.attempt_s)
+            failure = await _create(feed, wanted, start, inbox, deadline.attempt_s)
             if failure is None:
                 yield feed
                 return
@@ -77,10 +113,9 @@ async def _consumer(nc: Client, wanted: Wanted, start: int, deadline: Deadline) 
         await deadline.pause(failure)
 
 
-async def _create(nc: Client, wanted: Wanted, start: int, inbox: str, timeout_s: float) -> Exception | None:
-    name = f"{wanted.name}-{token_hex(4)}"
+async def _create(feed: "_Feed", wanted: Wanted, start: int, inbox: str, timeout_s: float) -> Exception | None:
     config = {
-        "name": name,
+        "name": feed.name,
         "filter_subject": wanted.subjects,
         "deliver_subject": inbox,
         "deliver_policy": "by_start_sequence",
@@ -93,9 +128,9 @@ async def _create(nc: Client, wanted: Wanted, start: int, inbox: str, timeout_s:
         "inactive_threshold": int(wanted.linger_s * _NS),
     }
     request = json.dumps({"stream_name": EVENT_STREAM, "action": "create", "config": config}).encode()
-    subject = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{name}.{wanted.subjects}"
+    subject = f"{_API}.CREATE.{EVENT_STREAM}.{feed.name}.{wanted.subjects}"
     try:
-        parse(await ask(nc, subject, request, timeout_s))
+        feed.stored = parse(await ask(feed.nc, subject, request, timeout_s))["num_pending"]
     except (Lost, Refused) as error:
         return error
     return None
@@ -104,8 +139,12 @@ async def _create(nc: Client, wanted: Wanted, start: int, inbox: str, timeout_s:
 class _Feed:
     """What one consumer delivers."""
 
-    def __init__(self, nc: Client) -> None:
-        self._nc = nc
+    def __init__(self, nc: Client, name: str) -> None:
+        self.nc = nc
+        self.name = name
+        self.stored = 0
+        self.done = 0
+        """How many messages were taken, and then the next one asked for."""
         self._arrived: deque[Msg] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._delivered = 0
@@ -118,6 +157,7 @@ class _Feed:
 
     async def take(self) -> Stored | None:
         """The next message, or None if the consumer is dead, silent, or has lost one."""
+        self.done = self._delivered
         while True:
             if not self._arrived and not await self._wait():
                 return None
@@ -146,7 +186,7 @@ class _Feed:
         answer_to = message.reply or headers.get("Nats-Consumer-Stalled")
         if answer_to:
             try:
-                await self._nc.publish(answer_to)
+                await self.nc.publish(answer_to)
             except Error:
                 return False
         return headers["Status"] == "100" and int(headers.get("Nats-Last-Consumer", 0)) <= self._delivered

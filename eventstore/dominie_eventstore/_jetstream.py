@@ -1,18 +1,19 @@
 """The event store on JetStream, on a connection that is handed in."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from nats.aio.client import Client
 
 from dominie_contracts.envelope import Draft, Envelope, Recorded, unpack_position
 from dominie_contracts.subjects import EVENT_STREAM, SEGMENT, StreamName
-from dominie_eventstore._consumer import Wanted, follow
+from dominie_eventstore._consumer import Follower, Wanted
 from dominie_eventstore._errors import StoreUnavailable, WrongExpectedVersion
 from dominie_eventstore._filters import check_name, event_filter
 from dominie_eventstore._port import DEFAULT_TIMEOUT_S, Appended
-from dominie_eventstore._seal import digest, record, seal, unseal_message
+from dominie_eventstore._seal import digest, record, seal
 from dominie_eventstore._settle import settled
+from dominie_eventstore._subscription import JetStreamSubscription, events_of
 from dominie_eventstore._tails import NEW, Tail, Tails
 from dominie_eventstore._wire import (
     EXPECTED_SEQUENCE,
@@ -20,7 +21,6 @@ from dominie_eventstore._wire import (
     Deadline,
     Lost,
     Refused,
-    Stored,
     ask,
     last_message,
     parse,
@@ -88,7 +88,7 @@ class JetStreamEventStore:
         message = await last_message(self._nc, f"evt.{name}", deadline)
         if message is None:
             return NEW
-        event = _events(message)[-1]
+        event = events_of(message)[-1]
         tail = Tail(event.envelope.version, message.sequence, digest(event.raw))
         self._tails.put(name, tail)
         return tail
@@ -111,61 +111,36 @@ class JetStreamEventStore:
         last = await last_message(self._nc, f"evt.{name}", deadline)
         if last is None:
             return []
-        events = _events(last)
+        events = events_of(last)
         if events[0].envelope.version > after + 1:
-            events = await self._read_until(name, last.sequence)
+            follower = self._follower(Wanted("read", f"evt.{name}", linger_s=0.1), 0, for_ever=False)
+            events = [event async for event in JetStreamSubscription(follower, 0)]
         return [event for event in events if event.envelope.version > after]
-
-    async def _read_until(self, name: str, sequence: int) -> list[Recorded]:
-        events: list[Recorded] = []
-        wanted = Wanted("read", f"evt.{name}", linger_s=0.1)
-        following = follow(self._nc, wanted, start=1, timeout_s=self._timeout_s, for_ever=False)
-        async with aclosing(following) as messages:
-            async for message in messages:
-                events += _events(message)
-                if message.sequence >= sequence:
-                    break
-        return events
 
     async def read_all(
         self, *, category: str | None = None, after: int = 0, until: int | None = None
     ) -> AsyncIterator[Recorded]:
         """See `EventStore.read_all`."""
-        last = await self.last_position(category)
-        stop = last if until is None else min(last, until)
-        if stop <= after:
-            return
-        wanted = Wanted("read_all", event_filter(category))
-        async with aclosing(self._follow(wanted, after, for_ever=False)) as events:
+        follower = self._follower(Wanted("read_all", event_filter(category)), after, for_ever=False)
+        async with aclosing(JetStreamSubscription(follower, after)) as events:
             async for event in events:
-                if event.position > stop:
+                if until is not None and event.position > until:
                     return
                 yield event
-                if event.position == stop:
+                if event.position == until:
                     return
 
-    async def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> AsyncIterator[Recorded]:
+    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> JetStreamSubscription:
         """See `EventStore.subscribe`."""
         wanted = Wanted(check_name(name), event_filter(category))
-        async with aclosing(self._follow(wanted, after, for_ever=True)) as events:
-            async for event in events:
-                yield event
+        return JetStreamSubscription(self._follower(wanted, after, for_ever=True), after)
 
-    async def _follow(self, wanted: Wanted, after: int, *, for_ever: bool) -> AsyncGenerator[Recorded, None]:
+    def _follower(self, wanted: Wanted, after: int, *, for_ever: bool) -> Follower:
         _, start, _ = unpack_position(after)
-        following = follow(self._nc, wanted, start=start, timeout_s=self._timeout_s, for_ever=for_ever)
-        async with aclosing(following) as messages:
-            async for message in messages:
-                for event in _events(message):
-                    if event.position > after:
-                        yield event
+        return Follower(self._nc, wanted, start=start, timeout_s=self._timeout_s, for_ever=for_ever)
 
     async def last_position(self, category: str | None = None) -> int:
         """See `EventStore.last_position`."""
         deadline = Deadline("asking for the last event", self._timeout_s)
-        message = await last_message(self._nc, event_filter(category), deadline)
-        return _events(message)[-1].position if message else 0
-
-
-def _events(message: Stored) -> list[Recorded]:
-    return unseal_message(message.data, SEGMENT, message.sequence, message.subject.removeprefix("evt."))
+        message = await last_message(self._nc, event_filter(category) if category else ">", deadline)
+        return events_of(message)[-1].position if message else 0

@@ -1,6 +1,7 @@
 """The event store in memory: for tests, and for trying a service without a broker."""
 
 import asyncio
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
@@ -60,19 +61,16 @@ class MemoryEventStore:
             if event.position > after:
                 yield event
 
-    async def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> AsyncIterator[Recorded]:
+    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> "MemorySubscription":
         """See `EventStore.subscribe`."""
         check_name(name)
         event_filter(category)
-        seen = 0
-        while True:
-            log = self._log(category)
-            while seen < len(log):
-                event = log[seen]
-                seen += 1
-                if event.position > after:
-                    yield event
-            await self._grown.wait()
+        log = self._log(category)
+        return MemorySubscription(self, log, bisect_right(log, after, key=_position))
+
+    async def grown(self) -> None:
+        """Wait for the next append."""
+        await self._grown.wait()
 
     async def last_position(self, category: str | None = None) -> int:
         """See `EventStore.last_position`."""
@@ -82,3 +80,36 @@ class MemoryEventStore:
 
     def _log(self, category: str | None) -> list[Recorded]:
         return self._all if category is None else self._categories[category]
+
+
+class MemorySubscription:
+    """See `Subscription`."""
+
+    def __init__(self, store: MemoryEventStore, log: list[Recorded], taken: int) -> None:
+        self._store = store
+        self._log = log
+        self._taken = taken
+        self._closed = False
+
+    def __aiter__(self) -> "MemorySubscription":
+        return self
+
+    async def __anext__(self) -> Recorded:
+        while not self._closed and self._taken >= len(self._log):
+            await self._store.grown()
+        if self._closed:
+            raise StopAsyncIteration
+        self._taken += 1
+        return self._log[self._taken - 1]
+
+    async def aclose(self) -> None:
+        """See `Subscription.aclose`."""
+        self._closed = True
+
+    async def behind(self) -> int:
+        """See `Subscription.behind`."""
+        return len({event.position >> 8 for event in self._log[self._taken :]})
+
+
+def _position(event: Recorded) -> int:
+    return event.position

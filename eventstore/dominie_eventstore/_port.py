@@ -21,6 +21,28 @@ class Appended:
     recorded: tuple[Recorded, ...]
 
 
+class Subscription(Protocol):
+    """Events as they come, for one reader; close it with `contextlib.aclosing`."""
+
+    def __aiter__(self) -> AsyncIterator[Recorded]: ...
+
+    async def __anext__(self) -> Recorded: ...
+
+    async def aclose(self) -> None:
+        """Stop; nothing of it is left in the store."""
+        ...
+
+    async def behind(self) -> int:
+        """How many appends that are stored now were not yet handed out in full; 0 when the reader has caught up.
+
+        Exact, and one cheap request, however many events and subjects there are. Ask while somebody reads.
+
+        Raises:
+            StoreUnavailable
+        """
+        ...
+
+
 class EventStore(Protocol):
     """Streams of events, each with versions from 1, all of them in one order by position."""
 
@@ -59,7 +81,7 @@ class EventStore(Protocol):
         """
         ...
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> AsyncIterator[Recorded]:
+    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> Subscription:
         """All events (of one category) with a position beyond `after`, in order, and then each new one, for ever.
 
         Args:
@@ -74,7 +96,10 @@ class EventStore(Protocol):
         ...
 
     async def last_position(self, category: str | None = None) -> int:
-        """The position of the last stored event (of a category), 0 when there is none. One cheap request.
+        """The position of the last stored event (of a category), 0 when there is none.
+
+        One request, but of a category it costs the broker some 35 us for each thousand streams: who asks often asks
+        `Subscription.behind`.
 
         Raises:
             StoreUnavailable, CorruptEvent
