@@ -1,13 +1,13 @@
-"""Reading many messages in order: a push consumer after the other, each beginning where the last one fell silent.
+"""One push consumer: a numbered run of messages that ends when it falls silent.
 
-A consumer lives in the server's memory and dies with it, without a word. So it sends heartbeats, numbers what it
+A consumer lives in the server's memory and dies with it, without a word. So it sends heartbeats and numbers what it
 delivers, and whoever misses either makes the next one. Flow control keeps what is on its way within bounds.
 """
 
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
@@ -24,7 +24,6 @@ from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, ask, parse
 _HEARTBEAT_S: Final = 0.5
 _SILENCE_S: Final = 1.25
 _NS: Final = 1_000_000_000
-_API: Final = "$JS.API.CONSUMER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,76 +35,23 @@ class Wanted:
     linger_s: float = 2.0
 
 
-class Follower:
-    """Messages from sequence `start` on, in order, each once."""
-
-    def __init__(self, nc: Client, wanted: Wanted, *, start: int, timeout_s: float, for_ever: bool) -> None:
-        """Follow.
-
-        Args:
-            timeout_s: How long the store may be away: at the beginning, and if not `for_ever`, each time.
-            for_ever: Otherwise it ends with the last message that was stored when it began.
-        """
-        self._nc = nc
-        self._wanted = wanted
-        self._start = max(start, 1)
-        self._timeout_s = timeout_s
-        self._left: float | None = float("inf") if for_ever else None
-        self._feed: _Feed | None = None
-
-    async def messages(self) -> AsyncGenerator[Stored, None]:
-        """Read them.
-
-        Raises:
-            StoreUnavailable: The store was away for too long.
-        """
-        patience_s = self._timeout_s
-        while True:
-            deadline = Deadline(f"reading {self._wanted.subjects}", patience_s)
-            async with _consumer(self._nc, self._wanted, self._start, deadline) as self._feed:
-                if self._left is None:
-                    self._left = self._feed.stored
-                elif self._left == float("inf"):
-                    patience_s = self._left
-                while self._left > 0 and (message := await self._feed.take()) is not None:
-                    self._start = message.sequence + 1
-                    self._left -= 1
-                    yield message
-            if self._left <= 0:
-                return
-
-    async def behind(self) -> int:
-        """How many messages that are stored now were not yet handed out and done with.
-
-        Raises:
-            StoreUnavailable: The store did not say in time.
-        """
-        deadline = Deadline(f"asking about {self._wanted.subjects}", self._timeout_s)
-        while True:
-            feed = self._feed
-            try:
-                if feed is None:
-                    raise Lost("nobody reads yet")
-                info = parse(await ask(self._nc, f"{_API}.INFO.{EVENT_STREAM}.{feed.name}", b"", deadline.attempt_s))
-                if feed is self._feed:
-                    return int(info["num_pending"]) + int(info["delivered"]["consumer_seq"]) - feed.done
-            except (Lost, Refused) as error:
-                await deadline.pause(error)
-
-
 @asynccontextmanager
-async def _consumer(nc: Client, wanted: Wanted, start: int, deadline: Deadline) -> AsyncIterator["_Feed"]:
+async def consume(nc: Client, wanted: Wanted, *, start: int, deadline: Deadline) -> AsyncIterator["Consumer"]:
+    """A consumer of the messages from sequence `start` (at least 1) on.
+
+    Raises:
+        StoreUnavailable: The server made none in time.
+    """
     while True:
-        feed = _Feed(nc, f"{wanted.name}-{token_hex(4)}")
-        inbox = nc.new_inbox()
+        consumer = Consumer(nc, wanted, start)
         try:
-            subscription = await nc.subscribe(inbox, cb=feed.arrive)
+            subscription = await nc.subscribe(consumer.inbox, cb=consumer.arrive)
         except Error as error:
             raise StoreUnavailable(f"the connection to the broker cannot be used ({error!r})") from error
         try:
-            failure = await _create(feed, wanted, start, inbox, deadline.attempt_s)
+            failure = await _made(consumer, deadline)
             if failure is None:
-                yield feed
+                yield consumer
                 return
         finally:
             with suppress(Error):
@@ -113,41 +59,41 @@ async def _consumer(nc: Client, wanted: Wanted, start: int, deadline: Deadline) 
         await deadline.pause(failure)
 
 
-async def _create(feed: "_Feed", wanted: Wanted, start: int, inbox: str, timeout_s: float) -> Exception | None:
-    config = {
-        "name": feed.name,
-        "filter_subject": wanted.subjects,
-        "deliver_subject": inbox,
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": start,
-        "ack_policy": "none",
-        "mem_storage": True,
-        "num_replicas": 1,
-        "flow_control": True,
-        "idle_heartbeat": int(_HEARTBEAT_S * _NS),
-        "inactive_threshold": int(wanted.linger_s * _NS),
-    }
-    request = json.dumps({"stream_name": EVENT_STREAM, "action": "create", "config": config}).encode()
-    subject = f"{_API}.CREATE.{EVENT_STREAM}.{feed.name}.{wanted.subjects}"
+async def _made(consumer: "Consumer", deadline: Deadline) -> Exception | None:
     try:
-        feed.stored = parse(await ask(feed.nc, subject, request, timeout_s))["num_pending"]
+        consumer.stored = await consumer.count(deadline.attempt_s)
     except (Lost, Refused) as error:
         return error
     return None
 
 
-class _Feed:
+class Consumer:
     """What one consumer delivers."""
 
-    def __init__(self, nc: Client, name: str) -> None:
-        self.nc = nc
-        self.name = name
+    def __init__(self, nc: Client, wanted: Wanted, start: int) -> None:
+        name = f"{wanted.name}-{token_hex(4)}"
+        self.inbox = nc.new_inbox()
         self.stored = 0
+        """How many messages there were when it was made."""
         self.done = 0
-        """How many messages were taken, and then the next one asked for."""
+        """How many messages were taken, each followed by asking for the next one."""
+        self._nc = nc
+        self._subject = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{name}.{wanted.subjects}"
+        self._request = _request(name, wanted, start, self.inbox)
         self._arrived: deque[Msg] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._delivered = 0
+
+    async def count(self, timeout_s: float) -> int:
+        """How many messages there are now, delivered or not; the first call makes the consumer.
+
+        Creating it again changes nothing and says the same as asking about it, which would need another right.
+
+        Raises:
+            Lost, Refused
+        """
+        info = parse(await ask(self._nc, self._subject, self._request, timeout_s))
+        return int(info["num_pending"]) + int(info["delivered"]["consumer_seq"])
 
     async def arrive(self, message: Msg) -> None:
         """Called by the connection for each message, in order."""
@@ -186,10 +132,27 @@ class _Feed:
         answer_to = message.reply or headers.get("Nats-Consumer-Stalled")
         if answer_to:
             try:
-                await self.nc.publish(answer_to)
+                await self._nc.publish(answer_to)
             except Error:
                 return False
         return headers["Status"] == "100" and int(headers.get("Nats-Last-Consumer", 0)) <= self._delivered
+
+
+def _request(name: str, wanted: Wanted, start: int, inbox: str) -> bytes:
+    config = {
+        "name": name,
+        "filter_subject": wanted.subjects,
+        "deliver_subject": inbox,
+        "deliver_policy": "by_start_sequence",
+        "opt_start_seq": start,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "flow_control": True,
+        "idle_heartbeat": int(_HEARTBEAT_S * _NS),
+        "inactive_threshold": int(wanted.linger_s * _NS),
+    }
+    return json.dumps({"stream_name": EVENT_STREAM, "action": "create", "config": config}).encode()
 
 
 def _numbers(reply: str) -> tuple[int, int]:

@@ -7,9 +7,10 @@ from nats.aio.client import Client
 
 from dominie_contracts.envelope import Draft, Envelope, Recorded, unpack_position
 from dominie_contracts.subjects import EVENT_STREAM, SEGMENT, StreamName
-from dominie_eventstore._consumer import Follower, Wanted
+from dominie_eventstore._consumer import Wanted
 from dominie_eventstore._errors import StoreUnavailable, WrongExpectedVersion
 from dominie_eventstore._filters import check_name, event_filter
+from dominie_eventstore._follower import Follower
 from dominie_eventstore._port import DEFAULT_TIMEOUT_S, Appended
 from dominie_eventstore._seal import digest, record, seal
 from dominie_eventstore._settle import settled
@@ -142,5 +143,5 @@ class JetStreamEventStore:
     async def last_position(self, category: str | None = None) -> int:
         """See `EventStore.last_position`."""
         deadline = Deadline("asking for the last event", self._timeout_s)
-        message = await last_message(self._nc, event_filter(category) if category else ">", deadline)
+        message = await last_message(self._nc, event_filter(category), deadline)
         return events_of(message)[-1].position if message else 0

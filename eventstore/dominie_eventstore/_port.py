@@ -98,8 +98,8 @@ class EventStore(Protocol):
     async def last_position(self, category: str | None = None) -> int:
         """The position of the last stored event (of a category), 0 when there is none.
 
-        One request, but of a category it costs the broker some 35 us for each thousand streams: who asks often asks
-        `Subscription.behind`.
+        One request, but it costs the broker some 35 us for each thousand streams there are: who asks often asks
+        `Subscription.behind` instead.
 
         Raises:
             StoreUnavailable, CorruptEvent

@@ -16,20 +16,12 @@ def publish_subjects(categories_owned: Iterable[str], categories_read: Iterable[
     """What a service may publish to that writes some categories and reads others; what it owns it also reads."""
     owned = set(categories_owned)
     read = owned | set(categories_read)
-    return (*(_filter(category) for category in sorted(owned)), *_reading(read))
-
-
-def _reading(categories: set[str]) -> tuple[str, ...]:
-    if not categories:
-        return ()
-    all_of_them = EVERYTHING in categories
-    gets = [">"] if all_of_them else [_filter(category) for category in sorted(categories)]
-    follows = [f"evt.{_SEGMENT}.>"] if all_of_them else gets
+    filters = [f"evt.{_SEGMENT}.>"] if EVERYTHING in read else [_filter(category) for category in sorted(read)]
     return (
-        *(f"$JS.API.DIRECT.GET.{_STREAM}.{subjects}" for subjects in gets),
-        *(f"$JS.API.CONSUMER.CREATE.{_STREAM}.*.{subjects}" for subjects in follows),
-        f"$JS.API.CONSUMER.INFO.{_STREAM}.*",
-        f"$JS.FC.{_STREAM}.>",
+        *(_filter(category) for category in sorted(owned)),
+        *(f"$JS.API.DIRECT.GET.{_STREAM}.{subjects}" for subjects in filters),
+        *(f"$JS.API.CONSUMER.CREATE.{_STREAM}.*.{subjects}" for subjects in filters),
+        *([f"$JS.FC.{_STREAM}.>"] if filters else []),
     )
 
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from dominie_contracts.envelope import Recorded
 from dominie_contracts.subjects import SEGMENT
-from dominie_eventstore._consumer import Follower
+from dominie_eventstore._follower import Follower
 from dominie_eventstore._seal import unseal_message
 from dominie_eventstore._wire import Stored
 

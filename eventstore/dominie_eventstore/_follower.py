@@ -1,0 +1,69 @@
+"""Reading many messages in order: a consumer after the other, each beginning where the last one fell silent."""
+
+from collections.abc import AsyncGenerator
+
+from nats.aio.client import Client
+
+from dominie_eventstore._consumer import Consumer, Wanted, consume
+from dominie_eventstore._wire import Deadline, Lost, Refused, Stored
+
+
+class Follower:
+    """Messages from sequence `start` on, in order, each once."""
+
+    def __init__(self, nc: Client, wanted: Wanted, *, start: int, timeout_s: float, for_ever: bool) -> None:
+        """Follow.
+
+        Args:
+            timeout_s: How long the store may be away: at the beginning, and if not `for_ever`, each time.
+            for_ever: Otherwise it ends with the last message that was stored when it began.
+        """
+        self._nc = nc
+        self._wanted = wanted
+        self._start = max(start, 1)
+        self._timeout_s = timeout_s
+        self._for_ever = for_ever
+        self._consumer: Consumer | None = None
+
+    async def messages(self) -> AsyncGenerator[Stored, None]:
+        """Read them.
+
+        Raises:
+            StoreUnavailable: The store was away for too long.
+        """
+        left: float | None = float("inf") if self._for_ever else None
+        patience_s = self._timeout_s
+        while True:
+            deadline = Deadline(f"reading {self._wanted.subjects}", patience_s)
+            async with consume(self._nc, self._wanted, start=self._start, deadline=deadline) as consumer:
+                self._consumer = consumer
+                left = consumer.stored if left is None else left
+                while left and (message := await consumer.take()) is not None:
+                    self._start = message.sequence + 1
+                    left -= 1
+                    yield message
+            if not left:
+                return
+            patience_s = float("inf") if self._for_ever else self._timeout_s
+
+    async def behind(self) -> int:
+        """How many messages that are stored now were not yet handed out and done with.
+
+        Raises:
+            StoreUnavailable: The store did not say in time.
+        """
+        deadline = Deadline(f"asking about {self._wanted.subjects}", self._timeout_s)
+        while True:
+            try:
+                return await self._behind(deadline.attempt_s)
+            except (Lost, Refused) as error:
+                await deadline.pause(error)
+
+    async def _behind(self, timeout_s: float) -> int:
+        consumer = self._consumer
+        if consumer is None:
+            raise Lost("nobody reads yet")
+        count = await consumer.count(timeout_s)
+        if consumer is not self._consumer:
+            raise Lost("the consumer was replaced meanwhile")
+        return max(0, count - consumer.done)
