@@ -1,0 +1,140 @@
+"""One event as one line of a trail, and what the lines of a run say of how it stands. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple, get_args
+
+from pydantic import JsonValue
+
+from dominie_contracts.action import Decision
+from dominie_contracts.envelope import Recorded
+from dominie_contracts.identity import RUN
+from dominie_contracts.judge import JUDGE
+from dominie_contracts.subjects import StreamName
+from dominie_contracts.summary import signature, summarise
+
+RunStatus = Literal["running", "waiting", "finished", "held", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One event: its place, who did what for whom, and the numbers and words that people look for."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    time: datetime
+    tenant: str
+    category: str
+    action: str
+    """The stream's id: an action's events, its permit and its approval share it."""
+    agent: str
+    """The principal that acted."""
+    user: str | None
+    run: str | None
+    call: str | None
+    """What was asked, as a call; on `requested` alone."""
+    resource: str | None
+    """The tool, model or namespace; on `requested` alone."""
+    decision: Decision | None
+    outcome: str | None
+    """`ok` or `error`; of a verdict `released` or `held`; of an approval `grant` or `deny`."""
+    cost_usd: float | None
+    """What it adds to the run's cost; a judge's cost is that of its model calls, which stand for themselves."""
+    duration_ms: float | None
+    text: str
+    """The event in a few words."""
+
+    @property
+    def step(self) -> "Step":
+        """What it says of its run."""
+        return Step(self.type, self.action, self.outcome)
+
+
+class Step(NamedTuple):
+    """What one event says of its run's status."""
+
+    type: str
+    action: str
+    outcome: str | None
+
+
+def line(event: Recorded) -> Line:
+    """The line of an event; total: an event of a later version has fewer fields."""
+    envelope, data = event.envelope, event.envelope.data
+    stream = StreamName.parse(envelope.stream)
+    asked = _text(data, "command") if envelope.type.endswith(".requested.v1") else None
+    arguments = data.get("arguments")
+    resource = _text(data, "resource") if asked else None
+    decision = _text(data, "decision")
+    finished = envelope.type.endswith(".finished.v1")
+    return Line(
+        position=event.position,
+        stream=envelope.stream,
+        version=envelope.version,
+        type=envelope.type,
+        time=envelope.time,
+        tenant=envelope.tenant,
+        category=stream.category,
+        action=stream.id,
+        agent=envelope.actor.partition(" ")[0],
+        user=envelope.on_behalf_of,
+        run=envelope.correlation_id or (_text(data, "run") if stream.category == RUN else None),
+        call=signature(asked, resource, arguments if isinstance(arguments, dict) else {}) if asked else None,
+        resource=resource,
+        decision=_DECISIONS.get(decision or ""),
+        outcome=_text(data, "outcome") or _text(data, "verdict") or (None if decision in _DECISIONS else decision),
+        cost_usd=_number(data, "cost_usd") if finished and stream.category != JUDGE else None,
+        duration_ms=_number(data, "duration_ms") if finished else None,
+        text=summarise(envelope.type, data, at=envelope.time),
+    )
+
+
+def run_status(steps: Iterable[Step]) -> RunStatus:
+    """How a run stands after these events, in order.
+
+    Nothing in the log says that a run is over: it has finished when no action is under way, and failed when the last
+    one to end has failed. A person who is waited for comes first, an answer that was held before a failure.
+    """
+    actions: dict[str, str] = {}
+    held = False
+    for step in steps:
+        kind = step.type.partition(".")[2]
+        held = step.outcome == "held" if kind == "judged.v1" else held
+        state = _STATES.get(kind) or _STATES.get(f"{kind} {step.outcome}")
+        if state is not None:
+            actions.pop(step.action, None)
+            actions[step.action] = state
+    states = list(actions.values())
+    if "waiting" in states:
+        return "waiting"
+    if "open" in states or not states:
+        return "running"
+    if held:
+        return "held"
+    return "finished" if states[-1] == "done" else "failed"
+
+
+_DECISIONS: dict[str, Decision] = {decision: decision for decision in get_args(Decision)}
+_STATES = {
+    "requested.v1": "open",
+    "approved.v1": "open",
+    "started.v1": "open",
+    "parked.v1": "waiting",
+    "answered.v1": "open",
+    "unknown.v1": "failed",
+    "finished.v1 ok": "done",
+    "finished.v1 error": "failed",
+}
+
+
+def _text(data: dict[str, JsonValue], name: str) -> str | None:
+    value = data.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _number(data: dict[str, JsonValue], name: str) -> float | None:
+    value = data.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,203 @@
+"""Every event in a few words, as an auditor reads it. Pure, and safe to print: no control characters, bounded."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pydantic import JsonValue, ValidationError
+
+from dominie_contracts import guardrail, identity, judge, memory, model, scheduler, tool
+from dominie_contracts.action import Approved, Ask, Decided, Finished, Parked, Requested, Started, Unknown
+from dominie_contracts.base import Payload
+from dominie_contracts.registry import parse_event
+from dominie_contracts.token import Grants
+
+MAX_CHARS = 300
+_VALUE_CHARS = 60
+_REFUSALS = ("forbidden", "held", "unauthenticated", "approval-required")
+
+
+def summarise(type_: str, data: dict[str, JsonValue], *, at: datetime | None = None) -> str:
+    """An event in a few words: `refund(order="A1", amount_cents=9000) asked`.
+
+    A type that is not known, or data that do not fit it, is summarised by the type's name.
+
+    Args:
+        type_: The event's type, `tool.started.v1`.
+        data: What it says.
+        at: When it was written; a lease is then told in seconds.
+    """
+    try:
+        payload = parse_event(type_, data)
+    except ValidationError:
+        payload = None
+    words = type_ if payload is None else _of_action(payload, at) or _of_service(payload) or type_
+    return clip(words, MAX_CHARS)
+
+
+def clip(text: str, chars: int) -> str:
+    """One line of at most so many characters, all of them printable."""
+    line = "".join(c if c.isprintable() else " " for c in text[: chars + 1]).strip()
+    return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
+def money(usd: float) -> str:
+    """`$0.0004`, `$12.50`; what rounds to nothing is `<$0.0001`, and nothing is `$0`."""
+    if usd == 0:
+        return "$0"
+    return "<$0.0001" if usd < 0.0001 else f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
+
+
+def duration(ms: float) -> str:
+    """`0.4 ms`, `12.3 ms`, `812 ms`, `3.2 s`, `4 min 10 s`."""
+    if ms < 999.5:
+        return f"{ms:.0f} ms" if ms >= 99.95 else f"{ms:.1f} ms"
+    seconds = ms / 1000
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def signature(command: str, resource: str | None, arguments: Mapping[str, JsonValue]) -> str:
+    """What is asked, as a call: `refund(order="A1")`, `chat auto("Where is my order?")`."""
+    word = command.rpartition(".")[2]
+    if command in ("tool.invoke", "tool.begin"):
+        return f"{resource or word}({_arguments(arguments)})"
+    named = f"{word} {resource}" if resource else word
+    messages = arguments.get("messages")
+    if isinstance(messages, list) and messages:
+        return f"{named}({_value(_last_text(messages))})"
+    return f"{named}({_arguments(arguments)})"
+
+
+def _arguments(arguments: Mapping[str, JsonValue]) -> str:
+    return clip(", ".join(f"{name}={_value(value)}" for name, value in arguments.items()), 200)
+
+
+def _value(value: JsonValue) -> str:
+    if isinstance(value, str):
+        return json.dumps(clip(value, _VALUE_CHARS), ensure_ascii=False)
+    return clip(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")), _VALUE_CHARS)
+
+
+def _last_text(messages: Sequence[JsonValue]) -> str:
+    last = messages[-1]
+    content = last.get("content") if isinstance(last, dict) else last
+    if isinstance(content, list):
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return " ".join(text for text in texts if isinstance(text, str))
+    return content if isinstance(content, str) else ""
+
+
+def _of_action(payload: Payload, at: datetime | None) -> str | None:
+    match payload:
+        case Requested():
+            return f"{signature(payload.command, payload.resource, payload.arguments)} asked"
+        case Decided(decision="allow"):
+            return f"allowed by {_names(payload.policies)}" if payload.policies else "allowed"
+        case Decided(decision="ask"):
+            return f"ask: {_asks(payload.asks)}{_policies(payload)}"
+        case Decided():
+            return f"denied: {'; '.join(payload.why)}{_policies(payload)}"
+        case Parked():
+            return f"waits for {_names(sorted({ask.group for ask in payload.asks}))} until {_clock(payload.expires_ms)}"
+        case Approved():
+            return f"approved by {_names(payload.by)}"
+        case Started():
+            again = f" again (try {payload.attempt})" if payload.attempt > 1 else ""
+            lease = f", lease {max(payload.lease_ms / 1000 - at.timestamp(), 0):.0f} s" if at else ""
+            return f"started{again} on {payload.owner} ({payload.enforcement}{lease})"
+        case Finished():
+            return _finished(payload)
+        case Unknown():
+            return f"unknown whether it happened: {payload.why}"
+        case _:
+            return None
+
+
+def _finished(finished: Finished) -> str:
+    problem = finished.problem
+    if problem is not None:
+        refused = problem.type.rpartition(":")[2] in _REFUSALS
+        return (
+            f"refused: {problem.detail}" if refused else f"failed in {duration(finished.duration_ms)}: {problem.detail}"
+        )
+    ended = "finished" if finished.outcome == "ok" else "failed"
+    parts = [f"{ended} in {duration(finished.duration_ms)}"]
+    if finished.input_tokens is not None or finished.output_tokens is not None:
+        parts.append(f"{finished.input_tokens or 0} + {finished.output_tokens or 0} tokens")
+    if finished.cost_usd is not None:
+        parts.append(money(finished.cost_usd))
+    return ", ".join(parts)
+
+
+def _of_service(payload: Payload) -> str | None:
+    match payload:
+        case identity.RunOpened():
+            session = f", session {payload.session}" if payload.session else ""
+            return f"run opened: {payload.agent} for {payload.user}{session}"
+        case identity.RunRenewed():
+            return f"run token renewed: {payload.agent} for {payload.user}"
+        case identity.Registered():
+            sponsor = f", sponsor {payload.sponsor}" if payload.sponsor else ""
+            groups = f", in {_names(payload.groups)}" if payload.groups else ""
+            return f"{payload.principal} registered by {payload.by}{sponsor}{groups}{_grants(payload.grants)}"
+        case identity.Revoked():
+            return f"{payload.principal} revoked by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case identity.KeyIssued():
+            return f"API key {payload.id} of {payload.principal} for {payload.user} issued by {payload.by}"
+        case identity.KeyRevoked():
+            return f"API key {payload.id} of {payload.principal} revoked by {payload.by}"
+        case guardrail.PoliciesPublished():
+            files = _names([file.name for file in payload.files])
+            return f"policies in force: {files} ({payload.digest[:8]}), by {payload.by}"
+        case guardrail.ApprovalAnswered():
+            answer = "granted" if payload.decision == "grant" else "denied"
+            return f"{answer} by {payload.by}" + (f": {payload.note}" if payload.note else "")
+        case scheduler.PermitGranted():
+            return f"slot of {payload.model} granted after {duration(payload.waited_ms)} ({payload.priority})"
+        case scheduler.PermitReleased():
+            return f"slot of {payload.model} given back"
+        case model.ModelsOffered():
+            offers = [f"{offer.name} ({offer.slots} slots)" for offer in payload.models]
+            return f"models offered: {_names(offers)}"
+        case tool.ToolRegistered():
+            spec = payload.spec
+            return f"tool {spec.name} {spec.version} ({spec.kind}, {spec.effect}) registered by {payload.owner}"
+        case memory.Remembered():
+            return f"remembered in {payload.namespace} of {payload.subject}: {_value(payload.text)}"
+        case memory.TurnAdded():
+            return f"turn of {payload.session} kept, {payload.role}: {_value(payload.text)}"
+        case judge.Judged():
+            return f"{payload.verdict}: {_votes(payload)}"
+        case _:
+            return None
+
+
+def _grants(grants: Grants) -> str:
+    kinds = (("tools", grants.tools), ("models", grants.models), ("namespaces", grants.namespaces))
+    return "".join(f"; {kind} {_names(names)}" for kind, names in kinds if names)
+
+
+def _votes(judged: judge.Judged) -> str:
+    counts = {kind: sum(vote.vote == kind for vote in judged.votes) for kind in ("accept", "reject", "abstain")}
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "nobody voted"
+    why = "; ".join(f"{vote.judge}: {vote.why}" for vote in judged.votes if vote.vote == "reject" and vote.why)
+    return f"{told} (quorum {judged.quorum})" + (f" — {why}" if why else "")
+
+
+def _asks(asks: Sequence[Ask]) -> str:
+    return "; ".join(f"{ask.group} — {ask.why}" for ask in asks)
+
+
+def _policies(decided: Decided) -> str:
+    return f" [{_names(decided.policies)}]" if decided.policies else ""
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nobody"
+
+
+def _clock(unix_ms: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(unix_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "a time beyond the calendar"

@@ -1,0 +1,200 @@
+"""What an auditor reads."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from dominie_contracts import Grants, Payload, ProblemDetails
+from dominie_contracts.action import Approved, Ask, Decided, Finished, Parked, Requested, Started, Unknown
+from dominie_contracts.guardrail import ApprovalAnswered, PoliciesPublished, PolicyFile
+from dominie_contracts.identity import KeyIssued, KeyRevoked, Registered, Revoked, RunOpened, RunRenewed
+from dominie_contracts.judge import Judged, Vote
+from dominie_contracts.memory import Remembered, TurnAdded
+from dominie_contracts.model import ModelsOffered, Offer
+from dominie_contracts.registry import EVENTS
+from dominie_contracts.scheduler import PermitGranted, PermitReleased
+from dominie_contracts.summary import MAX_CHARS, duration, money, signature, summarise
+from dominie_contracts.tool import ToolRegistered, ToolSpec
+
+AT = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
+AT_MS = int(AT.timestamp() * 1000)
+FINANCE = Ask(policy="large-refund", group="finance", why="refunds over $50 need a person")
+HELD = ProblemDetails(
+    type="urn:dominie:problem:held", title="Answer held back", status=403, detail="it promises too much"
+)
+GRANTS = Grants(tools=("refund",), models=("auto",))
+REFUND = ToolSpec(name="refund", input_schema={})
+
+SAMPLES: list[tuple[str, Payload, str]] = [
+    (
+        "tool",
+        Requested(
+            command="tool.invoke",
+            resource="refund",
+            key="k",
+            arguments={"order": "A1", "amount_cents": 9000},
+            digest="d",
+            deadline_ms=1,
+        ),
+        'refund(order="A1", amount_cents=9000) asked',
+    ),
+    ("tool", Decided(decision="allow", policies=("small-refund",), request={}), "allowed by small-refund"),
+    (
+        "tool",
+        Decided(decision="ask", policies=("large-refund",), asks=(FINANCE,), request={}),
+        "ask: finance — refunds over $50 need a person [large-refund]",
+    ),
+    (
+        "tool",
+        Decided(decision="deny", policies=(), why=("no policy permits it",), request={}),
+        "denied: no policy permits it",
+    ),
+    (
+        "tool",
+        Parked(asks=(FINANCE,), digest="d", command="tool.invoke", arguments={}, expires_ms=AT_MS),
+        "waits for finance until 2026-07-02 09:30 UTC",
+    ),
+    ("tool", Approved(approvals=("x",), by=("u-finance",)), "approved by u-finance"),
+    (
+        "tool",
+        Started(owner="tool-1a2b", lease_ms=AT_MS + 10_000, attempt=1, enforcement="worker"),
+        "started on tool-1a2b (worker, lease 10 s)",
+    ),
+    (
+        "model",
+        Finished(outcome="ok", duration_ms=12.34, cost_usd=0.0004, input_tokens=20, output_tokens=5),
+        "finished in 12.3 ms, 20 + 5 tokens, $0.0004",
+    ),
+    ("judge", Finished(outcome="error", problem=HELD, duration_ms=3), "refused: it promises too much"),
+    ("tool", Unknown(why="tool-1a2b ended"), "unknown whether it happened: tool-1a2b ended"),
+    (
+        "run",
+        RunOpened(
+            run="r", agent="a-desk", user="u-dana", session="t-17", request_digest=None, grants=GRANTS, expires_s=1
+        ),
+        "run opened: a-desk for u-dana, session t-17",
+    ),
+    ("run", RunRenewed(run="r", agent="a-desk", user="u-dana", expires_s=1), "run token renewed: a-desk for u-dana"),
+    (
+        "principal",
+        Registered(
+            tenant="acme", principal="a-desk", nkey="U", sponsor="u-dev", grants=GRANTS, users=(), groups=(), by="u-dev"
+        ),
+        "a-desk registered by u-dev, sponsor u-dev; tools refund; models auto",
+    ),
+    (
+        "principal",
+        Revoked(tenant="acme", principal="a-desk", by="u-dev", reason="lost"),
+        "a-desk revoked by u-dev: lost",
+    ),
+    (
+        "principal",
+        KeyIssued(tenant="acme", principal="a-desk", id="k1", digest="d", user="u-dana", by="u-dev"),
+        "API key k1 of a-desk for u-dana issued by u-dev",
+    ),
+    (
+        "principal",
+        KeyRevoked(tenant="acme", principal="a-desk", id="k1", by="u-dev"),
+        "API key k1 of a-desk revoked by u-dev",
+    ),
+    (
+        "policy",
+        PoliciesPublished(digest="0123456789", files=(PolicyFile(name="refunds.cedar", text=""),), by="operator"),
+        "policies in force: refunds.cedar (01234567), by operator",
+    ),
+    (
+        "approval",
+        ApprovalAnswered(
+            action="x", category="tool", digest="d", decision="grant", by="u-fin", groups=(), expires_ms=1, note="fine"
+        ),
+        "granted by u-fin: fine",
+    ),
+    (
+        "permit",
+        PermitGranted(permit="x", model="auto", agent="a-desk", priority="standard", waited_ms=4, lease_until_ms=1),
+        "slot of auto granted after 4.0 ms (standard)",
+    ),
+    (
+        "permit",
+        PermitReleased(permit="x", model="auto", input_tokens=1, output_tokens=1, cost_usd=None),
+        "slot of auto given back",
+    ),
+    (
+        "offer",
+        ModelsOffered(models=(Offer(name="auto", provider="openai/x", slots=4),)),
+        "models offered: auto (4 slots)",
+    ),
+    (
+        "catalog",
+        ToolRegistered(spec=REFUND, owner="w-ledger"),
+        "tool refund 1 (worker, external) registered by w-ledger",
+    ),
+    (
+        "memory",
+        Remembered(id="m", namespace="user", subject="u-dana", text="prefers\ne-mail"),
+        'remembered in user of u-dana: "prefers e-mail"',
+    ),
+    (
+        "memory",
+        TurnAdded(id="m", session="t-17", subject="u-dana", role="user", text="hello"),
+        'turn of t-17 kept, user: "hello"',
+    ),
+    (
+        "judge",
+        Judged(
+            verdict="held",
+            votes=(Vote(judge="rules", vote="reject", why="no such refund"), Vote(judge="m", vote="abstain")),
+            quorum=1,
+            output_digest="d",
+        ),
+        "held: 1 reject, 1 abstain (quorum 1) — rules: no such refund",
+    ),
+]
+
+
+@pytest.mark.parametrize(("category", "payload", "words"), SAMPLES, ids=lambda v: type(v).__name__)
+def test_an_event_in_a_few_words(category: str, payload: Payload, words: str) -> None:
+    assert summarise(f"{category}.{payload.KIND}", payload.model_dump(mode="json"), at=AT) == words
+
+
+def test_every_type_of_event_has_its_words() -> None:
+    assert {type(payload) for _, payload, _ in SAMPLES} == set(EVENTS.values())
+
+
+def test_a_type_that_is_not_known_is_named() -> None:
+    assert summarise("tool.exploded.v9", {"a": 1}) == "tool.exploded.v9"
+
+
+def test_data_that_do_not_fit_their_type_are_named_by_it() -> None:
+    assert summarise("tool.started.v1", {"owner": 1}) == "tool.started.v1"
+
+
+def test_a_model_call_is_told_by_its_last_message() -> None:
+    question: list[JsonValue] = [{"type": "text", "text": "Where?"}]
+    messages: list[JsonValue] = [{"role": "system", "content": "s"}, {"role": "user", "content": question}]
+    assert signature("model.chat", "auto", {"messages": messages}) == 'chat auto("Where?")'
+
+
+@given(st.text())
+def test_a_summary_is_one_bounded_printable_line(text: str) -> None:
+    remembered = Remembered(id="m", namespace=text, subject=text, text=text)
+    words = summarise("memory.remembered.v1", remembered.model_dump(mode="json"))
+    assert words.isprintable() and len(words) <= MAX_CHARS
+
+
+@pytest.mark.parametrize(
+    ("usd", "words"), [(0.0, "$0"), (0.00001, "<$0.0001"), (0.0004, "$0.0004"), (12.5, "$12.50"), (1234.0, "$1,234.00")]
+)
+def test_money(usd: float, words: str) -> None:
+    assert money(usd) == words
+
+
+@pytest.mark.parametrize(
+    ("ms", "words"),
+    [(0.42, "0.4 ms"), (12.34, "12.3 ms"), (812.4, "812 ms"), (3210.0, "3.2 s"), (250_000.0, "4 min 10 s")],
+)
+def test_duration(ms: float, words: str) -> None:
+    assert duration(ms) == words
