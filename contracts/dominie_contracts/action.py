@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from pydantic import JsonValue, NonNegativeInt
+from pydantic import Field, JsonValue, NonNegativeInt
 
 from dominie_contracts.base import Message, Payload
 from dominie_contracts.problems import ProblemDetails
@@ -70,7 +70,7 @@ class Parked(Payload):
     command: str
     resource: str | None = None
     arguments: dict[str, JsonValue]
-    labels: dict[str, Integrity] = {}
+    labels: dict[str, Integrity] = Field(default_factory=dict)
     expires_ms: NonNegativeInt
     """Unix time in milliseconds."""
 
@@ -105,7 +105,7 @@ class Finished(Payload):
     outcome: Literal["ok", "error"]
     result: JsonValue = None
     problem: ProblemDetails | None = None
-    labels: dict[str, Integrity] = {}
+    labels: dict[str, Integrity] = Field(default_factory=dict)
     """Integrity by JSON pointer (RFC 6901) of each leaf of the result; a leaf not named is untrusted."""
     duration_ms: float
     cost_usd: float | None = None

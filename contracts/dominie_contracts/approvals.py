@@ -32,8 +32,8 @@ def binding_digest(
         "resource": resource,
         "version": version,
         "arguments": arguments,
-        "labels": dict(labels),
-        "asks": sorted(asks),
+        "labels": dict[str, JsonValue](labels),
+        "asks": list[JsonValue](sorted(asks)),
     }
     return digest_json(bound)
 

@@ -16,7 +16,7 @@ def digest_json(value: JsonValue | Mapping[str, JsonValue]) -> str:
         Invalid: The value has no canonical form (NaN, infinity, an integer beyond 2^53 - 1, not JSON).
     """
     try:
-        return hashlib.sha256(rfc8785.dumps(value)).hexdigest()  # type: ignore[arg-type]  # JSON by its own types
+        return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
     except (rfc8785.CanonicalizationError, ValueError, TypeError, RecursionError) as error:
         raise Invalid(f"the value has no canonical JSON form: {error}") from error
 

@@ -19,7 +19,7 @@ class Chat(Command):
     messages: tuple[dict[str, JsonValue], ...] = Field(min_length=1)
     model: str = "auto"
     tools: tuple[dict[str, JsonValue], ...] = ()
-    options: dict[str, JsonValue] = {}
+    options: dict[str, JsonValue] = Field(default_factory=dict)
     """`tool_choice`, `temperature`, `max_tokens`, `response_format`, `stop`, `seed`, `top_p`, …"""
     stream: bool = False
     """Send the deltas to `out.{tenant}.{agent}.{run}` as they come."""

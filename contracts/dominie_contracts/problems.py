@@ -32,7 +32,7 @@ class ProblemDetails(Message):
     detail: str
     instance: str | None = None
     retry_after_s: float | None = None
-    extra: dict[str, JsonValue] = {}
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Problem(Exception):

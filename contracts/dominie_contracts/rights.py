@@ -17,7 +17,6 @@ from dominie_contracts.subjects import (
     heartbeat_subject,
     inbox_prefix,
     out_subject,
-    return_subject,
     service_inbox_prefix,
     service_subject,
 )
@@ -71,7 +70,7 @@ CALLS: dict[str, tuple[str, ...]] = {
 """Which commands a service may send to others."""
 FOLLOWS: dict[str, tuple[str, ...]] = {
     "identity": ("principal", "run", "catalog", "offer"),
-    "guardrail": ("principal", "policy", "approval", "tool"),
+    "guardrail": ("principal", "policy", "approval", "tool", "model", "memory"),
     "scheduler": ("principal", "policy", "permit", "offer"),
     "model": ("principal", "policy", "model", "offer"),
     "tool": ("principal", "policy", "tool", "catalog", "approval"),
@@ -119,11 +118,9 @@ def person_rights(tenant: str, principal: str, groups: Iterable[str]) -> Rights:
 def worker_rights(tenant: str, principal: str, tools: Iterable[str]) -> Rights:
     """A tool worker's rights: its own tools' calls and answers, and to register them."""
     tools = tuple(tools)
-    answers = tuple(return_subject(tenant, tool, "call").rsplit(".", 1)[0] + ".*" for tool in tools)
+    answers = tuple(f"ret.{call_subject(tenant, tool).removeprefix('call.')}.>" for tool in tools)
     calls = tuple(call_subject(tenant, tool) for tool in tools)
-    return Rights(
-        (*_commands(tenant, principal, WORKER_COMMANDS), *answers), (*_own(tenant, principal), *calls)
-    )
+    return Rights((*_commands(tenant, principal, WORKER_COMMANDS), *answers), (*_own(tenant, principal), *calls))
 
 
 def edge_rights(service: str) -> Rights:
@@ -134,7 +131,9 @@ def edge_rights(service: str) -> Rights:
 def inner_rights(service: str) -> Rights:
     """A service's inner connection: its own categories of events, what it follows, and the services it needs."""
     owned = tuple(category for category, owner in OWNER.items() if owner == service)
-    follows = tuple(event_filter(category) for category in FOLLOWS[service]) if service in FOLLOWS else (event_filter(),)
+    follows = (
+        tuple(event_filter(category) for category in FOLLOWS[service]) if service in FOLLOWS else (event_filter(),)
+    )
     reads = tuple(dict.fromkeys((*follows, *(event_filter(category) for category in owned))))
     publish = (
         *(event_filter(category) for category in owned),
@@ -146,7 +145,7 @@ def inner_rights(service: str) -> Rights:
     subscribe = (
         f"{_inbox(service, 'inner')}.>",
         heartbeat_subject("guardrail"),
-        *(("ret.*.*.*",) if service == "tool" else ()),
+        *(("ret.*.*.*.*",) if service == "tool" else ()),
     )
     return Rights(publish, subscribe)
 
@@ -162,11 +161,7 @@ def _reading(filters: Iterable[str]) -> tuple[str, ...]:
     return (
         *(f"{direct}.{subject}" for subject in filters),
         *(f"{create}.*.{subject}" for subject in filters),
-        f"$JS.API.CONSUMER.MSG.NEXT.{EVENT_STREAM}.*",
-        f"$JS.API.CONSUMER.INFO.{EVENT_STREAM}.*",
-        f"$JS.API.CONSUMER.DELETE.{EVENT_STREAM}.*",
-        f"$JS.API.STREAM.INFO.{EVENT_STREAM}",
-        "$JS.FC.>",
+        f"$JS.FC.{EVENT_STREAM}.>",
     )
 
 

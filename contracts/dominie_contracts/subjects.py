@@ -129,9 +129,10 @@ def call_subject(tenant: str, tool: str) -> str:
     return f"call.{encode_token(check_tenant(tenant))}.{encode_token(tool)}"
 
 
-def return_subject(tenant: str, tool: str, call: str) -> str:
-    """`ret.{tenant}.{tool}.{call}`: a worker's answer to one invocation."""
-    return f"ret.{encode_token(check_tenant(tenant))}.{encode_token(tool)}.{encode_token(call)}"
+def return_subject(tenant: str, tool: str, instance: str, call: str) -> str:
+    """`ret.{tenant}.{tool}.{instance}.{call}`: a worker's answer to one invocation by one instance."""
+    tail = f"{encode_token(instance)}.{encode_token(call)}"
+    return f"ret.{encode_token(check_tenant(tenant))}.{encode_token(tool)}.{tail}"
 
 
 def out_subject(tenant: str, principal: str, run: str) -> str:

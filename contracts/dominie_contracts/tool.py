@@ -25,7 +25,7 @@ class ToolSpec(Message):
     version: str = "1"
     description: str = ""
     input_schema: dict[str, JsonValue]
-    output_schema: dict[str, JsonValue] = {}
+    output_schema: dict[str, JsonValue] = Field(default_factory=dict)
     effect: Effect = "external"
     idempotent: bool = False
     """The tool takes the idempotency key, so that a repeated call does nothing twice."""
@@ -86,6 +86,8 @@ class BeginLocal(Command):
     NAME: ClassVar[str] = "tool.begin"
     spec: ToolSpec
     arguments: dict[str, JsonValue]
+    process: str = Field(min_length=1, max_length=64)
+    """One id for each process of the agent: the same one asking again has not run the function yet."""
 
 
 class Begun(Message):
@@ -97,7 +99,7 @@ class Begun(Message):
     action: str
     then: Literal["run", "invoke", "finished"]
     result: JsonValue = None
-    labels: dict[str, Integrity] = {}
+    labels: dict[str, Integrity] = Field(default_factory=dict)
 
 
 class FinishLocal(Command):

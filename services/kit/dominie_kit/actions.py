@@ -5,15 +5,18 @@ stands at version 0. A repeated command therefore meets the first one's record, 
 returns that outcome, waits for it, or takes over once the lease has run out (docs/design.md, "Events").
 """
 
+import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import anyio
+from pydantic import JsonValue
+
 from dominie_contracts import (
     ApprovalRequired,
     Conflict,
@@ -44,15 +47,14 @@ from dominie_contracts.digests import action_id, digest_json
 from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered
 from dominie_contracts.problems import problem_from
 from dominie_contracts.registry import event_type, parse_event
-from dominie_eventstore import EventStore, WrongExpectedVersion
-from pydantic import JsonValue
-
+from dominie_eventstore import EventStore, EventStoreError, WrongExpectedVersion
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint, Question
 from dominie_kit.standing import Standing
 
 APPROVAL_LIFE_S = 24 * 3600
+LEASE_S = 5.0
 _POLL_S = 0.05
 _TRIES = 8
 
@@ -100,10 +102,14 @@ class Work:
     `repeatable`: it may run again when its outcome was lost.
     """
 
-    run: Callable[["Action"], Awaitable[Outcome]]
+    run: Callable[["Action"], Awaitable[Outcome | None]]
+    """None: the outcome comes later, from elsewhere; only with `effect`."""
     effect: bool = False
     repeatable: bool = True
-    lease_s: float = 10.0
+    owner: str | None = None
+    """Who runs it, where that is not this service: the same one asking again is told to go on."""
+    lease_s: float = LEASE_S
+    """Renewed while this service runs it, so that a dead one is soon relieved."""
     enforcement: Literal["isolated", "worker", "cooperative", "service"] = "service"
     layers: tuple[str, ...] = ()
 
@@ -115,6 +121,8 @@ class Action:
     stream: StreamName
     context: Context
     state: ActionState = field(default_factory=ActionState)
+    agent: str | None = None
+    """The principal that asked for it, once its record was read."""
 
     @property
     def id(self) -> str:
@@ -126,7 +134,14 @@ class Actions:
     """The actions of one service, in the category of its own."""
 
     def __init__(
-        self, store: EventStore, decisions: DecisionPoint, standing: Standing, *, service: str, category: str, instance: str
+        self,
+        store: EventStore,
+        decisions: DecisionPoint,
+        standing: Standing,
+        *,
+        service: str,
+        category: str,
+        instance: str,
     ) -> None:
         self._store = store
         self._decisions = decisions
@@ -236,6 +251,7 @@ class Actions:
             await self.append(action, *opening, self._started(action, work))
             return await self._run(action, work)
         outcome = await self._attempt(action, work)
+        assert outcome is not None, "work whose outcome comes later has an effect"
         await self.append(action, *opening, *outcome.more, outcome.finished)
         return self._result(action)
 
@@ -282,13 +298,15 @@ class Actions:
     async def _take_over(self, action: Action, work: Work) -> Action:
         started = action.state.started
         assert started is not None
+        if work.owner is not None and started.owner == work.owner:
+            return action
         while started.owner != self._instance and now_ms() < started.lease_ms:
             left_s = action.context.left_s
             await anyio.sleep(min(_POLL_S, left_s))
             version = action.state.version
             await self._reload(action)
             if action.state.version != version:
-                raise WrongExpectedVersion(action.stream, version, action.state.version)
+                raise WrongExpectedVersion(str(action.stream), expected=version, actual=action.state.version)
         if not work.repeatable:
             await self.append(action, Unknown(why=f"{started.owner} ended before the outcome was recorded"))
             raise Conflict("nobody can tell whether this happened; a person has to settle it")
@@ -297,16 +315,35 @@ class Actions:
 
     async def _run(self, action: Action, work: Work) -> Action:
         try:
-            outcome = await self._attempt(action, work)
+            async with self._lease(action, work):
+                outcome = await self._attempt(action, work)
         except Lost as lost:
             if work.repeatable:
                 raise Unavailable(f"{lost}; ask again with the same key", retry_after_s=0.2) from lost
             await self.append(action, Unknown(why=str(lost)))
             raise Conflict("nobody can tell whether this happened; a person has to settle it") from lost
-        await self.append(action, *outcome.more, outcome.finished)
+        if outcome is not None:
+            await self.append(action, *outcome.more, outcome.finished)
         return self._result(action)
 
-    async def _attempt(self, action: Action, work: Work) -> Outcome:
+    @contextlib.asynccontextmanager
+    async def _lease(self, action: Action, work: Work) -> AsyncIterator[None]:
+        """Hold the action: renew its lease, halfway through each time, until the work has ended."""
+        ended = asyncio.Event()
+
+        async def renew() -> None:
+            while not await _is_set(ended, within_s=work.lease_s / 2):
+                await self.append(action, self._started(action, work, renewed=True))
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            ended.set()
+            with contextlib.suppress(WrongExpectedVersion, EventStoreError):
+                await renewing
+
+    async def _attempt(self, action: Action, work: Work) -> Outcome | None:
         begun = time.perf_counter()
         try:
             return await work.run(action)
@@ -328,11 +365,12 @@ class Actions:
             raise problem_from(finished.problem)
         return action
 
-    def _started(self, action: Action, work: Work) -> Started:
+    def _started(self, action: Action, work: Work, *, renewed: bool = False) -> Started:
+        attempt = action.state.started.attempt if action.state.started else 0
         return Started(
-            owner=self._instance,
+            owner=work.owner or self._instance,
             lease_ms=now_ms() + int(work.lease_s * 1000),
-            attempt=action.state.started.attempt + 1 if action.state.started else 1,
+            attempt=attempt if renewed else attempt + 1,
             enforcement=work.enforcement,
             layers=work.layers,
         )
@@ -386,7 +424,16 @@ class Actions:
         action.state = fold(payload for payload in payloads if payload is not None)
         if recorded:
             action.state = replace(action.state, version=recorded[-1].envelope.version)
+            action.agent = recorded[0].envelope.actor.split()[0]
             action.context.position = max(action.context.position, recorded[-1].position)
+
+
+async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), within_s)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _failed(problem: Problem, *, duration_ms: float = 0.0) -> Finished:

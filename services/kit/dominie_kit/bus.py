@@ -12,13 +12,13 @@ from typing import TypeVar
 import anyio
 import nats.errors
 import structlog
-from dominie_contracts import Command, DeadlineExceeded, Message, ProblemDetails, Unavailable, headers
-from dominie_contracts.problems import problem_from
-from dominie_contracts.subjects import service_inbox_prefix, service_subject
 from faststream.nats import NatsBroker
 from faststream.nats.security import NatsNKey
 from nats.aio.client import Client
 
+from dominie_contracts import Command, DeadlineExceeded, Message, Problem, ProblemDetails, Unavailable, headers
+from dominie_contracts.problems import problem_from
+from dominie_contracts.subjects import service_inbox_prefix, service_subject
 from dominie_kit.context import Context
 from dominie_kit.settings import KitSettings
 
@@ -44,10 +44,9 @@ def edge_broker(service: str, settings: KitSettings, seeds: Seeds) -> NatsBroker
     """The broker that takes commands; it connects when the app starts."""
     return NatsBroker(
         settings.nats_url,
-        security=NatsNKey(nkeys_seed_str=seeds.edge),
+        security=NatsNKey.from_seed(seeds.edge),
         inbox_prefix=f"{service_inbox_prefix(service)}.edge",
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.1,
         connect_timeout=5,
         name=f"{service}-edge",
         error_cb=_note_error,
@@ -76,7 +75,6 @@ class Inner:
             nkeys_seed_str=self._seeds.inner,
             inbox_prefix=f"{service_inbox_prefix(self._service)}.inner".encode(),
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.1,
             connect_timeout=5,
             name=f"{self._service}-inner",
             error_cb=_note_error,
@@ -119,6 +117,13 @@ class Inner:
                     raise problem
             await anyio.sleep(min(_PAUSE_S, left_s))
 
+    async def tell(self, context: Context, command: Command, reply: type[R], *, key: str) -> None:
+        """Send a command whose failure changes nothing for the caller; it is logged."""
+        try:
+            await self.call(context, command, reply, key=key)
+        except Problem as problem:
+            log.warning("bus.untold", command=command.NAME, type=problem.type, detail=problem.detail)
+
     def _headers(self, context: Context, key: str | None, left_s: float) -> dict[str, str]:
         found = {headers.KEY: key or context.key, headers.DEADLINE: str(int(left_s * 1000))}
         if context.token:
@@ -126,8 +131,6 @@ class Inner:
         if context.traceparent:
             found[headers.TRACEPARENT] = context.traceparent
         return found
-
-
 
 
 def now_ms() -> int:

@@ -69,3 +69,8 @@ class Context:
         """Wait until this service's read models hold everything that the caller has seen (`Dominie-After`)."""
         if self.after and self.caught_up is not None:
             await self.caught_up(self.after, self.left_s)
+
+
+def deadline_in(seconds: float) -> float:
+    """A deadline so many seconds from now, on the monotonic clock."""
+    return time.monotonic() + seconds

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import cedarpy
+from pydantic import JsonValue
+
 from dominie_contracts import Recorded, Unavailable
 from dominie_contracts.action import Ask, Decided
 from dominie_contracts.guardrail import PoliciesPublished, PolicyFile
 from dominie_contracts.operations import ServiceStatus
-from pydantic import JsonValue
 
 SCHEMA = """
 entity Agent, Tool, Model, Namespace;
@@ -110,7 +111,9 @@ class Policies:
         notes = [self._notes[key] for key in result.diagnostics.reasons]
         names = tuple(note.name for note in notes)
         if result.diagnostics.errors or result.decision == cedarpy.Decision.NoDecision:
-            return _deny(request, names, f"undecidable: {'; '.join(map(str, result.diagnostics.errors)) or 'no answer'}")
+            return _deny(
+                request, names, f"undecidable: {'; '.join(map(str, result.diagnostics.errors)) or 'no answer'}"
+            )
         if result.decision == cedarpy.Decision.Allow:
             return Decided(decision="allow", policies=names, request=request)
         if not notes:
@@ -123,9 +126,7 @@ class Policies:
         )
         if not asks:
             return Decided(decision="allow", policies=names, why=("approved",), request=request)
-        return Decided(
-            decision="ask", policies=names, why=tuple(ask.why for ask in asks), asks=asks, request=request
-        )
+        return Decided(decision="ask", policies=names, why=tuple(ask.why for ask in asks), asks=asks, request=request)
 
     def _permitted(self, request: dict[str, JsonValue]) -> bool:
         result = cedarpy.is_authorized(request, self._firm, self._entities, self._schema)
@@ -214,5 +215,7 @@ class DecisionPoint:
         if self._policies is None:
             raise Unavailable("no policies have been published yet; is guardrail running?", retry_after_s=0.5)
         if age_s > self._staleness_s:
-            raise Unavailable(f"the policies were last confirmed {age_s:.0f} s ago; is guardrail running?", retry_after_s=1)
+            raise Unavailable(
+                f"the policies were last confirmed {age_s:.0f} s ago; is guardrail running?", retry_after_s=1
+            )
         return self._policies.decide(question, approved=approved)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
 from dominie_contracts import (
     Command,
     CommandSubject,
@@ -26,9 +29,6 @@ from dominie_contracts import (
 )
 from dominie_contracts.rights import caller
 from dominie_contracts.subjects import PLATFORM, inbox_prefix
-from nats.aio.msg import Msg
-from pydantic import ValidationError
-
 from dominie_kit.bus import problem_body
 from dominie_kit.context import Context
 from dominie_kit.run_tokens import RunTokenVerifier
@@ -88,6 +88,11 @@ class Edge:
     def in_flight(self) -> int:
         """Commands under way."""
         return len(self._flights)
+
+    async def drained(self) -> None:
+        """Wait until no command is under way."""
+        while self._flights:
+            await asyncio.wait({flight.task for flight in self._flights.values()})
 
     async def take(self, route: Route, message: Msg) -> None:
         """Handle one message and answer it, if there is a right place to answer."""

@@ -3,12 +3,13 @@
 import time
 from collections import OrderedDict
 
-from dominie.keys import public_jwk
-from dominie_contracts import RunClaims, Unauthenticated
-from dominie_contracts.token import AUDIENCE
 from joserfc import jwt
 from joserfc.errors import JoseError
 from pydantic import ValidationError
+
+from dominie.keys import public_jwk
+from dominie_contracts import RunClaims, Unauthenticated
+from dominie_contracts.token import AUDIENCE
 
 ALGORITHM = "Ed25519"
 """RFC 9864's name of what RFC 8037 called EdDSA."""

@@ -8,9 +8,9 @@ from importlib.metadata import EntryPoint, entry_points
 
 import structlog
 import uvloop
-from dominie_contracts import Invalid
 from faststream import FastStream
 
+from dominie_contracts import Invalid
 from dominie_kit.service import Service
 from dominie_kit.settings import KitSettings
 

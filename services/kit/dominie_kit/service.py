@@ -1,26 +1,26 @@
 """A service: its routes, what it follows, what runs beside it, and its two connections."""
 
 import os
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psutil
 import structlog
+from faststream.nats import NatsBroker, NatsMessage
+from nats.aio.msg import Msg
+
 from dominie_contracts import Command, Message, Unavailable
 from dominie_contracts.operations import AskStatus, ServiceStatus
 from dominie_contracts.registry import OWNER
 from dominie_contracts.rights import FOLLOWS
-from dominie_contracts.subjects import heartbeat_subject
+from dominie_contracts.subjects import heartbeat_subject, out_subject
 from dominie_eventstore import EventStore, JetStreamEventStore, Projection, Projector
-from faststream.nats import NatsBroker, NatsMessage
-from nats.aio.msg import Msg
-
 from dominie_kit.actions import Actions
 from dominie_kit.bus import Inner, Seeds, edge_broker
 from dominie_kit.context import Context
@@ -62,7 +62,7 @@ class Service:
         self.in_force: Callable[[], tuple[str | None, int]] = lambda: (self.decisions.digest, self.decisions.position)
         self.routes: list[Route] = []
         self._projectors: list[Projector] = []
-        self._tasks: list[Callable[[], Awaitable[None]]] = []
+        self._tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._ready = False
@@ -107,7 +107,7 @@ class Service:
         if own:
             self._own = (*getattr(self, "_own", ()), projector)
 
-    def background(self, task: Callable[[], Awaitable[None]]) -> None:
+    def background(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a task beside the service for as long as it lives; its end or error ends the service."""
         self._tasks.append(task)
 
@@ -137,6 +137,12 @@ class Service:
                 finally:
                     await self._drain()
                     group.cancel_scope.cancel()
+
+    async def stream(self, context: Context, message: Message) -> None:
+        """Send something on the agent's `out.` subject, as it comes; nobody keeps it."""
+        subject = out_subject(context.tenant, context.principal, context.run or "")
+        client = await self.broker.connect()
+        await client.publish(subject, message.model_dump_json().encode())
 
     def ready(self) -> None:
         """From now on, commands are taken."""
@@ -189,7 +195,9 @@ class Service:
         while True:
             if self.inner.client.is_connected:
                 with anyio.move_on_after(self.settings.heartbeat_s):
-                    await self.inner.client.publish(heartbeat_subject(self.name), self.status.model_dump_json().encode())
+                    await self.inner.client.publish(
+                        heartbeat_subject(self.name), self.status.model_dump_json().encode()
+                    )
             await anyio.sleep(self.settings.heartbeat_s)
 
     async def _hear_guardrail(self) -> None:
@@ -200,9 +208,8 @@ class Service:
         await anyio.sleep_forever()
 
     async def _drain(self) -> None:
-        begun = time.monotonic()
-        while self.edge.in_flight and time.monotonic() - begun < _DRAIN_S:
-            await anyio.sleep(0.02)
+        with anyio.move_on_after(_DRAIN_S, shield=True):
+            await self.edge.drained()
 
 
 async def _raw(message: NatsMessage) -> Msg:

@@ -1,1 +1,5 @@
-"""Model calls, their routing and their cost."""
+"""Models: calls to them, and what they cost."""
+
+from dominie_model.app import build
+
+__all__ = ["build"]

@@ -40,9 +40,9 @@ class State:
     holders: tuple[tuple[str, Holder], ...] = ()
 
 
-def decide(state: State, command: AskPermit | ReleasePermit, *, now_ms: int, slots: int, waited_ms: float) -> list[
-    PermitGranted | PermitReleased
-]:
+def decide(
+    state: State, command: AskPermit | ReleasePermit, *, now_ms: int, slots: int, waited_ms: float
+) -> list[PermitGranted | PermitReleased]:
     """What is written: a grant where a slot is free, nothing where none is; a release of what is held."""
     holders = dict(state.holders)
     match command:

@@ -4,7 +4,6 @@ from dominie_contracts.model import OFFER
 from dominie_contracts.scheduler import PERMIT, AskPermit, ReleasePermit
 from dominie_eventstore import EventStore
 from dominie_kit import Service
-
 from dominie_scheduler.handlers import Handlers
 from dominie_scheduler.projection import Offers, Slots
 from dominie_scheduler.settings import Settings

@@ -5,12 +5,20 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import anyio
+
 from dominie_contracts import DeadlineExceeded, StreamName
-from dominie_contracts.scheduler import PERMIT, AskPermit, Permit, PermitGranted, PermitReleased, Released, ReleasePermit
+from dominie_contracts.scheduler import (
+    PERMIT,
+    AskPermit,
+    Permit,
+    PermitGranted,
+    PermitReleased,
+    Released,
+    ReleasePermit,
+)
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Actions, Context
 from dominie_kit.bus import now_ms
-
 from dominie_scheduler.aggregate import Waiting, decide, evolve, next_waiting
 from dominie_scheduler.projection import Offers, Slots
 
@@ -26,7 +34,9 @@ class _Turn:
 class Handlers:
     """Answers `permit` and `release`."""
 
-    def __init__(self, store: EventStore, actions: Actions, slots: Slots, offers: Offers, *, default_slots: int) -> None:
+    def __init__(
+        self, store: EventStore, actions: Actions, slots: Slots, offers: Offers, *, default_slots: int
+    ) -> None:
         self._store = store
         self._actions = actions
         self._slots = slots
@@ -81,7 +91,13 @@ class Handlers:
         return None
 
     async def _write(
-        self, permit: str, event: PermitGranted | PermitReleased, context: Context, *, tenant: str, expected_version: int
+        self,
+        permit: str,
+        event: PermitGranted | PermitReleased,
+        context: Context,
+        *,
+        tenant: str,
+        expected_version: int,
     ) -> None:
         self._slots.state = evolve(self._slots.state, event)
         draft = self._actions.draft(context, PERMIT, event)

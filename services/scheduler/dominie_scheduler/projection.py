@@ -4,7 +4,6 @@ from dominie_contracts import Recorded
 from dominie_contracts.model import ModelsOffered
 from dominie_contracts.registry import parse_event
 from dominie_contracts.scheduler import PermitGranted, PermitReleased
-
 from dominie_scheduler.aggregate import State, evolve
 
 

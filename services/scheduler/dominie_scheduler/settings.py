@@ -1,7 +1,8 @@
 """Settings of the scheduler."""
 
-from dominie_kit import KitSettings
 from pydantic import Field
+
+from dominie_kit import KitSettings
 
 
 class Settings(KitSettings):

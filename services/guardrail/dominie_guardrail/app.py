@@ -1,0 +1,64 @@
+"""Guardrail, put together."""
+
+import uuid
+
+import structlog
+
+from dominie_contracts import Problem
+from dominie_contracts.guardrail import APPROVAL, POLICY, Approve, ListApprovals, PublishPolicies
+from dominie_contracts.memory import MEMORY
+from dominie_contracts.model import MODEL
+from dominie_contracts.rights import caller
+from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.tool import TOOL
+from dominie_eventstore import EventStore
+from dominie_guardrail.handlers import Handlers, read_policies
+from dominie_guardrail.projection import Asked, AskedIn, InForce
+from dominie_guardrail.settings import DEFAULT_POLICIES, Settings
+from dominie_kit import Context, Service
+from dominie_kit.bus import now_ms
+from dominie_kit.context import deadline_in
+
+log = structlog.get_logger()
+_START_S = 30.0
+
+
+def build(settings: Settings | None = None, store: EventStore | None = None) -> Service:
+    """Guardrail as a service; `store` replaces the event log in tests."""
+    settings = settings or Settings()
+    service = Service("guardrail", settings, store=store)
+    in_force, asked = InForce(), Asked()
+    handlers = Handlers(
+        service.store,
+        service.actions(APPROVAL),
+        service.standing,
+        in_force,
+        asked,
+        now_ms=now_ms,
+        approval_s=settings.guardrail_approval_s,
+    )
+    service.in_force = lambda: (in_force.digest, in_force.position)
+    service.follow(in_force, POLICY)
+    for category in (TOOL, MODEL, MEMORY, APPROVAL):
+        service.follow(AskedIn(asked, category), category)
+    service.route(PublishPolicies, handlers.publish, token=False, direct=False, between=True)
+    service.route(ListApprovals, handlers.approvals, token=False)
+    service.route(Approve, handlers.approve, token=False)
+
+    async def publish_at_start() -> None:
+        folder = settings.guardrail_policies
+        if folder is None and in_force.digest is not None:
+            return
+        context = Context(
+            tenant=PLATFORM,
+            principal=caller(PublishPolicies.NAME),
+            key=uuid.uuid4().hex,
+            deadline=deadline_in(_START_S),
+        )
+        try:
+            await handlers.publish(PublishPolicies(files=read_policies(folder or DEFAULT_POLICIES)), context)
+        except Problem as problem:
+            log.error("guardrail.policies_refused", folder=str(folder), why=problem.detail)
+
+    service.background(publish_at_start)
+    return service

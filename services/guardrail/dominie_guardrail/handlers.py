@@ -1,0 +1,134 @@
+"""Guardrail's commands: publish policies, list and answer approvals."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dominie_contracts import Invalid, StreamName
+from dominie_contracts.guardrail import (
+    APPROVAL,
+    POLICY,
+    POLICY_SET,
+    ApprovalAnswered,
+    Approvals,
+    Approve,
+    ListApprovals,
+    PolicyFile,
+    Published,
+    PublishPolicies,
+)
+from dominie_contracts.identity import Done
+from dominie_contracts.registry import parse_event
+from dominie_contracts.subjects import PLATFORM
+from dominie_eventstore import EventStore, WrongExpectedVersion
+from dominie_guardrail.aggregate import Approver, State, Waiting, answer, evolve, publish
+from dominie_guardrail.projection import Asked, Entry, InForce
+from dominie_kit import Actions, Context
+from dominie_kit.decision import PolicyError, check_policies
+from dominie_kit.standing import Standing
+
+_TRIES = 5
+
+
+class Handlers:
+    """Answers `publish`, `approvals` and `approve`."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        actions: Actions,
+        standing: Standing,
+        in_force: InForce,
+        asked: Asked,
+        *,
+        now_ms: Callable[[], int],
+        approval_s: int,
+    ) -> None:
+        self._store = store
+        self._actions = actions
+        self._standing = standing
+        self._in_force = in_force
+        self._asked = asked
+        self._now_ms = now_ms
+        self._approval_s = approval_s
+
+    async def publish(self, command: PublishPolicies, context: Context) -> Published:
+        """Validate a set and make it the one in force; the last good one stays if it does not hold."""
+        try:
+            count = check_policies(command.files)
+        except PolicyError as error:
+            raise Invalid("; ".join(error.problems), problems=list(error.problems)) from error
+        stream = StreamName(PLATFORM, POLICY, POLICY_SET)
+        for _ in range(_TRIES):
+            recorded = await self._store.read(stream)
+            state = State()
+            for event in recorded:
+                payload = parse_event(event.envelope.type, event.envelope.data)
+                if payload is not None:
+                    state = evolve(state, payload)  # type: ignore[arg-type]  # this stream holds this one type
+            events = publish(state, command, by=context.principal)
+            if not events:
+                return Published(digest=state.digest or "", policies=count, changed=False)
+            drafts = [self._actions.draft(context, POLICY, event) for event in events]
+            try:
+                appended = await self._store.append(stream, drafts, expected_version=len(recorded))
+            except WrongExpectedVersion:
+                continue
+            context.position = appended.position
+            return Published(digest=events[-1].digest, policies=count, changed=True)
+        raise Invalid("others are publishing too; look at what is in force and try again")
+
+    async def approvals(self, command: ListApprovals, context: Context) -> Approvals:
+        """What waits for a person, in the caller's tenant."""
+        await context.read_your_writes()
+        views = self._asked.all(context.tenant, now_ms=self._now_ms())
+        wanted = [view for view in views if command.status == "all" or view.status == "pending"]
+        return Approvals(approvals=tuple(wanted))
+
+    async def approve(self, command: Approve, context: Context) -> Done:
+        """A person's answer to exactly this action."""
+        await context.read_your_writes()
+        entry = self._asked.find(context.tenant, command.action)
+        if entry is None:
+            raise Invalid(f"nothing waits under {command.action!r}; `dominie approvals list` shows what does")
+        stream = StreamName(context.tenant, APPROVAL, command.action)
+        for _ in range(_TRIES):
+            recorded = await self._store.read(stream)
+            events = answer(
+                State(answered=_answered(recorded[-1].envelope.data) if recorded else None),
+                command,
+                self._waiting(entry),
+                Approver(context.principal, context.groups),
+                now_ms=self._now_ms(),
+                life_ms=self._approval_s * 1000,
+            )
+            if not events:
+                return Done()
+            drafts = [self._actions.draft(context, APPROVAL, event) for event in events]
+            try:
+                appended = await self._store.append(stream, drafts, expected_version=len(recorded))
+            except WrongExpectedVersion:
+                continue
+            context.position = appended.position
+            return Done()
+        raise Invalid("others are answering too; look at it again")
+
+    def _waiting(self, entry: Entry) -> Waiting:
+        agent = self._standing.find(entry.view.tenant, entry.view.agent)
+        sponsor = agent.sponsor if agent else None
+        return Waiting(entry.parked, entry.view.user, entry.chain, sponsor, entry.view.category)
+
+
+def _answered(data: object) -> ApprovalAnswered:
+    return ApprovalAnswered.model_validate(data)
+
+
+def read_policies(folder: Path) -> tuple[PolicyFile, ...]:
+    """The `*.cedar` files of a folder, by name.
+
+    Raises:
+        Invalid: The folder is not there, or holds none.
+    """
+    files = tuple(PolicyFile(name=path.name, text=path.read_text()) for path in sorted(folder.glob("*.cedar")))
+    if not files:
+        raise Invalid(f"{str(folder)!r} holds no *.cedar file")
+    return files

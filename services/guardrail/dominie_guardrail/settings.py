@@ -1,0 +1,16 @@
+"""Settings of guardrail."""
+
+from pathlib import Path
+
+from dominie_kit import KitSettings
+
+DEFAULT_POLICIES = Path(__file__).parent / "policies"
+
+
+class Settings(KitSettings):
+    """Beside the shared ones: `DOMINIE_GUARDRAIL_…`."""
+
+    guardrail_policies: Path | None = None
+    """A folder of `*.cedar` files to publish at every start; without one, the default set is published once."""
+    guardrail_approval_s: int = 3600
+    """How long a yes holds."""

@@ -1,0 +1,197 @@
+"""The model service's commands."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import NoReturn
+
+from pydantic import JsonValue, TypeAdapter
+
+from dominie_contracts import Forbidden, Invalid, Message, Problem, QuotaExceeded, Unavailable
+from dominie_contracts.action import Finished
+from dominie_contracts.model import Chat, Completion, Delta, ListModels, Models, Offer
+from dominie_contracts.scheduler import AskPermit, Permit, Released, ReleasePermit
+from dominie_kit import Action, Actions, Context, NotDone, Outcome, Question, Request, Work
+from dominie_kit.bus import Inner
+from dominie_kit.context import deadline_in
+from dominie_model.adapters.provider import Provider, ProviderError, ProviderRequest, ProviderResult, Target
+from dominie_model.aggregate import refuse, tool_names
+
+_JSON: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
+_RELEASE_S = 10.0
+_Stream = Callable[[Context, Message], Awaitable[None]]
+
+
+class Handlers:
+    """Answers `chat` and `list`."""
+
+    def __init__(
+        self,
+        actions: Actions,
+        inner: Inner,
+        stream: _Stream,
+        provider: Callable[[], Provider],
+        targets: Mapping[str, Target],
+        offers: tuple[Offer, ...],
+        *,
+        timeout_s: float,
+    ) -> None:
+        self._actions = actions
+        self._inner = inner
+        self._stream = stream
+        self._provider = provider
+        self._targets = targets
+        self._offers = offers
+        self._timeout_s = timeout_s
+
+    async def list_models(self, command: ListModels, context: Context) -> Models:
+        """The models on offer."""
+        return Models(models=self._offers)
+
+    async def chat(self, command: Chat, context: Context) -> Completion:
+        """One completion, once for its key, if policy allows it and when it is its turn."""
+        action = self._actions.open(context)
+        request = Request("model.chat", _arguments(command), command.model, priority=command.priority)
+        problem = refuse(command, frozenset(self._targets))
+        if problem is None and not context.grants.allow("models", command.model):
+            refused: Problem = Forbidden(f"{context.principal} was not granted the model {command.model!r}")
+            raise await self._actions.refuse(action, request, refused)
+        if problem is not None:
+            raise await self._actions.refuse(action, request, problem)
+        asked: dict[str, JsonValue] = {
+            "tenant": context.tenant,
+            "user": context.user or "",
+            "tools": tool_names(command.tools),
+            "priority": command.priority,
+        }
+        waited = [0.0]
+
+        async def work(action: Action) -> Outcome:
+            return await self._call(command, action, waited)
+
+        question = Question(context.principal, "model.chat", "Model", command.model, asked)
+        done = await self._actions.perform(action, request, question, Work(work, effect=True))
+        return _completion(done, waited[0])
+
+    async def _call(self, command: Chat, action: Action, waited: list[float]) -> Outcome:
+        context = action.context
+        permit = await self._permit(command, action)
+        waited[0] = permit.waited_ms
+        result: ProviderResult | None = None
+        begun = time.perf_counter()
+        try:
+            result = await self._complete(command, context)
+        except ProviderError as error:
+            _raise(error)
+        finally:
+            await self._release(command, action, result)
+        return Outcome(_finished(command, result, (time.perf_counter() - begun) * 1000))
+
+    async def _complete(self, command: Chat, context: Context) -> ProviderResult:
+        options = dict(command.options) | ({"tools": list(command.tools)} if command.tools else {})
+        request = ProviderRequest(self._targets[command.model], command.messages, self._timeout_s, options)
+        if not command.stream:
+            return await self._provider().complete(request)
+        number = 0
+        async for part in self._provider().stream(request):
+            if isinstance(part, ProviderResult):
+                return part
+            delta = Delta(stream_id=command.stream_id or "", number=number, chunk=_JSON.validate_python(part))
+            await self._stream(context, delta)
+            number += 1
+        raise ProviderError("unavailable", command.model, "the stream ended without a result")
+
+    async def _permit(self, command: Chat, action: Action) -> Permit:
+        context = action.context
+        ask = AskPermit(
+            permit=action.id,
+            tenant=context.tenant,
+            agent=context.principal,
+            run=context.run,
+            model=command.model,
+            priority=command.priority,
+            deadline_ms=int(context.left_s * 1000),
+            lease_ms=int(self._timeout_s * 1000),
+        )
+        try:
+            return await self._inner.call(context, ask, Permit, key=f"{action.id}:{_attempt(action)}:permit")
+        except Problem as problem:
+            raise NotDone(problem) from problem
+
+    async def _release(self, command: Chat, action: Action, result: ProviderResult | None) -> None:
+        release = ReleasePermit(
+            permit=action.id,
+            tenant=action.context.tenant,
+            input_tokens=result.input_tokens if result else None,
+            output_tokens=result.output_tokens if result else None,
+            cost_usd=result.cost_usd if result else None,
+        )
+        context = replace(action.context, deadline=deadline_in(_RELEASE_S))
+        await self._inner.tell(context, release, Released, key=f"{action.id}:{_attempt(action)}:release")
+
+
+def _attempt(action: Action) -> int:
+    return action.state.started.attempt if action.state.started else 0
+
+
+def _arguments(command: Chat) -> dict[str, JsonValue]:
+    return {
+        "messages": list(command.messages),
+        "tools": list(command.tools),
+        "options": dict(command.options),
+        "stream": command.stream,
+    }
+
+
+def _raise(error: ProviderError) -> NoReturn:
+    match error.kind:
+        case "invalid":
+            raise Invalid(f"the provider refused the request: {error.detail}") from error
+        case "rate-limited":
+            limited = QuotaExceeded(
+                f"{error.provider} takes no more calls now", retry_after_s=error.retry_after_s or 5.0
+            )
+            raise NotDone(limited) from error
+        case "unauthenticated":
+            raise NotDone(Unavailable(f"{error.provider} does not accept this deployment's key")) from error
+        case _:
+            away = Unavailable(f"{error.provider}: {error.detail}", retry_after_s=error.retry_after_s or 0.5)
+            raise NotDone(away) from error
+
+
+def _finished(command: Chat, result: ProviderResult, duration_ms: float) -> Finished:
+    completion = {
+        "id": result.id,
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": result.model,
+        "choices": [{"index": 0, "message": dict(result.message), "finish_reason": result.finish_reason}],
+        "usage": {
+            "prompt_tokens": result.input_tokens,
+            "completion_tokens": result.output_tokens,
+            "total_tokens": result.input_tokens + result.output_tokens,
+        },
+    }
+    return Finished(
+        outcome="ok",
+        result=_JSON.validate_python(completion),
+        duration_ms=round(duration_ms, 3),
+        cost_usd=result.cost_usd,
+        input_tokens=result.input_tokens,
+        output_tokens=result.output_tokens,
+        model=result.model,
+    )
+
+
+def _completion(action: Action, waited_ms: float) -> Completion:
+    finished = action.state.finished
+    assert finished is not None and isinstance(finished.result, dict)
+    return Completion(
+        completion=finished.result,
+        model=finished.model or "",
+        cost_usd=finished.cost_usd,
+        input_tokens=finished.input_tokens or 0,
+        output_tokens=finished.output_tokens or 0,
+        waited_ms=waited_ms,
+        action=action.id,
+    )

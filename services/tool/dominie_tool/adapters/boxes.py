@@ -1,0 +1,48 @@
+"""Runs sandboxed tools, a bounded number at once."""
+
+import anyio
+from pydantic import JsonValue, TypeAdapter
+
+from dominie_contracts import ToolFailed, Unavailable
+from dominie_kit import Action, NotDone
+from dominie_tool.adapters.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
+from dominie_tool.projection import Tool
+from dominie_tool.settings import Settings
+
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
+
+
+class Boxes:
+    """The sandboxes of this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limiter = anyio.Semaphore(settings.tool_sandboxes)
+        self._sandbox = Sandbox(
+            Limits(
+                memory_mb=settings.tool_sandbox_memory_mb,
+                processes=settings.tool_sandbox_processes,
+                output_bytes=settings.tool_sandbox_output_bytes,
+            )
+        )
+
+    async def run(self, tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
+        """Run a tool in a box of its own.
+
+        Raises:
+            NotDone: This machine cannot isolate it, so it was not run.
+            ToolFailed: It failed, or went beyond its limits.
+        """
+        spec = tool.spec
+        assert spec.source is not None and spec.function is not None
+        async with self._limiter:
+            try:
+                outcome = await self._sandbox.run(spec.source, spec.function, arguments, time_s=spec.timeout_s)
+            except SandboxUnavailable as error:
+                raise NotDone(Unavailable(f"sandboxed tools cannot run here: {error.reason}")) from error
+        return _result(spec.name, outcome)
+
+
+def _result(name: str, outcome: Outcome) -> JsonValue:
+    if outcome.status != "ok":
+        raise ToolFailed(f"{name}: {outcome.status}: {outcome.detail}")
+    return _JSON.validate_python(outcome.value)

@@ -1,0 +1,92 @@
+"""Calls tool workers: `call.{tenant}.{tool}` out, `ret.{tenant}.{tool}.{instance}.{call}` back."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from pydantic import JsonValue, ValidationError
+
+from dominie_contracts import ToolFailed, Unavailable
+from dominie_contracts.subjects import call_subject, return_subject
+from dominie_contracts.tool import ToolSpec, WorkerAnswer, WorkerCall
+from dominie_kit import Context, Lost, NotDone
+
+_NOBODY = "503"
+
+
+class Workers:
+    """The way to the tool workers of all tenants, over the inner connection."""
+
+    def __init__(self, client: Client, instance: str) -> None:
+        self._client = client
+        self._instance = instance
+        self._numbers = itertools.count()
+        self._waiting: dict[str, asyncio.Future[Msg]] = {}
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Take answers for as long as this is open."""
+        subscription = await self._client.subscribe(f"ret.*.*.{self._instance}.*", cb=self._take)
+        try:
+            yield
+        finally:
+            if not self._client.is_closed:
+                await subscription.unsubscribe()
+
+    async def call(self, spec: ToolSpec, arguments: dict[str, JsonValue], key: str, context: Context) -> JsonValue:
+        """Have a worker run a tool.
+
+        Raises:
+            NotDone: No worker is there, so nothing happened.
+            Lost: A worker was sent the call and did not answer in the tool's time.
+            ToolFailed: The tool ran and failed.
+        """
+        number = str(next(self._numbers))
+        reply_to = return_subject(context.tenant, spec.name, self._instance, number)
+        call = WorkerCall(
+            tool=spec.name,
+            version=spec.version,
+            arguments=arguments,
+            key=key,
+            user=context.user or "",
+            agent=context.principal,
+            run=context.run or "",
+            deadline_ms=int(spec.timeout_s * 1000),
+            reply_to=reply_to,
+        )
+        answered = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._client.publish(
+                call_subject(context.tenant, spec.name), call.model_dump_json().encode(), reply_to
+            )
+            with anyio.fail_after(spec.timeout_s):
+                message = await answered
+        except NatsError as error:
+            raise NotDone(Unavailable("the bus is away", retry_after_s=0.5)) from error
+        except TimeoutError as error:
+            raise Lost(f"the worker of {spec.name!r} did not answer in {spec.timeout_s:g} s") from error
+        finally:
+            self._waiting.pop(number, None)
+        return _result(spec, message)
+
+    async def _take(self, message: Msg) -> None:
+        answered = self._waiting.get(message.subject.rsplit(".", 1)[-1])
+        if answered is not None and not answered.done():
+            answered.set_result(message)
+
+
+def _result(spec: ToolSpec, message: Msg) -> JsonValue:
+    if (message.headers or {}).get("Status") == _NOBODY:
+        raise NotDone(Unavailable(f"no worker of {spec.name!r} is running; start one", retry_after_s=0.5))
+    try:
+        answer = WorkerAnswer.model_validate_json(message.data)
+    except ValidationError as error:
+        raise ToolFailed(f"{spec.name}: the worker's answer is no answer") from error
+    if answer.error is not None:
+        raise ToolFailed(f"{spec.name}: {answer.error}")
+    return answer.result

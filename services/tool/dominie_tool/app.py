@@ -1,0 +1,42 @@
+"""The tool service, put together."""
+
+from pydantic import JsonValue
+
+from dominie_contracts.tool import CATALOG, TOOL, BeginLocal, FinishLocal, InvokeTool, ListTools, RegisterTool
+from dominie_eventstore import EventStore
+from dominie_kit import Action, Service
+from dominie_tool.adapters.boxes import Boxes
+from dominie_tool.adapters.workers import Workers
+from dominie_tool.handlers import Handlers
+from dominie_tool.projection import Catalog, Records, Tool
+from dominie_tool.settings import Settings
+
+
+def build(settings: Settings | None = None, store: EventStore | None = None) -> Service:
+    """The tool service; `store` replaces the event log in tests."""
+    settings = settings or Settings()
+    service = Service("tool", settings, store=store)
+    catalog, records = Catalog(), Records()
+    workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings)
+
+    async def call_worker(tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
+        return await workers.call(tool.spec, arguments, action.id, action.context)
+
+    handlers = Handlers(
+        service.store,
+        service.actions(TOOL),
+        service.standing,
+        catalog,
+        records,
+        worker=call_worker,
+        sandbox=boxes.run,
+    )
+    service.resource(workers.listening)
+    service.follow(catalog, CATALOG)
+    service.follow(records, TOOL)
+    service.route(RegisterTool, handlers.register, token=False)
+    service.route(ListTools, handlers.list_tools, token=False)
+    service.route(InvokeTool, handlers.invoke, resource="tool")
+    service.route(BeginLocal, handlers.begin)
+    service.route(FinishLocal, handlers.finish)
+    return service

@@ -1,0 +1,248 @@
+"""The tool service's commands."""
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, best_match
+from pydantic import JsonValue
+
+from dominie_contracts import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    Problem,
+    StreamName,
+    ToolFailed,
+    Unauthenticated,
+    Unavailable,
+)
+from dominie_contracts.action import Finished, Integrity
+from dominie_contracts.labels import amount, label_arguments, label_result
+from dominie_contracts.rights import DEVELOPERS
+from dominie_contracts.tool import (
+    CATALOG,
+    BeginLocal,
+    Begun,
+    FinishLocal,
+    InvokeTool,
+    ListTools,
+    RegisteredTool,
+    RegisterTool,
+    ToolResult,
+    Tools,
+    ToolSpec,
+)
+from dominie_eventstore import EventStore, WrongExpectedVersion
+from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
+from dominie_kit.standing import Standing
+from dominie_tool.aggregate import Registrant, State, decide
+from dominie_tool.projection import Catalog, Records, Tool, tool_of
+
+Run = Callable[[Tool, dict[str, JsonValue], Action], Awaitable[JsonValue]]
+
+
+class Handlers:
+    """Answers `register`, `list`, `invoke`, `begin` and `finish`."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        actions: Actions,
+        standing: Standing,
+        catalog: Catalog,
+        records: Records,
+        *,
+        worker: Run,
+        sandbox: Run,
+    ) -> None:
+        self._store = store
+        self._actions = actions
+        self._standing = standing
+        self._catalog = catalog
+        self._records = records
+        self._kinds: dict[str, Run] = {"worker": worker, "sandboxed": sandbox}
+
+    async def register(self, command: RegisterTool, context: Context) -> RegisteredTool:
+        """Register a tool, or its next version."""
+        spec = command.spec
+        try:
+            for schema in (spec.input_schema, spec.output_schema):
+                Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            raise Invalid(f"{spec.name!r}: not a JSON Schema: {error.message}") from error
+        found = self._catalog.find(context.tenant, spec.name)
+        events = decide(found.state if found else State(), command, self._registrant(spec, context))
+        stream = StreamName(context.tenant, CATALOG, spec.name)
+        for event in events:
+            recorded = await self._store.read(stream)
+            draft = self._actions.draft(context, CATALOG, event)
+            try:
+                appended = await self._store.append(stream, [draft], expected_version=len(recorded))
+            except WrongExpectedVersion as error:
+                raise Unavailable(f"{spec.name!r} is being registered by others too", retry_after_s=0.2) from error
+            context.position = appended.position
+        return RegisteredTool(name=spec.name, version=spec.version, changed=bool(events))
+
+    async def list_tools(self, command: ListTools, context: Context) -> Tools:
+        """The tools that the caller may call; a person sees all of their tenant's."""
+        await context.read_your_writes()
+        specs = self._catalog.all(context.tenant)
+        if context.claims is None and context.principal.startswith("a-"):
+            raise Unauthenticated("tool.list needs a run token; mint one with identity.token")
+        if context.claims is not None:
+            specs = [spec for spec in specs if context.grants.allow("tools", spec.name)]
+        return Tools(tools=tuple(spec.model_copy(update={"source": None}) for spec in specs))
+
+    async def invoke(self, command: InvokeTool, context: Context) -> ToolResult:
+        """Run a registered tool, once for its key, if policy allows it."""
+        action = self._actions.open(context)
+        tool = self._catalog.find(context.tenant, command.tool)
+        if tool is None:
+            await context.read_your_writes()
+            tool = self._catalog.find(context.tenant, command.tool)
+        if tool is None:
+            unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
+            raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
+        labels = await self._labels(tool, command.arguments, context)
+        request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=labels)
+        try:
+            question = self._question("tool.invoke", tool, command.arguments, labels, context)
+        except Problem as problem:
+            raise await self._actions.refuse(action, request, problem) from problem
+        run = self._kinds[tool.spec.kind]
+
+        async def work(action: Action) -> Outcome:
+            begun = time.perf_counter()
+            result = await run(tool, command.arguments, action)
+            return Outcome(_finished(tool.spec, result, begun))
+
+        spec = tool.spec
+        done = await self._actions.perform(
+            action,
+            request,
+            question,
+            Work(
+                work,
+                effect=spec.effect != "read",
+                repeatable=spec.idempotent or spec.kind == "sandboxed" or spec.effect == "read",
+                enforcement="isolated" if spec.kind == "sandboxed" else "worker",
+            ),
+        )
+        return _reply(done)
+
+    async def begin(self, command: BeginLocal, context: Context) -> Begun:
+        """Record and decide a call of a function in the agent's own process."""
+        action = self._actions.open(context)
+        spec = command.spec.model_copy(update={"kind": "local", "source": None, "function": None})
+        if self._catalog.find(context.tenant, spec.name) is not None:
+            return Begun(action=action.id, then="invoke")
+        tool = tool_of(State(), spec)
+        labels = await self._labels(tool, command.arguments, context)
+        request = Request("tool.begin", command.arguments, spec.name, tool.version, labels=labels)
+        try:
+            question = self._question("tool.begin", tool, command.arguments, labels, context)
+        except Problem as problem:
+            raise await self._actions.refuse(action, request, problem) from problem
+        repeatable = spec.idempotent or spec.effect == "read"
+        work = Work(
+            _later,
+            effect=True,
+            repeatable=repeatable,
+            owner=f"{context.principal}/{command.process}",
+            lease_s=spec.timeout_s,
+            enforcement="cooperative",
+        )
+        done = await self._actions.perform(action, request, question, work)
+        if done.state.finished is not None:
+            finished = done.state.finished
+            return Begun(action=done.id, then="finished", result=finished.result, labels=finished.labels)
+        return Begun(action=done.id, then="run")
+
+    async def finish(self, command: FinishLocal, context: Context) -> ToolResult:
+        """Record the outcome of a local call; a repeated one changes nothing."""
+        action = await self._actions.load(context, command.action)
+        requested = action.state.requested
+        if requested is None or requested.command != "tool.begin":
+            raise Invalid(f"no local call {command.action!r} was begun")
+        if action.agent != context.principal:
+            raise Forbidden(f"the call {command.action!r} is another agent's")
+        if action.state.status == "started":
+            problem = ToolFailed(f"{requested.resource}: {command.error}").details if command.error else None
+            finished = Finished(
+                outcome="error" if problem else "ok",
+                result=command.result,
+                problem=problem,
+                duration_ms=command.duration_ms,
+            )
+            with suppress(WrongExpectedVersion):
+                await self._actions.append(action, finished)
+        elif action.state.status != "finished":
+            raise Conflict(f"the call {command.action!r} is {action.state.status}, not started")
+        return ToolResult(result=command.result, labels={}, action=action.id)
+
+    def _registrant(self, spec: ToolSpec, context: Context) -> Registrant:
+        developer = DEVELOPERS in context.groups
+        registered = self._standing.find(context.tenant, context.principal)
+        worker = context.principal.startswith("w-") and registered is not None
+        granted = worker and registered is not None and registered.grants.allow("tools", spec.name)
+        return Registrant(context.principal, developer or granted, developer)
+
+    async def _labels(self, tool: Tool, arguments: dict[str, JsonValue], context: Context) -> dict[str, Integrity]:
+        if not tool.roles:
+            return {}
+        await context.read_your_writes()
+        return label_arguments(arguments, tool.roles, self._records.of(context.tenant, context.run))
+
+    def _question(
+        self,
+        command: str,
+        tool: Tool,
+        arguments: dict[str, JsonValue],
+        labels: dict[str, Integrity],
+        context: Context,
+    ) -> Question:
+        spec = tool.spec
+        if command == "tool.invoke" and not context.grants.allow("tools", spec.name):
+            raise Forbidden(f"{context.principal} was not granted {spec.name!r}")
+        wrong = best_match(tool.validator.iter_errors(arguments))
+        if wrong is not None:
+            raise Invalid(f"{spec.name}: {wrong.json_path}: {wrong.message}")
+        asked: dict[str, JsonValue] = {
+            "tenant": context.tenant,
+            "user": context.user or "",
+            "effect": spec.effect,
+            "kind": spec.kind,
+            "version": spec.version,
+            "untrusted": list[JsonValue](
+                sorted({tool.roles[name] for name, label in labels.items() if label == "untrusted"})
+            ),
+        }
+        for name, role in tool.roles.items():
+            value = arguments.get(name)
+            if role != "amount" and isinstance(value, str):
+                asked[role] = value
+        total = amount(arguments, tool.roles)
+        if total is not None:
+            asked["amount"] = total
+        return Question(context.principal, command, "Tool", spec.name, asked)
+
+
+async def _later(action: Action) -> None:
+    """The work of a local call: its outcome comes with `tool.finish`."""
+
+
+def _finished(spec: ToolSpec, result: JsonValue, begun: float) -> Finished:
+    return Finished(
+        outcome="ok",
+        result=result,
+        labels=label_result(result, spec.output_schema),
+        duration_ms=round((time.perf_counter() - begun) * 1000, 3),
+    )
+
+
+def _reply(action: Action) -> ToolResult:
+    finished = action.state.finished
+    assert finished is not None
+    return ToolResult(result=finished.result, labels=finished.labels, action=action.id)

@@ -1,0 +1,18 @@
+"""Settings of the tool service."""
+
+from pydantic import Field
+
+from dominie_kit import KitSettings
+
+
+class Settings(KitSettings):
+    """Beside the shared ones: `DOMINIE_TOOL_…`."""
+
+    tool_sandbox_memory_mb: int = Field(default=256, ge=16)
+    """Memory of one sandboxed call."""
+    tool_sandbox_processes: int = Field(default=32, ge=1)
+    """Processes of one sandboxed call."""
+    tool_sandbox_output_bytes: int = Field(default=131_072, ge=1024)
+    """What one sandboxed call may return."""
+    tool_sandboxes: int = Field(default=4, ge=1)
+    """Sandboxed calls at once."""
