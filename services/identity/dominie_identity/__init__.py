@@ -1,1 +1,5 @@
-"""Who is this, on whose behalf, and what may it do."""
+"""Identity: who is this, on whose behalf, and what may it do."""
+
+from dominie_identity.app import build
+
+__all__ = ["build"]

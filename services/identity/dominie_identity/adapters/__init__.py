@@ -1,0 +1,1 @@
+"""Where identity talks to the world: signed tokens, and the broker's auth callout."""

@@ -1,0 +1,105 @@
+"""Who is connecting: an assertion signed by the principal's key (RFC 7523), and the broker's challenge by the same.
+
+A stolen assertion is therefore worth nothing without the key, and an old one nothing at all.
+"""
+
+import json
+from dataclasses import dataclass
+
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dominie.keys import public_jwk
+from dominie_contracts.identity import Registered
+from dominie_contracts.token import CONNECT_AUDIENCE
+from dominie_identity.adapters.nats_jwt import from_base64, verify
+from dominie_identity.projection import Principals
+from dominie_kit.run_tokens import ALGORITHM
+
+MAX_ASSERTION_S = 120
+LEEWAY_S = 5
+MAX_ASSERTION_CHARS = 4096
+
+
+class Refused(Exception):
+    """A connection that is not let in; `why` is one of a few words, to count by."""
+
+    def __init__(self, why: str, who: str = "") -> None:
+        super().__init__(f"{why} ({who})" if who else why)
+        self.why = why
+        self.who = who
+
+
+class ConnectOptions(BaseModel):
+    """What a client says when it connects, as the broker hands it on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    auth_token: str = ""
+    nkey: str = ""
+    sig: str = ""
+
+
+class _Claims(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    sub: str
+    tenant: str
+    aud: str
+    iat: int | float
+    exp: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """Checks who connects against who is registered."""
+
+    principals: Principals
+
+    def check(self, options: ConnectOptions, nonce: str, *, now_s: float) -> Registered:
+        """The principal that has proven itself.
+
+        Raises:
+            Refused: It has not.
+        """
+        token = options.auth_token
+        if not token or len(token) > MAX_ASSERTION_CHARS:
+            raise Refused("no assertion" if not token else "not an assertion")
+        claimed = _unverified(token)
+        who = f"{claimed.tenant[:64]}/{claimed.sub[:64]}"
+        registered = self.principals.find(claimed.tenant, claimed.sub)
+        if registered is None:
+            revoked = self.principals.is_revoked(claimed.tenant, claimed.sub)
+            raise Refused("revoked" if revoked else "not registered", who)
+        _check_times(_verified(token, registered, who), who, now_s=now_s)
+        if options.nkey != registered.nkey:
+            raise Refused("another key", who)
+        try:
+            verify(registered.nkey, nonce.encode(), from_base64(options.sig))
+        except ValueError as error:
+            raise Refused("the challenge is not signed", who) from error
+        return registered
+
+
+def _unverified(token: str) -> _Claims:
+    try:
+        return _Claims.model_validate(json.loads(jws.extract_compact(token.encode()).payload))
+    except (JoseError, ValidationError, ValueError) as error:
+        raise Refused("not an assertion") from error
+
+
+def _verified(token: str, registered: Registered, who: str) -> _Claims:
+    try:
+        return _Claims.model_validate(jwt.decode(token, public_jwk(registered.nkey), algorithms=[ALGORITHM]).claims)
+    except (JoseError, ValidationError, ValueError) as error:
+        raise Refused("not signed by its key", who) from error
+
+
+def _check_times(claims: _Claims, who: str, *, now_s: float) -> None:
+    if claims.aud != CONNECT_AUDIENCE:
+        raise Refused("another audience", who)
+    if not 0 < claims.exp - claims.iat <= MAX_ASSERTION_S or claims.iat > now_s + LEEWAY_S:
+        raise Refused("lives too long", who)
+    if claims.exp + LEEWAY_S <= now_s:
+        raise Refused("expired", who)

@@ -1,0 +1,173 @@
+"""The broker's auth callout: for each connection, who is this, and what may it do? (NATS ADR-26)
+
+Any doubt is a refusal. Several instances answer from one queue group; a live connection needs none of them.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from dominie.keys import KeyPair
+from dominie_contracts.identity import Registered
+from dominie_contracts.rights import Rights
+from dominie_identity.adapters.assertion import ConnectOptions, Proofs, Refused
+from dominie_identity.adapters.nats_jwt import decode, encode
+from dominie_identity.adapters.permissions import Permissions
+
+SUBJECT = "$SYS.REQ.USER.AUTH"
+REQUEST_AUDIENCE = "nats-authorization-request"
+ACCOUNT = "APP"
+"""Where everybody is placed."""
+MAX_SUBSCRIPTIONS = 100
+MAX_PAYLOAD_BYTES = 1024 * 1024
+_QUEUE = "identity"
+log = structlog.get_logger()
+
+
+class _Server(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    id: str
+
+
+class _ClientInfo(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    nonce: str = ""
+
+
+class Request(BaseModel):
+    """The `nats` part of the broker's question."""
+
+    model_config = ConfigDict(frozen=True)
+
+    server_id: _Server
+    user_nkey: str
+    client_info: _ClientInfo
+    connect_opts: ConnectOptions
+
+
+class Callout:
+    """Answers the broker, over a connection of its own in the account AUTH."""
+
+    def __init__(
+        self, url: str, user: KeyPair, issuer: KeyPair, *, proofs: Proofs, permissions: Permissions, rights_s: float
+    ) -> None:
+        self.admitted = 0
+        self.refused: Counter[str] = Counter()
+        self._url = url
+        self._user = user
+        self._issuer = issuer
+        self._proofs = proofs
+        self._permissions = permissions
+        self._rights_s = rights_s
+        self._client = Client()
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Hold the connection; it comes back by itself when the broker does."""
+        await self._client.connect(
+            self._url,
+            nkeys_seed_str=self._user.seed,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds; a part of one is fine
+            connect_timeout=5,
+            name="identity-callout",
+            error_cb=_note_error,
+        )
+        try:
+            yield
+        finally:
+            await self._client.close()
+
+    async def run(self) -> None:
+        """Answer for as long as the service lives; begun when the read models have caught up."""
+        await self._client.subscribe(SUBJECT, queue=_QUEUE, cb=self._take)
+        await self._client.flush()
+        await anyio.sleep_forever()
+
+    async def _take(self, message: Msg) -> None:
+        try:
+            answer = self.answer(message.data, now_s=time.time())
+            if answer is not None:
+                await message.respond(answer)
+        except Exception as error:
+            self.refused["failed"] += 1
+            log.exception("callout.failed", error=repr(error))
+
+    def answer(self, data: bytes, *, now_s: float) -> bytes | None:
+        """The answer to one question of the broker; None to what is none."""
+        try:
+            request = _read(data)
+        except ValueError as error:
+            self.refused["no question"] += 1
+            log.warning("callout.dropped", error=type(error).__name__)
+            return None
+        try:
+            registered = self._proofs.check(request.connect_opts, request.client_info.nonce, now_s=now_s)
+            user = self._user_token(registered, request.user_nkey, now_s=now_s)
+        except Refused as refused:
+            self.refused[refused.why] += 1
+            log.warning("callout.refused", why=refused.why, who=refused.who)
+            return self._respond(request, error=refused.why)
+        except Exception as error:
+            self.refused["failed"] += 1
+            log.exception("callout.failed", error=repr(error))
+            return self._respond(request, error="failed")
+        self.admitted += 1
+        return self._respond(request, jwt=user)
+
+    def _user_token(self, registered: Registered, user_nkey: str, *, now_s: float) -> str:
+        rights = self._permissions.of(registered)
+        return encode(
+            {
+                "sub": user_nkey,
+                "aud": ACCOUNT,
+                "name": f"{registered.tenant}/{registered.principal}",
+                "exp": math.ceil(now_s + self._rights_s),
+                "nats": {
+                    **_permissions(rights),
+                    "subs": MAX_SUBSCRIPTIONS,
+                    "data": -1,
+                    "payload": MAX_PAYLOAD_BYTES,
+                    "type": "user",
+                    "version": 2,
+                },
+            },
+            self._issuer,
+        )
+
+    def _respond(self, request: Request, **outcome: str) -> bytes:
+        body: dict[str, JsonValue] = {"type": "authorization_response", "version": 2, **outcome}
+        return encode({"sub": request.user_nkey, "aud": request.server_id.id, "nats": body}, self._issuer).encode()
+
+
+def _read(data: bytes) -> Request:
+    """The broker's question.
+
+    Raises:
+        ValueError: It is not a server's, or none.
+    """
+    claims = decode(data.decode())
+    if claims.get("aud") != REQUEST_AUDIENCE or not str(claims.get("iss")).startswith("N"):
+        raise ValueError("not a server's question")
+    return Request.model_validate(claims.get("nats"))
+
+
+def _permissions(rights: Rights) -> dict[str, JsonValue]:
+    """The broker's form; an empty list would allow everything."""
+    return {"pub": _only(rights.publish), "sub": _only(rights.subscribe)}
+
+
+def _only(subjects: tuple[str, ...]) -> JsonValue:
+    return {"allow": list(subjects)} if subjects else {"deny": [">"]}
+
+
+async def _note_error(error: Exception) -> None:
+    log.warning("callout.bus", error=str(error) or type(error).__name__)

@@ -1,0 +1,230 @@
+"""Identity's commands: load, decide, append, reply."""
+
+import time
+from dataclasses import replace
+
+from dominie.keys import public_bytes
+from dominie_contracts import Forbidden, Invalid, StreamName, Unauthenticated, Unavailable
+from dominie_contracts.digests import action_id
+from dominie_contracts.identity import (
+    PRINCIPAL,
+    RUN,
+    ApiKey,
+    Done,
+    ExchangeApiKey,
+    IssueApiKey,
+    KeyIssued,
+    KeyRevoked,
+    ListPrincipals,
+    MintRunToken,
+    PrincipalView,
+    Register,
+    Registered,
+    Revoke,
+    RevokeApiKey,
+    Revoked,
+    RunOpened,
+    RunRenewed,
+    RunToken,
+)
+from dominie_contracts.identity import (
+    Principals as PrincipalList,
+)
+from dominie_contracts.registry import parse_event
+from dominie_contracts.rights import DEVELOPERS
+from dominie_contracts.subjects import check_principal
+from dominie_eventstore import EventStore, WrongExpectedVersion
+from dominie_identity.adapters.run_tokens import RunTokenSigner, api_key_digest, new_api_key
+from dominie_identity.aggregate import (
+    Caller,
+    NewKey,
+    PrincipalCommand,
+    Run,
+    State,
+    acts_for,
+    decide,
+    decide_run,
+    evolve,
+    evolve_run,
+    narrowed,
+    place,
+)
+from dominie_identity.projection import Principals
+from dominie_kit import Actions, Context
+
+_TRIES = 8
+_KEY_ID_CHARS = 16
+
+
+class Handlers:
+    """Answers what identity is asked."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        actions: Actions,
+        principals: Principals,
+        signer: RunTokenSigner,
+        *,
+        local: bool,
+        run_token_s: int,
+    ) -> None:
+        self._store = store
+        self._actions = actions
+        self._principals = principals
+        self._signer = signer
+        self._local = local
+        self._run_token_s = run_token_s
+
+    async def register(self, command: Register, context: Context) -> PrincipalView:
+        """Register a principal, or change its registration."""
+        _check_user_key(command.nkey)
+        return _view(await self._change(command, context))
+
+    async def revoke(self, command: Revoke, context: Context) -> Done:
+        """Take a principal's identity away."""
+        await self._change(command, context)
+        return Done()
+
+    async def list(self, command: ListPrincipals, context: Context) -> PrincipalList:
+        """The principals of the caller's tenant."""
+        if DEVELOPERS not in self._caller(context).groups:
+            raise Forbidden(f"{context.principal} is not in the group {DEVELOPERS!r}")
+        return PrincipalList(principals=tuple(_view(state) for state in self._principals.states(context.tenant)))
+
+    async def token(self, command: MintRunToken, context: Context) -> RunToken:
+        """A run token for the agent whose connection this came over: the broker lets nobody else use its subject."""
+        agent = self._principals.find(context.tenant, context.principal)
+        if agent is None:
+            raise Unauthenticated(f"{context.principal} is not registered, or was revoked")
+        return await self._mint(
+            agent,
+            RunOpened(
+                run=command.run,
+                agent=agent.principal,
+                user=command.user,
+                session=command.session,
+                request_digest=command.request_digest,
+                grants=narrowed(agent.grants, command.narrow),
+                expires_s=0,
+            ),
+            context,
+        )
+
+    async def key(self, command: IssueApiKey, context: Context) -> ApiKey:
+        """A new API key; only its digest is kept."""
+        key, digest = new_api_key()
+        id_ = action_id(context.tenant, context.principal, "identity", context.key)[:_KEY_ID_CHARS]
+        await self._change(command, context, new_key=NewKey(id_, digest))
+        return ApiKey(key=key, id=id_)
+
+    async def revoke_key(self, command: RevokeApiKey, context: Context) -> Done:
+        """Take an API key away."""
+        await self._change(command, context)
+        return Done()
+
+    async def exchange(self, command: ExchangeApiKey, context: Context) -> RunToken:
+        """A run token for the agent that an API key stands for."""
+        issued = self._principals.api_key(api_key_digest(command.key))
+        agent = self._principals.find(issued.tenant, issued.principal) if issued else None
+        if issued is None or agent is None:
+            raise Unauthenticated("this API key is unknown, or was revoked; `dominie agent key` issues another")
+        return await self._mint(
+            agent,
+            RunOpened(
+                run=command.run,
+                agent=agent.principal,
+                user=issued.user,
+                session=command.session,
+                request_digest=None,
+                grants=agent.grants,
+                expires_s=0,
+            ),
+            context,
+        )
+
+    async def _mint(self, agent: Registered, wanted: RunOpened, context: Context) -> RunToken:
+        self._check_user(agent, wanted.user)
+        now_s = int(time.time())
+        wanted = wanted.model_copy(update={"expires_s": now_s + self._run_token_s})
+        await self._record(agent.tenant, wanted, context)
+        return RunToken(token=self._signer.sign(agent, wanted, now_s=now_s), expires_s=wanted.expires_s, run=wanted.run)
+
+    def _check_user(self, agent: Registered, user: str) -> None:
+        if not agent.principal.startswith("a-"):
+            raise Forbidden(f"only an agent acts for a user, not {agent.principal}")
+        if not check_principal(user).startswith("u-"):
+            raise Invalid(f"{user!r} is no person (u-NAME)")
+        if self._principals.is_revoked(agent.tenant, user):
+            raise Forbidden(f"{user} has been revoked")
+        if not acts_for(agent, user, local=self._local):
+            raise Forbidden(f"{user} has not let {agent.principal} act for them; register it with users=({user!r},)")
+
+    async def _record(self, tenant: str, wanted: RunOpened, context: Context) -> None:
+        stream = StreamName(tenant, RUN, wanted.run)
+        for _ in range(_TRIES):
+            run = Run()
+            for recorded in await self._store.read(stream):
+                payload = parse_event(recorded.envelope.type, recorded.envelope.data)
+                assert isinstance(payload, RunOpened | RunRenewed)
+                run = evolve_run(run, payload)
+            draft = self._actions.draft(context, RUN, decide_run(run, wanted))
+            draft = replace(draft, on_behalf_of=wanted.user, correlation_id=wanted.run)
+            try:
+                appended = await self._store.append(stream, [draft], expected_version=run.version)
+            except WrongExpectedVersion:
+                continue
+            context.position = appended.position
+            return
+        raise Unavailable(f"others write to run {wanted.run!r}; ask again", retry_after_s=0.2)
+
+    async def _change(self, command: PrincipalCommand, context: Context, *, new_key: NewKey | None = None) -> State:
+        caller = self._caller(context)
+        tenant, principal = place(command, caller)
+        stream = StreamName(tenant, PRINCIPAL, principal)
+        for _ in range(_TRIES):
+            state = await self._load(stream)
+            events = decide(state, command, caller, local=self._local, new_key=new_key)
+            if not events:
+                return state
+            drafts = [self._actions.draft(context, PRINCIPAL, event) for event in events]
+            try:
+                appended = await self._store.append(stream, drafts, expected_version=state.version)
+            except WrongExpectedVersion:
+                continue
+            for event in events:
+                state = evolve(state, event)
+            context.position = appended.position
+            self._principals.put(tenant, principal, state)
+            return state
+        raise Unavailable(f"others change {principal} too; ask again", retry_after_s=0.2)
+
+    async def _load(self, stream: StreamName) -> State:
+        state = State()
+        for recorded in await self._store.read(stream):
+            payload = parse_event(recorded.envelope.type, recorded.envelope.data)
+            assert isinstance(payload, Registered | Revoked | KeyIssued | KeyRevoked)
+            state = evolve(state, payload)
+        return state
+
+    def _caller(self, context: Context) -> Caller:
+        """Who asks, with the groups that stand now: this read model is never behind identity's own answers."""
+        found = self._principals.find(context.tenant, context.principal)
+        return Caller(context.tenant, context.principal, found.groups if found else ())
+
+
+def _check_user_key(nkey: str) -> None:
+    try:
+        public_bytes(nkey)
+    except ValueError as error:
+        raise Invalid(f"{error}; a principal's public key begins with 'U'") from error
+    if not nkey.startswith("U"):
+        raise Invalid(f"{nkey[:12]!r}… is no user's key; a principal's public key begins with 'U'")
+
+
+def _view(state: State) -> PrincipalView:
+    registered = state.registered
+    assert registered is not None
+    return PrincipalView(
+        **registered.model_dump(exclude={"by", "grants"}), grants=registered.grants, revoked=state.revoked
+    )

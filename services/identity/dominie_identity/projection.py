@@ -1,0 +1,107 @@
+"""What the log says of identity's world: principals and their API keys, tools and their owners, models."""
+
+import hmac
+
+from dominie_contracts import Recorded
+from dominie_contracts.identity import KeyIssued, KeyRevoked, Registered, Revoked
+from dominie_contracts.model import ModelsOffered
+from dominie_contracts.registry import parse_event
+from dominie_contracts.subjects import PLATFORM, StreamName
+from dominie_contracts.tool import ToolRegistered
+from dominie_identity.aggregate import State, evolve
+
+
+class Principals:
+    """A projection of the category `principal`."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._states: dict[tuple[str, str], State] = {}
+        self._by_digest: dict[str, tuple[str, str]] = {}
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event; one that was put in when it was written changes nothing."""
+        self.position = event.position
+        stream = StreamName.parse(event.envelope.stream)
+        state = self._states.get((stream.tenant, stream.id), State())
+        payload = parse_event(event.envelope.type, event.envelope.data)
+        if event.envelope.version > state.version and isinstance(
+            payload, Registered | Revoked | KeyIssued | KeyRevoked
+        ):
+            self.put(stream.tenant, stream.id, evolve(state, payload))
+
+    def reset(self) -> None:
+        """Forget everything, before a rebuild."""
+        self.position = 0
+        self._states.clear()
+        self._by_digest.clear()
+
+    def put(self, tenant: str, principal: str, state: State) -> None:
+        """Take in a principal as it was just written, unless a later state is known."""
+        if state.version > self._states.get((tenant, principal), State()).version:
+            self._states[tenant, principal] = state
+            self._by_digest.update({key.digest: (tenant, principal) for key in state.keys})
+
+    def find(self, tenant: str, principal: str) -> Registered | None:
+        """A registration that stands; None where there is none, or it was revoked."""
+        state = self._states.get((tenant, principal), State())
+        return None if state.revoked else state.registered
+
+    def is_revoked(self, tenant: str, principal: str) -> bool:
+        """Whether the principal's identity was taken away."""
+        return self._states.get((tenant, principal), State()).revoked
+
+    def states(self, tenant: str) -> list[State]:
+        """Every principal of a tenant, by name."""
+        return [
+            state for (found, _), state in sorted(self._states.items(), key=lambda entry: entry[0]) if found == tenant
+        ]
+
+    def api_key(self, digest: str) -> KeyIssued | None:
+        """The API key with this SHA-256, if it stands."""
+        where = self._by_digest.get(digest)
+        keys = self._states[where].keys if where else ()
+        return next((key for key in keys if hmac.compare_digest(key.digest, digest)), None)
+
+
+class Catalog:
+    """A projection of the category `catalog`: the tools of each tenant, and who owns them."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._tools: dict[str, dict[str, ToolRegistered]] = {}
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event."""
+        self.position = event.position
+        payload = parse_event(event.envelope.type, event.envelope.data)
+        if isinstance(payload, ToolRegistered):
+            self._tools.setdefault(event.envelope.tenant, {})[payload.spec.name] = payload
+
+    def reset(self) -> None:
+        """Forget everything, before a rebuild."""
+        self.position = 0
+        self._tools.clear()
+
+    def tools(self, tenant: str) -> dict[str, ToolRegistered]:
+        """The tools that a tenant has now, the platform's among them."""
+        return {**self._tools.get(PLATFORM, {}), **self._tools.get(tenant, {})}
+
+
+class Offers:
+    """A projection of the category `offer`: the models that can be asked for."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.models: tuple[str, ...] = ()
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event."""
+        self.position = event.position
+        payload = parse_event(event.envelope.type, event.envelope.data)
+        if isinstance(payload, ModelsOffered):
+            self.models = tuple(offer.name for offer in payload.models)
+
+    def reset(self) -> None:
+        """Forget everything, before a rebuild."""
+        self.position, self.models = 0, ()

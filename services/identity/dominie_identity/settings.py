@@ -1,0 +1,15 @@
+"""Settings of identity."""
+
+from pydantic import Field
+
+from dominie_contracts.token import MAX_RUN_TOKEN_S
+from dominie_kit import KitSettings
+
+
+class Settings(KitSettings):
+    """Beside the shared ones: `DOMINIE_IDENTITY_…`."""
+
+    identity_rights_s: float = Field(default=300.0, ge=1)
+    """How long the rights of a connection last; a client renews them at half-life."""
+    identity_run_token_s: int = Field(default=MAX_RUN_TOKEN_S, ge=1, le=MAX_RUN_TOKEN_S)
+    """How long a run token lasts."""

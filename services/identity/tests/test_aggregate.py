@@ -1,0 +1,248 @@
+"""Given a principal's events, when a command comes, then these events, or this refusal."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dominie_contracts.identity import (
+    IssueApiKey,
+    KeyIssued,
+    KeyRevoked,
+    Register,
+    Registered,
+    Revoke,
+    RevokeApiKey,
+    Revoked,
+    RunOpened,
+    RunRenewed,
+)
+from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem
+from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.token import Grants
+from dominie_identity.aggregate import (
+    OPERATOR,
+    Caller,
+    NewKey,
+    PrincipalCommand,
+    PrincipalEvent,
+    Run,
+    State,
+    acts_for,
+    decide,
+    decide_run,
+    evolve,
+    evolve_run,
+    narrowed,
+)
+
+OPERATING = Caller(PLATFORM, OPERATOR)
+DANA = Caller("acme", "u-dana", ("developers",))
+ERIN = Caller("acme", "u-erin", ("developers",))
+NOBODY = Caller("acme", "u-frank", ("finance",))
+KEY = NewKey("k1", "d1")
+
+
+def registered(principal: str = "a-desk", **changed: object) -> Registered:
+    found: dict[str, object] = {
+        "tenant": "acme",
+        "principal": principal,
+        "nkey": "UKEY",
+        "sponsor": "u-dana",
+        "grants": Grants(tools=("refund",)),
+        "users": ("u-dana",) if principal.startswith("a-") else (),
+        "groups": (),
+        "by": "u-dana",
+    }
+    return Registered.model_validate({**found, **changed})
+
+
+def issued(**changed: object) -> KeyIssued:
+    found = {"tenant": "acme", "principal": "a-desk", "id": "k1", "digest": "d1", "user": "u-dana", "by": "u-dana"}
+    return KeyIssued.model_validate({**found, **changed})
+
+
+REVOKED = Revoked(tenant="acme", principal="a-desk", by="u-dana", reason="")
+AGAIN = Register(principal="a-desk", nkey="UKEY", grants=Grants(tools=("refund",)), users=("u-dana",))
+
+
+def state(*events: PrincipalEvent) -> State:
+    found = State()
+    for event in events:
+        found = evolve(found, event)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "command", "caller", "then"),
+    [
+        ([], AGAIN, DANA, [registered()]),
+        ([], AGAIN.model_copy(update={"sponsor": "u-dana", "tenant": "acme"}), DANA, [registered()]),
+        ([registered()], AGAIN, DANA, []),
+        ([registered(by=OPERATOR)], AGAIN, DANA, []),
+        ([registered()], AGAIN.model_copy(update={"nkey": "UNEW"}), DANA, [registered(nkey="UNEW")]),
+        (
+            [],
+            Register(principal="w-ledger", nkey="UKEY", grants=Grants(tools=("refund",))),
+            DANA,
+            [registered("w-ledger")],
+        ),
+        (
+            [],
+            Register(principal="u-dana", nkey="UKEY", tenant="acme", groups=("developers",)),
+            OPERATING,
+            [registered("u-dana", groups=("developers",), grants=Grants(), sponsor=None, by=OPERATOR)],
+        ),
+        (
+            [],
+            AGAIN.model_copy(update={"tenant": "acme", "sponsor": "u-erin", "users": ("u-erin", "u-dana")}),
+            OPERATING,
+            [registered(sponsor="u-erin", users=("u-erin", "u-dana"), by=OPERATOR)],
+        ),
+        ([registered()], Revoke(principal="a-desk"), DANA, [REVOKED]),
+        (
+            [registered()],
+            Revoke(principal="a-desk", tenant="acme"),
+            OPERATING,
+            [REVOKED.model_copy(update={"by": OPERATOR})],
+        ),
+        ([registered(), REVOKED], Revoke(principal="a-desk"), DANA, []),
+        ([registered()], IssueApiKey(principal="a-desk", user="u-dana"), DANA, [issued()]),
+        ([registered()], IssueApiKey(principal="a-desk", user="u-a-desk"), DANA, [issued(user="u-a-desk")]),
+        (
+            [registered(), issued()],
+            RevokeApiKey(principal="a-desk", id="k1"),
+            DANA,
+            [KeyRevoked(tenant="acme", principal="a-desk", id="k1", by="u-dana")],
+        ),
+        ([registered(), issued()], RevokeApiKey(principal="a-desk", id="other"), DANA, []),
+    ],
+)
+def test_what_is_written(
+    given: list[PrincipalEvent], command: PrincipalCommand, caller: Caller, then: list[PrincipalEvent]
+) -> None:
+    assert decide(state(*given), command, caller, new_key=KEY) == then
+
+
+@pytest.mark.parametrize(
+    ("given", "command", "caller", "refused"),
+    [
+        ([], AGAIN, NOBODY, Forbidden),
+        ([], AGAIN, Caller("acme", "a-desk", ()), Forbidden),
+        ([], AGAIN, OPERATING, Invalid),
+        ([], AGAIN.model_copy(update={"tenant": "svc"}), OPERATING, Invalid),
+        ([], AGAIN.model_copy(update={"tenant": "Acme!"}), OPERATING, Invalid),
+        ([], AGAIN.model_copy(update={"tenant": "other"}), DANA, Forbidden),
+        ([], AGAIN.model_copy(update={"principal": "desk"}), DANA, Invalid),
+        ([], AGAIN.model_copy(update={"sponsor": "u-erin"}), DANA, Forbidden),
+        ([], AGAIN.model_copy(update={"users": ("u-erin",)}), DANA, Forbidden),
+        ([], AGAIN.model_copy(update={"users": ("a-other",)}), OPERATING, Invalid),
+        ([], AGAIN.model_copy(update={"groups": ("developers",)}), DANA, Invalid),
+        ([], AGAIN.model_copy(update={"grants": Grants(tools=("svc",))}), DANA, Invalid),
+        ([], AGAIN.model_copy(update={"grants": Grants(models=("",))}), DANA, Invalid),
+        ([], AGAIN.model_copy(update={"grants": Grants(models=("m" * 201,))}), DANA, Invalid),
+        ([], AGAIN.model_copy(update={"grants": Grants(tools=tuple(map(str, range(1001))))}), DANA, Invalid),
+        ([], Register(principal="u-gus", nkey="UKEY"), DANA, Forbidden),
+        ([], Register(principal="u-dana", nkey="UKEY", groups=("owners",)), DANA, Forbidden),
+        ([], Register(principal="u-a-desk", nkey="UKEY", tenant="acme"), OPERATING, Invalid),
+        ([], Register(principal="w-ledger", nkey="UKEY", users=("u-dana",)), DANA, Invalid),
+        ([registered()], AGAIN, ERIN, Forbidden),
+        ([registered(sponsor=None, by=OPERATOR)], AGAIN, DANA, Forbidden),
+        ([registered(), REVOKED], AGAIN, DANA, Conflict),
+        ([registered(), REVOKED], AGAIN.model_copy(update={"tenant": "acme"}), OPERATING, Conflict),
+        ([registered()], Revoke(principal="a-desk"), ERIN, Forbidden),
+        ([registered()], Revoke(principal="a-desk"), NOBODY, Forbidden),
+        ([], Revoke(principal="a-desk"), DANA, Invalid),
+        ([registered()], IssueApiKey(principal="a-desk", user="u-erin"), DANA, Forbidden),
+        ([registered()], IssueApiKey(principal="a-desk", user="u-dana"), ERIN, Forbidden),
+        ([registered(), REVOKED], IssueApiKey(principal="a-desk", user="u-dana"), DANA, Conflict),
+        ([registered(), issued()], IssueApiKey(principal="a-desk", user="u-dana"), DANA, Conflict),
+        ([registered("w-ledger")], IssueApiKey(principal="w-ledger", user="u-dana"), DANA, Invalid),
+        ([registered(), issued()], RevokeApiKey(principal="a-desk", id="k1"), ERIN, Forbidden),
+    ],
+)
+def test_what_is_refused(
+    given: list[PrincipalEvent], command: PrincipalCommand, caller: Caller, refused: type[Problem]
+) -> None:
+    with pytest.raises(refused):
+        decide(state(*given), command, caller, new_key=KEY)
+
+
+def test_locally_a_developer_names_anybody_as_user() -> None:
+    command = AGAIN.model_copy(update={"users": ("u-anybody",)})
+    assert decide(State(), command, DANA, local=True) == [registered(users=("u-anybody",))]
+
+
+def test_a_revoked_key_stands_for_nothing() -> None:
+    gone = KeyRevoked(tenant="acme", principal="a-desk", id="k1", by="u-dana")
+    assert state(registered(), issued(), gone).keys == ()
+    assert state(registered(), issued(), REVOKED).keys == ()
+
+
+@pytest.mark.parametrize(("user", "yes"), [("u-dana", True), ("u-a-desk", True), ("u-desk", False), ("u-erin", False)])
+def test_an_agent_acts_for_those_who_let_it(user: str, yes: bool) -> None:
+    assert acts_for(registered(), user, local=False) is yes
+    assert acts_for(registered(), user, local=True)
+
+
+@pytest.mark.parametrize(
+    ("grants", "narrow"),
+    [
+        (Grants(tools=("a", "b")), None),
+        (Grants(tools=("a", "b")), Grants(tools=("a",))),
+        (Grants(tools=("*",)), Grants(tools=("a",))),
+        (Grants(tools=("*",)), Grants(tools=("*",))),
+    ],
+)
+def test_a_token_has_the_agents_grants_or_less(grants: Grants, narrow: Grants | None) -> None:
+    assert narrowed(grants, narrow) == (narrow or grants)
+
+
+@pytest.mark.parametrize("more", [Grants(tools=("b",)), Grants(tools=("*",)), Grants(models=("m",))])
+def test_a_token_never_has_more(more: Grants) -> None:
+    with pytest.raises(Forbidden):
+        narrowed(Grants(tools=("a",), namespaces=("*",)), more)
+
+
+OPENED = RunOpened(
+    run="r", agent="a-desk", user="u-dana", session=None, request_digest=None, grants=Grants(), expires_s=9
+)
+
+
+def test_a_run_is_opened_once_and_then_renewed() -> None:
+    assert decide_run(Run(), OPENED) == OPENED
+    run = evolve_run(Run(), OPENED)
+    renewed = decide_run(run, OPENED.model_copy(update={"expires_s": 12}))
+    assert renewed == RunRenewed(run="r", agent="a-desk", user="u-dana", expires_s=12)
+    assert evolve_run(run, renewed) == Run(OPENED, 2)
+
+
+@pytest.mark.parametrize("other", [{"agent": "a-other"}, {"user": "u-erin"}])
+def test_a_run_belongs_to_one_agent_and_one_user(other: dict[str, str]) -> None:
+    with pytest.raises(Conflict):
+        decide_run(Run(OPENED, 1), OPENED.model_copy(update=other))
+
+
+COMMANDS = st.sampled_from(
+    [
+        AGAIN,
+        AGAIN.model_copy(update={"nkey": "UNEW"}),
+        Revoke(principal="a-desk"),
+        IssueApiKey(principal="a-desk", user="u-dana"),
+        RevokeApiKey(principal="a-desk", id="k1"),
+    ]
+)
+
+
+@given(st.lists(COMMANDS, max_size=8))
+def test_the_same_registration_or_revocation_again_changes_nothing(commands: list[PrincipalCommand]) -> None:
+    found = State()
+    for command in commands:
+        try:
+            events = decide(found, command, DANA, new_key=KEY)
+        except Problem:
+            continue
+        for event in events:
+            found = evolve(found, event)
+        if not isinstance(command, IssueApiKey):
+            assert decide(found, command, DANA, new_key=KEY) == []
+    assert found.keys == () or not found.revoked
