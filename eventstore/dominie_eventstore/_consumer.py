@@ -19,6 +19,7 @@ from nats.errors import Error
 
 from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore._errors import StoreUnavailable
+from dominie_eventstore._waiting import Waiting
 from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, ask, parse
 
 _HEARTBEAT_S: Final = 0.5
@@ -54,6 +55,7 @@ async def consume(nc: Client, wanted: Wanted, *, start: int, deadline: Deadline)
                 yield consumer
                 return
         finally:
+            consumer.done.abandon()
             with suppress(Error):
                 await subscription.unsubscribe()
         await deadline.pause(failure)
@@ -75,7 +77,7 @@ class Consumer:
         self.inbox = nc.new_inbox()
         self.stored = 0
         """How many messages there were when it was made."""
-        self.done = 0
+        self.done = Waiting()
         """How many messages were taken, each followed by asking for the next one."""
         self._nc = nc
         self._subject = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{name}.{wanted.subjects}"
@@ -103,7 +105,7 @@ class Consumer:
 
     async def take(self) -> Stored | None:
         """The next message, or None if the consumer is dead, silent, or has lost one."""
-        self.done = self._delivered
+        self.done.reached(self._delivered)
         while True:
             if not self._arrived and not await self._wait():
                 return None

@@ -38,32 +38,29 @@ class Follower:
             async with consume(self._nc, self._wanted, start=self._start, deadline=deadline) as consumer:
                 self._consumer = consumer
                 left = consumer.stored if left is None else left
-                while left and (message := await consumer.take()) is not None:
-                    self._start = message.sequence + 1
-                    left -= 1
-                    yield message
+                try:
+                    while left and (message := await consumer.take()) is not None:
+                        self._start = message.sequence + 1
+                        left -= 1
+                        yield message
+                finally:
+                    self._consumer = None
             if not left:
                 return
             patience_s = float("inf") if self._for_ever else self._timeout_s
 
-    async def behind(self) -> int:
-        """How many messages that are stored now were not yet handed out and done with.
-
-        Raises:
-            StoreUnavailable: The store did not say in time.
-        """
-        deadline = Deadline(f"asking about {self._wanted.subjects}", self._timeout_s)
+    async def caught_up(self) -> None:
+        """Wait until every message that is stored now was handed out and done with."""
+        deadline = Deadline(f"asking about {self._wanted.subjects}", float("inf"))
         while True:
+            consumer = self._consumer
             try:
-                return await self._behind(deadline.attempt_s)
+                if consumer is None:
+                    raise Lost("nobody reads yet")
+                count = await consumer.count(deadline.attempt_s)
             except (Lost, Refused) as error:
                 await deadline.pause(error)
-
-    async def _behind(self, timeout_s: float) -> int:
-        consumer = self._consumer
-        if consumer is None:
-            raise Lost("nobody reads yet")
-        count = await consumer.count(timeout_s)
-        if consumer is not self._consumer:
-            raise Lost("the consumer was replaced meanwhile")
-        return max(0, count - consumer.done)
+                continue
+            await consumer.done.until(count)
+            if consumer.done.count >= count:
+                return

@@ -12,6 +12,7 @@ from dominie_eventstore._filters import check_name, event_filter
 from dominie_eventstore._port import Appended
 from dominie_eventstore._seal import digest, record, seal
 from dominie_eventstore._settle import settled
+from dominie_eventstore._waiting import Waiting
 
 
 class MemoryEventStore:
@@ -90,11 +91,13 @@ class MemorySubscription:
         self._log = log
         self._taken = taken
         self._closed = False
+        self._waiting = Waiting(taken)
 
     def __aiter__(self) -> "MemorySubscription":
         return self
 
     async def __anext__(self) -> Recorded:
+        self._waiting.reached(self._taken)
         while not self._closed and self._taken >= len(self._log):
             await self._store.grown()
         if self._closed:
@@ -106,9 +109,9 @@ class MemorySubscription:
         """See `Subscription.aclose`."""
         self._closed = True
 
-    async def behind(self) -> int:
-        """See `Subscription.behind`."""
-        return len({event.position >> 8 for event in self._log[self._taken :]})
+    async def caught_up(self) -> None:
+        """See `Subscription.caught_up`."""
+        await self._waiting.until(len(self._log))
 
 
 def _position(event: Recorded) -> int:

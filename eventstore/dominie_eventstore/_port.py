@@ -32,13 +32,11 @@ class Subscription(Protocol):
         """Stop; nothing of it is left in the store."""
         ...
 
-    async def behind(self) -> int:
-        """How many appends that are stored now were not yet handed out in full; 0 when the reader has caught up.
+    async def caught_up(self) -> None:
+        """Wait until everything that is stored now was handed out, and the reader asked for more.
 
-        Exact, and one cheap request, however many events and subjects there are. Ask while somebody reads.
-
-        Raises:
-            StoreUnavailable
+        One cheap request, however many events there are. Somebody must be reading. It waits as long as the store is
+        away: put it under a timeout.
         """
         ...
 
@@ -99,7 +97,7 @@ class EventStore(Protocol):
         """The position of the last stored event (of a category), 0 when there is none.
 
         One request, but it costs the broker some 35 us for each thousand streams there are: who asks often asks
-        `Subscription.behind` instead.
+        `Subscription.caught_up` instead.
 
         Raises:
             StoreUnavailable, CorruptEvent

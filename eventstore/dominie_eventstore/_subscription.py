@@ -27,9 +27,9 @@ class JetStreamSubscription:
         """See `Subscription.aclose`."""
         await self._events.aclose()
 
-    async def behind(self) -> int:
-        """See `Subscription.behind`."""
-        return await self._follower.behind()
+    async def caught_up(self) -> None:
+        """See `Subscription.caught_up`."""
+        await self._follower.caught_up()
 
 
 async def _events(follower: Follower, after: int) -> AsyncGenerator[Recorded, None]:
