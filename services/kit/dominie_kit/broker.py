@@ -17,9 +17,9 @@ from nats.aio.client import Client
 from nats.errors import Error
 
 from dominie_kit.broker_config import server_config
-from dominie_kit.death import die_with_parent
 from dominie_kit.errors import BrokerFailed
 from dominie_kit.keys import KeyFolder
+from dominie_kit.processes import die_with_parent
 
 OPERATOR_INBOX = b"_INBOX.svc.operator"
 START_S = 60.0

@@ -1,0 +1,55 @@
+"""`python -m dominie_kit PLAN`: the process behind `dominie up`.
+
+Its name ends in `__main__`, so that the services forked for it do not import it again.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+
+from dominie_kit.errors import KitError
+from dominie_kit.plan import Plan
+from dominie_kit.state import Up
+from dominie_kit.summary import print_summary
+from dominie_kit.supervisor import Supervisor
+
+
+def main() -> int:
+    """Run the plan that is the first argument; 1 if that was not possible."""
+    plan = Plan.model_validate_json(sys.argv[1])
+
+    def say(line: str) -> None:
+        _quietly(lambda: print(f"dominie: {line}", file=sys.stderr, flush=True))
+
+    def ready(up: Up) -> None:
+        if plan.report:
+            _quietly(lambda: print(up.model_dump_json(), flush=True))
+        else:
+            with (console := Console()).capture() as summary:  # its own answer to a closed pipe is to exit
+                print_summary(console, plan, up)
+            _quietly(lambda: print(summary.get(), end="", flush=True))
+
+    try:
+        asyncio.run(Supervisor(plan, say=say).run(ready))
+    except KitError as error:
+        say(str(error))
+        return 1
+    return 0
+
+
+def _quietly(write: Callable[[], None]) -> None:
+    """Nobody may be reading any more; what runs goes on."""
+    try:
+        write()
+    except (OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""`dominie up | down | status | serve | provision | policy`. Nothing heavy is imported before a command runs."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dominie_kit.keys import KeyFolder
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Folder = Annotated[Path, typer.Option("--folder", help="The project folder.", file_okay=False)]
+NatsUrl = Annotated[str | None, typer.Option("--nats-url", envvar="DOMINIE_NATS_URL", help="The broker.")]
+Keys = Annotated[Path | None, typer.Option("--keys", envvar="DOMINIE_KEYS", help="The folder of keys.")]
+Policies = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of *.cedar files.")]
+HERE = Path()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the kit's commands to `dominie`."""
+    for command in (up, down, status, serve, provision):
+        app.command()(command)
+    policy = typer.Typer(help="The policies that decide what agents may do.", no_args_is_help=True)
+    policy.command("check")(policy_check)
+    policy.command("publish")(policy_publish)
+    app.add_typer(policy, name="policy")
+
+
+def up(
+    folder: Folder = HERE,
+    keys: Keys = None,
+    port: Annotated[int | None, typer.Option(help="The broker's port; else the last one, or a free one.")] = None,
+    gateway_port: Annotated[int | None, typer.Option(help="The gateway's port; else the last one, or 8484.")] = None,
+    policies: Annotated[
+        Path | None,
+        typer.Option(envvar="DOMINIE_GUARDRAIL_POLICIES", help="A folder of *.cedar files.", file_okay=False),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is ready.")] = False,
+    json: Json = False,
+) -> None:
+    """Run Dominie on this machine: a broker and every service, until interrupted."""
+    from dominie_kit.keys import KeyFolder
+    from dominie_kit.plan import Plan, rights_s_from_environment
+    from dominie_kit.policies import read_policies
+    from dominie_kit.system import command, launch
+
+    with _problems():
+        folder = _existing(folder)
+        plan = Plan(
+            folder=folder,
+            keys=(keys or KeyFolder.of(folder).path).expanduser().resolve(),
+            port=port,
+            gateway_port=gateway_port,
+            policies=policies and policies.resolve(),
+            rights_s=rights_s_from_environment(),
+            report=json,
+        )
+        if policies is not None:
+            read_policies(policies)
+        if not detach:
+            sys.stdout.flush()
+            os.chdir(folder)
+            os.execv(sys.executable, command(plan))
+        _, running = launch(plan)
+    if json:
+        typer.echo(running.model_dump_json())
+    else:
+        from rich.console import Console
+
+        from dominie_kit.summary import print_summary
+
+        print_summary(Console(), plan, running, detached=True)
+
+
+def down(folder: Folder = HERE, json: Json = False) -> None:
+    """Stop what `dominie up` started here."""
+    from dominie_kit.state import StateFolder
+    from dominie_kit.system import take_down
+
+    with _problems():
+        state = StateFolder.find(folder)
+        pid = take_down(state)
+    _say({"stopped": pid, "folder": str(state.project)}, "Dominie is down.", json=json)
+
+
+def status(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, json: Json = False) -> None:
+    """How every part is: health, version, memory. Exit code 1 unless all are ready."""
+    import anyio
+
+    from dominie_kit.state import StateFolder
+    from dominie_kit.status import ask_status
+
+    with _problems():
+        state = StateFolder.find(folder)
+        here = None if nats_url else state.up()
+        url, held = _where(state.project, nats_url or (here.nats_url if here else None), keys)
+        found = anyio.run(lambda: ask_status(url, held, up=here))
+    if json:
+        typer.echo(found.model_dump_json())
+    else:
+        from rich.console import Console
+
+        from dominie_kit.status_table import print_status
+
+        print_status(Console(), found)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def serve(
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="Installed services.")],
+    nats_url: NatsUrl = None,
+    keys: Keys = None,
+    folder: Folder = HERE,
+) -> None:
+    """Run services in this one process, until interrupted."""
+    from dominie_kit.state import StateFolder
+
+    with _problems():
+        state = StateFolder.find(folder)
+        url, held = _where(state.project, nats_url, keys)
+        for name in targets:
+            _check_keys(held, name)
+        os.environ |= {"DOMINIE_NATS_URL": url, "DOMINIE_KEYS": str(held.path)}
+        os.environ.setdefault("DOMINIE_STATE", str(state.path))
+        if nats_url is None:
+            os.environ.setdefault("DOMINIE_LOCAL", "true")  # it joins what `dominie up` runs here
+        from dominie_kit.runner import main
+
+        main(targets)
+
+
+def provision(
+    nats_url: NatsUrl = None,
+    keys: Keys = None,
+    replicas: Annotated[int, typer.Option(min=1, max=5, help="Copies of the log; 3 in a cluster.")] = 1,
+    folder: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Create the event stream, or bring its settings up to date. The operator's work, once a cluster."""
+    import anyio
+
+    from dominie_contracts.subjects import EVENT_STREAM
+    from dominie_kit.broker import provision as create
+
+    with _problems():
+        url, held = _where(folder, nats_url, keys)
+        anyio.run(lambda: create(url, held, replicas=replicas))
+    _say({"stream": EVENT_STREAM, "replicas": replicas}, f"{EVENT_STREAM} is there, {replicas}-fold.", json=json)
+
+
+def policy_check(directory: Policies, json: Json = False) -> None:
+    """Check a folder of policies: do they parse, and do they fit what can be asked?"""
+    from dominie_kit.decision import PolicyError, check_policies
+    from dominie_kit.policies import read_policies
+
+    with _problems():
+        files = read_policies(directory)
+    try:
+        count = check_policies(files)
+    except PolicyError as error:
+        _say({"ok": False, "policies": 0, "errors": error.problems}, None, json=json)
+        for problem in error.problems:
+            typer.echo(f"{directory / problem}", err=True)
+        raise typer.Exit(1) from None
+    _say({"ok": True, "policies": count, "errors": []}, f"{count} policies in {len(files)} files fit.", json=json)
+
+
+def policy_publish(
+    directory: Policies, folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, json: Json = False
+) -> None:
+    """Put a folder of policies in force. As the operator."""
+    import anyio
+
+    from dominie_contracts.guardrail import Published, PublishPolicies
+    from dominie_kit.operator import operator
+    from dominie_kit.policies import read_policies
+
+    async def publish() -> Published:
+        async with operator(url, held) as asking:
+            return await asking.ask(command, Published, timeout_s=10)
+
+    with _problems():
+        command = PublishPolicies(files=read_policies(directory))
+        url, held = _where(folder, nats_url, keys)
+        done = anyio.run(publish)
+    text = f"{done.policies} policies are {'now' if done.changed else 'already'} in force ({done.digest[:12]})."
+    _say(done.model_dump(), text, json=json)
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """A problem is one line and exit code 1, not a traceback."""
+    from dominie_contracts import Problem
+    from dominie_eventstore import EventStoreError
+    from dominie_kit.errors import KitError
+
+    try:
+        yield
+    except (KitError, Problem, EventStoreError) as error:
+        typer.echo(f"dominie: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _where(folder: Path, nats_url: str | None, keys: Path | None) -> tuple[str, "KeyFolder"]:
+    """The broker and the keys: as given, else those of what runs, or ran last, in the project."""
+    from dominie_kit.errors import NotUp
+    from dominie_kit.keys import KeyFolder
+    from dominie_kit.state import StateFolder
+
+    state = StateFolder.find(folder)
+    client = state.client()
+    if nats_url is None and client is None:
+        raise NotUp(state.project)
+    return nats_url or (client.nats_url if client else ""), KeyFolder(keys.expanduser()) if keys else state.keys()
+
+
+def _check_keys(keys: "KeyFolder", service: str) -> None:
+    """Read what a service will need, so that a key that is missing is said in one line."""
+    needed: list[object] = [keys.service(service), keys.signer]
+    if service == "identity":
+        needed.append(keys.identity)
+
+
+def _existing(folder: Path) -> Path:
+    from dominie_kit.errors import KitError
+
+    if not folder.is_dir():
+        raise KitError(f"{str(folder)!r} is no folder: make it first")
+    return folder.resolve()
+
+
+def _say(found: dict[str, object], text: str | None, *, json: bool) -> None:
+    from json import dumps
+
+    if json:
+        typer.echo(dumps(found))
+    elif text:
+        typer.echo(text)

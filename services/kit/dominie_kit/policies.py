@@ -1,0 +1,31 @@
+"""Folders of Cedar policies, on their way to guardrail."""
+
+from pathlib import Path
+
+from dominie_contracts.guardrail import PolicyFile
+from dominie_kit.errors import KitError
+
+
+class NoPolicies(KitError):
+    """A folder that should hold policies holds none."""
+
+    def __init__(self, folder: Path, reason: str):
+        super().__init__(f"{str(folder)!r} {reason}: name a folder with files that end in .cedar")
+        self.folder = folder
+
+
+def read_policies(folder: Path) -> tuple[PolicyFile, ...]:
+    """Every `*.cedar` file of a folder, by name.
+
+    Raises:
+        NoPolicies: There is none, or one cannot be read.
+    """
+    if not folder.is_dir():
+        raise NoPolicies(folder, "is no folder")
+    try:
+        found = tuple(PolicyFile(name=path.name, text=path.read_text()) for path in sorted(folder.glob("*.cedar")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoPolicies(folder, f"cannot be read ({error})") from error
+    if not found:
+        raise NoPolicies(folder, "holds no policies")
+    return found

@@ -1,0 +1,123 @@
+"""One service in a process of its own, forked from the fork server."""
+
+import multiprocessing
+import os
+import pkgutil
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import anyio
+
+from dominie_kit.processes import call_itself, die_with_parent
+
+PRELOAD = "dominie_kit.preload"
+_LOG_BYTES = 16 * 2**20
+_FORK = multiprocessing.get_context("forkserver")
+
+
+def start_fork_server() -> None:
+    """Start the process that services are forked from; it imports what they share meanwhile."""
+    from multiprocessing import forkserver
+
+    _FORK.set_forkserver_preload([PRELOAD])
+    forkserver.ensure_running()
+
+
+class ServiceProcess:
+    """A service's process, seen from the supervisor."""
+
+    def __init__(self, name: str, runner: str, environment: Mapping[str, str], log: Path) -> None:
+        self.name, self.log = name, log
+        self._ready, told = _FORK.Pipe(duplex=False)
+        self._process: ForkServerProcess = _FORK.Process(
+            target=_run, args=(name, runner, dict(environment), log, told), name=name
+        )
+        try:
+            self._process.start()
+        except BaseException:
+            self._ready.close()
+            raise
+        finally:
+            told.close()
+        self.pid = self._process.pid or 0
+
+    async def until_ready(self) -> bool:
+        """Wait until it takes commands; False if it ended before."""
+        await anyio.wait_readable(self._ready.fileno())
+        try:
+            return bool(self._ready.recv())
+        except EOFError:
+            return False
+
+    async def until_dead(self) -> None:
+        """Wait until it has ended."""
+        await anyio.wait_readable(self._process.sentinel)
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it, and all that it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def reap(self) -> str:
+        """How it ended; what it started and left behind ends too."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.join(1.0)
+        code = self._process.exitcode
+        self._ready.close()
+        if code is not None:
+            self._process.close()
+        if code is not None and code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with code {code}"
+
+
+def last_line(log: Path) -> str:
+    """The last line that a log holds."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def _run(name: str, runner: str, environment: dict[str, str], log: Path, ready: Connection) -> None:
+    """The whole life of a service's process."""
+    die_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is None or not parent.is_alive():
+        return
+    os.setsid()
+    call_itself(f"dom-{name}")
+    _redirect(log)
+    if PRELOAD not in sys.modules:
+        import dominie_kit.preload  # noqa: F401 - raises what the fork server swallowed
+
+        raise ImportError(f"{PRELOAD} was not imported by the fork server")
+    os.environ.update(environment)
+    pkgutil.resolve_name(runner)([name], on_ready=lambda: ready.send(True))
+
+
+def _redirect(log: Path) -> None:
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(to, 1)
+    os.dup2(to, 2)
+    os.close(to)

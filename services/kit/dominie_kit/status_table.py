@@ -1,0 +1,59 @@
+"""A deployment's status, for people."""
+
+from rich.console import Console
+from rich.table import Table
+
+from dominie_kit.status import Part, Status
+
+_COLOUR = {"ready": "green", "starting": "yellow", "away": "red"}
+
+
+def print_status(console: Console, status: Status) -> None:
+    """One line a process, and the sum."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_footer=True, footer_style="bold")
+    table.add_column("", footer="all")
+    for title in ("health", "version"):
+        table.add_column(title)
+    for title in ("pid", "up", "restarts", "handled", "refused"):
+        table.add_column(title, justify="right")
+    table.add_column("RSS MB", justify="right", footer=_mb(status.rss_mb))
+    table.add_column("PSS MB", justify="right", footer=_mb(status.pss_mb))
+    for name, part in status.parts.items():
+        table.add_row(name, *_row(part))
+    console.print(table)
+    live = f"   [dim]live page[/]  {status.gateway_url}/" if status.gateway_url else ""
+    console.print(f"\n[dim]bus[/]  {status.nats_url}{live}")
+
+
+def _row(part: Part) -> tuple[str, ...]:
+    return (
+        f"[{_COLOUR[part.health]}]{part.health}[/]",
+        part.version or "",
+        _text(part.pid),
+        _time(part.uptime_s),
+        str(part.restarts or ""),
+        _text(part.handled),
+        _text(part.refused),
+        _mb(part.rss_mb),
+        _mb(part.pss_mb),
+    )
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _mb(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _time(seconds: float | None) -> str:
+    """`42s`, `7m`, `3h 5m`, `2d 4h`."""
+    if seconds is None:
+        return ""
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days}d {hours % 24}h"
+    if hours:
+        return f"{hours}h {minutes % 60}m"
+    return f"{minutes}m" if minutes else f"{seconds:.0f}s"
