@@ -1,0 +1,196 @@
+"""What tests of a service on a real broker stand on: a house without services, raw connections, a service in this loop.
+
+Nothing here goes through the sdk, so that a test can do what the sdk would not.
+"""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from joserfc import jwt
+from nats.aio.client import Client
+from nats.errors import Error
+
+from dominie.keys import KeyPair
+from dominie_contracts import Command, Message, ProblemDetails, headers
+from dominie_contracts.identity import PrincipalView, Register
+from dominie_contracts.problems import problem_from
+from dominie_contracts.subjects import CommandSubject, inbox_prefix, service_subject
+from dominie_contracts.token import CONNECT_AUDIENCE
+from dominie_kit.broker import EmbeddedBroker, connect_operator, provision
+from dominie_kit.keys import KeyFolder
+from dominie_kit.run_tokens import ALGORITHM
+from dominie_kit.service import Service
+
+R = TypeVar("R", bound=Message)
+WAIT_S = 5.0
+ASSERTION_S = 60
+
+
+def assertion(keys: KeyPair, tenant: str, principal: str, **changed: object) -> str:
+    """What a principal connects with; `changed` claims replace the right ones."""
+    now = int(time.time())
+    claims = {"sub": principal, "tenant": tenant, "aud": CONNECT_AUDIENCE, "iat": now, "exp": now + ASSERTION_S}
+    return jwt.encode({"alg": ALGORITHM}, {**claims, **changed}, keys.jwk, algorithms=[ALGORITHM])
+
+
+@dataclass(slots=True)
+class Peer:
+    """One raw connection, as a principal or as the operator, and what the broker refused on it."""
+
+    client: Client
+    tenant: str = ""
+    principal: str = ""
+    refused: list[str] = field(default_factory=list)
+
+    async def ask(
+        self,
+        command: Command,
+        reply: type[R],
+        *,
+        resource: str | None = None,
+        key: str | None = None,
+        token: str | None = None,
+        timeout_s: float = WAIT_S,
+    ) -> R:
+        """Send a command once and wait for its answer.
+
+        Raises:
+            Problem: What the service answered.
+            nats.errors.Error: Nobody answered.
+        """
+        sent = {headers.KEY: key or uuid.uuid4().hex, **({headers.TOKEN: token} if token else {})}
+        body = command.model_dump_json().encode()
+        answer = await self.client.request(self._subject(command, resource), body, timeout=timeout_s, headers=sent)
+        if headers.PROBLEM in (answer.headers or {}):
+            raise problem_from(ProblemDetails.model_validate_json(answer.data))
+        return reply.model_validate_json(answer.data)
+
+    async def may_publish(
+        self, subject: str, body: bytes = b"{}", *, reply: str = "", sent: Mapping[str, str] | None = None
+    ) -> bool:
+        """Publish, and say whether the broker let it through."""
+        before = len(self.refused)
+        await self.client.publish(subject, body, reply=reply, headers=dict(sent) if sent else None)
+        await self._settle()
+        return len(self.refused) == before
+
+    async def may_subscribe(self, subject: str) -> bool:
+        """Subscribe, and say whether the broker allowed it."""
+        before = len(self.refused)
+        await self.client.subscribe(subject)
+        await self._settle()
+        return len(self.refused) == before
+
+    def _subject(self, command: Command, resource: str | None) -> str:
+        service, name = command.NAME.split(".")
+        if self.principal:
+            return str(CommandSubject(self.tenant, self.principal, service, name, resource))
+        return service_subject(service, name)
+
+    async def _settle(self) -> None:
+        """nats-py's PING overtakes what is still to be written, so only the second PONG comes after a refusal."""
+        await self.client.flush()
+        await self.client.flush()
+
+
+@asynccontextmanager
+async def connected(
+    url: str,
+    keys: KeyPair | None,
+    tenant: str,
+    principal: str,
+    *,
+    token: str | None = None,
+) -> AsyncIterator[Peer]:
+    """A connection as a principal; it never reconnects.
+
+    Args:
+        url: The broker's address.
+        keys: The key that answers the broker's challenge; None leaves it unanswered.
+        tenant: The principal's tenant.
+        principal: Who connects.
+        token: What to show instead of a right assertion; empty for nothing.
+
+    Raises:
+        nats.errors.Error, OSError: The broker refuses it.
+    """
+    shown = token
+    if shown is None and keys is not None:
+        shown = assertion(keys, tenant, principal)
+    peer = Peer(Client(), tenant, principal)
+
+    async def note(error: Exception) -> None:
+        peer.refused.append(str(error))
+
+    try:
+        await peer.client.connect(
+            url,
+            nkeys_seed_str=keys.seed if keys else None,
+            token=shown or None,
+            inbox_prefix=inbox_prefix(tenant, principal).encode(),
+            allow_reconnect=False,
+            error_cb=note,
+        )
+        yield peer
+    finally:
+        await peer.client.close()
+
+
+async def is_refused(url: str, keys: KeyPair | None, tenant: str, principal: str, *, token: str | None = None) -> bool:
+    """Whether the broker refuses a connection."""
+    try:
+        async with connected(url, keys, tenant, principal, token=token):
+            return False
+    except (Error, OSError):
+        return True
+
+
+@dataclass(slots=True)
+class House:
+    """A broker with its event stream, and the operator; services are added with `serving`."""
+
+    broker: EmbeddedBroker
+    keys: KeyFolder
+    operator: Peer
+
+    @property
+    def url(self) -> str:
+        """The broker's address."""
+        return self.broker.url
+
+    async def register(self, principal: str, *, tenant: str = "acme", **more: object) -> KeyPair:
+        """Register a principal as the operator, where identity is served; returns its key."""
+        keys = KeyPair.generate()
+        command = Register.model_validate({"principal": principal, "nkey": keys.public, "tenant": tenant, **more})
+        await self.operator.ask(command, PrincipalView)
+        return keys
+
+
+@asynccontextmanager
+async def house(folder: Path) -> AsyncIterator[House]:
+    """Everything but services: keys, broker, event stream, operator."""
+    keys = KeyFolder(folder / "keys").create()
+    with EmbeddedBroker(keys, folder / "broker") as broker:
+        await provision(broker.url, keys)
+        client = await connect_operator(broker.url, keys)
+        try:
+            yield House(broker, keys, Peer(client))
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def serving(service: Service) -> AsyncIterator[Service]:
+    """Run a service in this loop, as the runner does."""
+    async with service.running():
+        await service.broker.start()
+        service.ready()
+        try:
+            yield service
+        finally:
+            await service.broker.stop()
