@@ -31,7 +31,7 @@ WAIT_S = 5.0
 ASSERTION_S = 60
 
 
-def assertion(keys: KeyPair, tenant: str, principal: str, **changed: object) -> str:
+def assertion(keys: KeyPair, tenant: str, principal: str, /, **changed: object) -> str:
     """What a principal connects with; `changed` claims replace the right ones."""
     now = int(time.time())
     claims = {"sub": principal, "tenant": tenant, "aud": CONNECT_AUDIENCE, "iat": now, "exp": now + ASSERTION_S}

@@ -1,0 +1,227 @@
+"""Handlers on an event store in memory."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from dominie.keys import KeyPair
+from dominie_contracts import Draft, StreamName
+from dominie_contracts.identity import (
+    PRINCIPAL,
+    RUN,
+    ExchangeApiKey,
+    IssueApiKey,
+    ListPrincipals,
+    MintRunToken,
+    Register,
+    Registered,
+    Revoke,
+    RevokeApiKey,
+)
+from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem, Unauthenticated
+from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.token import Grants
+from dominie_eventstore import Appended, MemoryEventStore
+from dominie_identity.adapters.run_tokens import RunTokenSigner
+from dominie_identity.handlers import Handlers
+from dominie_identity.projection import Principals
+from dominie_kit.actions import Actions
+from dominie_kit.context import Context, deadline_in
+from dominie_kit.decision import DecisionPoint
+from dominie_kit.run_tokens import RunTokenVerifier
+from dominie_kit.standing import Standing
+
+pytestmark = pytest.mark.anyio
+SIGNER = KeyPair.generate()
+DESK = KeyPair.generate().public
+AGENT = Register(principal="a-desk", nkey=DESK, users=("u-dana",), grants=Grants(tools=("refund", "mail")))
+MINT = MintRunToken(user="u-dana", run="r-1")
+
+
+@dataclass
+class Desk:
+    """Handlers, and the store they write to."""
+
+    store: MemoryEventStore
+    handlers: Handlers
+
+    async def types(self, category: str, id_: str, tenant: str = "acme") -> list[str]:
+        return [event.envelope.type for event in await self.store.read(StreamName(tenant, category, id_))]
+
+
+def desk(store: MemoryEventStore | None = None, *, local: bool = False, run_token_s: int = 300) -> Desk:
+    store = store or MemoryEventStore()
+    actions = Actions(
+        store, DecisionPoint(staleness_s=1), Standing(), service="identity", category=PRINCIPAL, instance="test"
+    )
+    signer = RunTokenSigner(SIGNER)
+    return Desk(store, Handlers(store, actions, Principals(), signer, local=local, run_token_s=run_token_s))
+
+
+def by(principal: str, *, tenant: str = "acme", key: str = "k") -> Context:
+    return Context(tenant=tenant, principal=principal, key=key, deadline=deadline_in(5))
+
+
+OPERATING = by("operator", tenant=PLATFORM)
+
+
+@pytest.fixture
+async def acme() -> Desk:
+    """A developer and their agent."""
+    found = desk()
+    for name in ("u-dana", "u-erin"):
+        await found.handlers.register(
+            Register(principal=name, nkey=DESK, tenant="acme", groups=("developers",)), OPERATING
+        )
+    await found.handlers.register(AGENT, by("u-dana"))
+    return found
+
+
+async def test_an_equal_registration_writes_nothing(acme: Desk) -> None:
+    again = await acme.handlers.register(AGENT, by("u-dana", key="another"))
+    assert (again.sponsor, again.revoked) == ("u-dana", False)
+    assert await acme.types(PRINCIPAL, "a-desk") == ["principal.registered.v1"]
+
+
+@pytest.mark.parametrize("nkey", ["", "UNO", DESK[:-1], DESK.lower(), KeyPair.generate(account=True).public])
+async def test_a_key_that_is_none_is_refused(acme: Desk, nkey: str) -> None:
+    with pytest.raises(Invalid, match="begins with 'U'"):
+        await acme.handlers.register(AGENT.model_copy(update={"nkey": nkey}), by("u-dana"))
+
+
+async def test_groups_come_from_the_log_not_from_the_caller(acme: Desk) -> None:
+    context = by("u-frank")
+    context.groups = ("developers",)
+    with pytest.raises(Forbidden):
+        await acme.handlers.register(AGENT.model_copy(update={"principal": "a-mine"}), context)
+    with pytest.raises(Forbidden):
+        await acme.handlers.list(ListPrincipals(), context)
+
+
+async def test_a_tenant_sees_its_own_principals(acme: Desk) -> None:
+    other = Register(principal="u-otto", nkey=DESK, tenant="other", groups=("developers",))
+    await acme.handlers.register(other, OPERATING)
+    seen = await acme.handlers.list(ListPrincipals(), by("u-otto", tenant="other"))
+    assert [found.principal for found in seen.principals] == ["u-otto"]
+
+
+async def test_a_run_token_says_who_acts_for_whom(acme: Desk) -> None:
+    minted = await acme.handlers.token(MINT.model_copy(update={"narrow": Grants(tools=("mail",))}), by("a-desk"))
+    claims = RunTokenVerifier(SIGNER.public).verify(minted.token)
+    assert (claims.sub, claims.act.chain, claims.tenant, claims.cnf.nkey) == ("u-dana", "a-desk", "acme", DESK)
+    assert claims.grants == Grants(tools=("mail",))
+    assert claims.exp - claims.iat == 300 and abs(claims.iat - time.time()) < 5
+    assert minted.expires_s == claims.exp
+
+
+async def test_a_run_is_opened_and_renewed_on_the_users_behalf(acme: Desk) -> None:
+    for _ in range(2):
+        await acme.handlers.token(MINT, by("a-desk"))
+    opened, renewed = (event.envelope for event in await acme.store.read(StreamName("acme", RUN, "r-1")))
+    assert (opened.type, renewed.type) == ("run.opened.v1", "run.renewed.v1")
+    assert (opened.actor, opened.on_behalf_of, opened.correlation_id) == ("a-desk", "u-dana", "r-1")
+
+
+async def test_a_run_stays_with_its_agent_and_user(acme: Desk) -> None:
+    await acme.handlers.token(MINT, by("a-desk"))
+    with pytest.raises(Conflict):
+        await acme.handlers.token(MINT.model_copy(update={"user": "u-a-desk"}), by("a-desk"))
+    other = AGENT.model_copy(update={"principal": "a-other"})
+    await acme.handlers.register(other, by("u-dana"))
+    with pytest.raises(Conflict):
+        await acme.handlers.token(MINT, by("a-other"))
+
+
+@pytest.mark.parametrize(
+    ("asker", "changed", "refused"),
+    [
+        ("a-unknown", {}, Unauthenticated),
+        ("u-dana", {}, Forbidden),
+        ("a-desk", {"user": "u-erin"}, Forbidden),
+        ("a-desk", {"user": "a-desk"}, Invalid),
+        ("a-desk", {"user": "dana"}, Invalid),
+        ("a-desk", {"narrow": Grants(tools=("*",))}, Forbidden),
+    ],
+)
+async def test_a_run_token_that_nobody_gets(
+    acme: Desk, asker: str, changed: dict[str, object], refused: type[Problem]
+) -> None:
+    with pytest.raises(refused):
+        await acme.handlers.token(MINT.model_copy(update=changed), by(asker))
+    assert await acme.types(RUN, "r-1") == []
+
+
+async def test_locally_an_asserted_user_counts() -> None:
+    found = desk(local=True)
+    await found.handlers.register(AGENT.model_copy(update={"tenant": "acme", "users": ()}), OPERATING)
+    minted = await found.handlers.token(MINT.model_copy(update={"user": "u-anybody"}), by("a-desk"))
+    assert RunTokenVerifier(SIGNER.public).verify(minted.token).sub == "u-anybody"
+
+
+async def test_a_revoked_agent_or_user_gets_no_token(acme: Desk) -> None:
+    await acme.handlers.revoke(Revoke(principal="u-dana", tenant="acme"), OPERATING)
+    with pytest.raises(Forbidden, match="u-dana has been revoked"):
+        await acme.handlers.token(MINT, by("a-desk"))
+    await acme.handlers.revoke(Revoke(principal="a-desk", tenant="acme"), OPERATING)
+    with pytest.raises(Unauthenticated):
+        await acme.handlers.token(MINT, by("a-desk"))
+
+
+async def test_an_api_key_stands_for_its_agent_until_it_is_revoked(acme: Desk) -> None:
+    issued = await acme.handlers.key(IssueApiKey(principal="a-desk", user="u-dana"), by("u-dana"))
+    assert issued.key.startswith("dk_") and len(issued.key) == 46
+    asked, gateway = ExchangeApiKey(key=issued.key, run="r-1"), by("svc-gateway", tenant=PLATFORM)
+    exchanged = await acme.handlers.exchange(asked, gateway)
+    assert RunTokenVerifier(SIGNER.public).verify(exchanged.token).agent == "a-desk"
+    assert await acme.types(RUN, "r-1") == ["run.opened.v1"]
+    await acme.handlers.revoke_key(RevokeApiKey(principal="a-desk", id=issued.id), by("u-dana"))
+    with pytest.raises(Unauthenticated):
+        await acme.handlers.exchange(asked, gateway)
+
+
+@pytest.mark.parametrize("key", ["", "dk_", "dk_x", "\x00", "é" * 1000])
+async def test_an_unknown_api_key_is_refused(acme: Desk, key: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await acme.handlers.exchange(ExchangeApiKey(key=key, run="r-1"), by("svc-gateway", tenant=PLATFORM))
+
+
+async def test_an_api_key_ends_with_the_users_permission(acme: Desk) -> None:
+    issued = await acme.handlers.key(IssueApiKey(principal="a-desk", user="u-dana"), by("u-dana"))
+    await acme.handlers.register(AGENT.model_copy(update={"users": ()}), by("u-dana"))
+    with pytest.raises(Forbidden):
+        await acme.handlers.exchange(ExchangeApiKey(key=issued.key, run="r-1"), by("svc-gateway", tenant=PLATFORM))
+
+
+async def test_a_repeated_key_command_issues_no_second_key(acme: Desk) -> None:
+    asked = IssueApiKey(principal="a-desk", user="u-dana")
+    first = await acme.handlers.key(asked, by("u-dana", key="same"))
+    with pytest.raises(Conflict, match=first.id):
+        await acme.handlers.key(asked, by("u-dana", key="same"))
+    assert (await acme.handlers.key(asked, by("u-dana", key="new"))).id != first.id
+
+
+class RacingStore(MemoryEventStore):
+    """Another instance registers the same agent between our reading and our writing, so many times."""
+
+    races = 0
+
+    async def append(
+        self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int, timeout_s: float | None = None
+    ) -> Appended:
+        if self.races and drafts[0].type == f"principal.{Registered.KIND}":
+            self.races -= 1
+            other = desk(self)
+            context = by("operator", tenant=PLATFORM)
+            nkey = KeyPair.generate().public
+            await other.handlers.register(AGENT.model_copy(update={"nkey": nkey, "tenant": "acme"}), context)
+        return await super().append(stream, drafts, expected_version=expected_version, timeout_s=timeout_s)
+
+
+async def test_a_race_is_decided_again() -> None:
+    store = RacingStore()
+    found = desk(store)
+    store.races = 3
+    assert (await found.handlers.register(AGENT.model_copy(update={"tenant": "acme"}), OPERATING)).nkey == DESK
+    assert len(await found.types(PRINCIPAL, "a-desk")) == 4
