@@ -12,7 +12,7 @@ DOJO     := tests/bench
 SERVICES := $(filter-out kit,$(patsubst services/%/pyproject.toml,%,$(wildcard services/*/pyproject.toml)))
 MEMBERS  := contracts eventstore bridges/sdk services/kit $(SERVICES:%=services/%) demo tests/bench
 PACKAGES := $(foreach m,$(MEMBERS),$(patsubst %/py.typed,%,$(wildcard $m/*/py.typed)))
-TESTS    := $(wildcard $(filter-out tests/bench/tests,$(MEMBERS:%=%/tests))) tests tools
+TESTS    := $(wildcard $(filter-out tests/bench/tests,$(MEMBERS:%=%/tests))) tests tools infra
 
 SYNC     := pip sync --quiet --compile-bytecode --require-hashes --build-constraints requirements/build.txt
 EDITABLE := pip install --quiet --no-deps
@@ -104,8 +104,8 @@ lock: $(UV)  ## Pin every dependency with its hashes; UPGRADE=--upgrade for the 
 	echo 'setuptools>=84' | $(LOCK) $(UPGRADE) - --output-file requirements/build.txt
 	echo 'uv>=0.13,<0.14' | $(LOCK) $(UPGRADE) - --output-file requirements/uv.txt
 
-service:  ## Write a new service: make service NAME=quota
-	@$(PYTHON) tools/new_service.py $(NAME)
+service: .venv/.done  ## Write a new service: make service NAME=quota
+	@.venv/bin/python tools/new_service.py $(NAME)
 
 clean:  ## Remove everything that was made, the state of a local Dominie too.
 	rm -rf .venv .venvs $(BRIDGE)/.venv $(DOJO)/.venv .dominie .reports .hypothesis .*_cache
