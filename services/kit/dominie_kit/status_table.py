@@ -10,18 +10,19 @@ _COLOUR = {"ready": "green", "starting": "yellow", "away": "red"}
 
 def print_status(console: Console, status: Status) -> None:
     """One line a process, and the sum."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_footer=True, footer_style="bold")
-    table.add_column("", footer="all")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_footer=True, footer_style="bold")
+    table.add_column("", footer="all", no_wrap=True)
     for title in ("health", "version"):
         table.add_column(title)
     for title in ("pid", "up", "restarts", "handled", "refused"):
         table.add_column(title, justify="right")
-    table.add_column("RSS MB", justify="right", footer=_mb(status.rss_mb))
-    table.add_column("PSS MB", justify="right", footer=_mb(status.pss_mb))
+    table.add_column("RSS", justify="right", footer=_mb(status.rss_mb))
+    table.add_column("PSS", justify="right", footer=_mb(status.pss_mb))
     for name, part in status.parts.items():
         table.add_row(name, *_row(part))
     console.print(table)
     live = f"   [dim]live page[/]  {status.gateway_url}/" if status.gateway_url else ""
+    console.print("[dim]memory in MB; PSS counts once what processes share[/]")
     console.print(f"\n[dim]bus[/]  {status.nats_url}{live}")
 
 
