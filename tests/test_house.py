@@ -1,8 +1,10 @@
 """Who has seen one service knows all, and nothing in the house is dead weight."""
 
 import ast
+import re
+import sys
 import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SERVICES = sorted(p.parent.name for p in (ROOT / "services").glob("*/pyproject.toml") if p.parent.name != "kit")
-MEMBERS = sorted(p.parent for p in chain(ROOT.glob("*/pyproject.toml"), ROOT.glob("*/*/pyproject.toml")))
+PROJECTS = chain(ROOT.glob("*/pyproject.toml"), ROOT.glob("*/*/pyproject.toml"))
+MEMBERS = sorted(p.parent for p in PROJECTS if "templates" not in p.parts)
 PACKAGES = sorted(p.parent for member in MEMBERS for p in member.glob("dominie*/py.typed"))
 SHAPE = {"__init__.py", "py.typed", "aggregate.py", "handlers.py", "projection.py", "settings.py", "app.py"}
-OPTIONAL = {"policy.py", "adapters", "__pycache__"}
+OPTIONAL = {"policy.py", "adapters", "policies", "__pycache__"}
+"""`policies`: the Cedar files that guardrail brings."""
+SUITES = ("testing", "conformance")
+"""Modules that tests in several places share; they alone know pytest."""
 
 service = pytest.mark.parametrize("name", SERVICES)
 
@@ -26,6 +32,16 @@ def package(name: str) -> Path:
 
 def toml(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text())
+
+
+def imports(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import():
+            return [alias.name for alias in node.names]
+        case ast.ImportFrom(module=str(module), level=0):
+            return [module]
+        case _:
+            return []
 
 
 def tree(path: Path) -> list[ast.AST]:
@@ -99,4 +115,29 @@ def test_every_module_is_imported() -> None:
     }
     named = {n.value for p in ours for f in p.rglob("*.py") for n in tree(f) if isinstance(n, ast.Constant)}
     tested = "\n".join(f.read_text() for f in ROOT.rglob("tests/**/*.py") if ".venv" not in f.parts)
-    assert {m for m in dead - named if not (m.endswith("testing") and m in tested)} == set()
+    assert {m for m in dead - named if not (m.endswith(SUITES) and m in tested)} == set()
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
+def test_what_a_member_imports_it_depends_on(member: Path) -> None:
+    project = toml(member / "pyproject.toml")["project"]
+    wanted = chain(project["dependencies"], *project.get("optional-dependencies", {}).values())
+    declared = {re.split(r"[\[<>=!;]", dependency)[0].lower().replace("-", "_") for dependency in wanted}
+    imported = (
+        {
+            module.split(".")[0]
+            for file in member.glob("dominie*/**/*.py")
+            if file.stem not in SUITES
+            for node in tree(file)
+            for module in imports(node)
+        }
+        - {"pydantic_core"}
+        - {p.name for p in member.glob("dominie*")}
+    )
+    distributions = packages_distributions()
+    missing = {
+        module
+        for module in imported - sys.stdlib_module_names
+        if declared.isdisjoint(name.lower().replace("-", "_") for name in distributions.get(module, [module]))
+    }
+    assert missing == set()
