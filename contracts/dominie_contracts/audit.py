@@ -13,6 +13,8 @@ class Trail(Command):
 
     NAME: ClassVar[str] = "audit.trail"
     run: str
+    after: int = Field(default=0, ge=0)
+    """Go on after this position, where an earlier reply was truncated."""
 
 
 class Search(Command):

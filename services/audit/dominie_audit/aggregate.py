@@ -1,0 +1,104 @@
+"""What an auditor sees: who may look, an event as an entry, a run in a line. Pure."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import AwareDatetime, JsonValue, TypeAdapter
+
+from dominie_contracts import Forbidden
+from dominie_contracts.audit import Entries, Entry, RunView
+from dominie_contracts.line import Step, run_status
+from dominie_contracts.rights import AUDITORS, DEVELOPERS
+from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.summary import summarise
+
+_TIME: TypeAdapter[AwareDatetime] = TypeAdapter(AwareDatetime)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event as the read model keeps it."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    time: str
+    agent: str
+    user: str | None
+    run: str | None
+    data: str
+
+    @property
+    def entry(self) -> Entry:
+        """The event in words."""
+        data: dict[str, JsonValue] = json.loads(self.data)
+        return Entry(
+            position=self.position,
+            stream=self.stream,
+            version=self.version,
+            type=self.type,
+            time=self.time,
+            agent=self.agent,
+            user=self.user,
+            run=self.run,
+            summary=summarise(self.type, data, at=_TIME.validate_python(self.time)),
+            data=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run as the read model keeps it."""
+
+    run: str
+    agent: str
+    user: str | None
+    started: str
+    last: str
+    events: int
+    cost_usd: float
+
+
+def tenants_seen(tenant: str) -> tuple[str, str]:
+    """Whose events a caller of this tenant sees: their own, and the platform's (policies, models)."""
+    return tenant, PLATFORM
+
+
+def check_reader(principal: str, groups: Sequence[str]) -> None:
+    """Let developers and auditors in.
+
+    Raises:
+        Forbidden: The caller is neither.
+    """
+    if not {DEVELOPERS, AUDITORS} & set(groups):
+        raise Forbidden(f"{principal} is neither in {DEVELOPERS!r} nor in {AUDITORS!r}: ask the operator for a group")
+
+
+def entries(rows: Sequence[Row], *, more: bool, max_bytes: int) -> Entries:
+    """Rows as a reply, as many as fit into it; at least one."""
+    found: list[Entry] = []
+    left = max_bytes
+    for row in rows:
+        entry = row.entry
+        left -= len(entry.model_dump_json().encode())
+        if left < 0 and found:
+            more = True
+            break
+        found.append(entry)
+    return Entries(entries=tuple(found), truncated=more)
+
+
+def view(row: RunRow, steps: Iterable[Step]) -> RunView:
+    """A run in a line, with how it stands."""
+    return RunView(
+        run=row.run,
+        agent=row.agent,
+        user=row.user,
+        started=row.started,
+        last=row.last,
+        events=row.events,
+        cost_usd=row.cost_usd,
+        status=run_status(steps),
+    )

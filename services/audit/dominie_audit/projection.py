@@ -1,0 +1,98 @@
+"""Every event, with the columns that people search by; in SQLite, and always rebuildable from the log."""
+
+import json
+import sqlite3
+from typing import ClassVar
+
+from dominie_audit.aggregate import Row, RunRow, tenants_seen
+from dominie_contracts import Recorded
+from dominie_contracts.audit import Search
+from dominie_contracts.line import Line, Step, line
+from dominie_eventstore import SqlProjection
+
+_ROW = "position, stream, version, type, time, agent, user, run, data"
+_SEEN = "tenant IN (?, ?)"
+
+
+class Log(SqlProjection):
+    """A projection of all events. Everything that is read from it is filtered by tenant.
+
+    An action's events share its stream's id, its permit and its approval too; so each takes the run and the tool
+    from the first one that names them.
+    """
+
+    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA: ClassVar[str] = """
+        CREATE TABLE events (
+            position INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL,
+            action TEXT NOT NULL, type TEXT NOT NULL, time TEXT NOT NULL, agent TEXT NOT NULL, user TEXT, run TEXT,
+            tool TEXT, decision TEXT, outcome TEXT, cost_usd REAL, data TEXT NOT NULL
+        );
+        CREATE INDEX by_run ON events (tenant, run, position);
+        CREATE INDEX by_action ON events (tenant, action, position);
+        CREATE INDEX by_agent ON events (tenant, agent, position);
+        CREATE INDEX by_user ON events (tenant, user, position);
+        CREATE INDEX by_tool ON events (tenant, tool, position);
+        CREATE INDEX by_decision ON events (tenant, decision, position);
+        CREATE TABLE runs (
+            tenant TEXT NOT NULL, run TEXT NOT NULL, agent TEXT NOT NULL, user TEXT, started TEXT NOT NULL,
+            last TEXT NOT NULL, last_position INTEGER NOT NULL, events INTEGER NOT NULL, cost_usd REAL NOT NULL,
+            PRIMARY KEY (tenant, run)
+        );
+        CREATE INDEX by_last ON runs (tenant, last_position);
+    """
+
+    def project(self, db: sqlite3.Connection, event: Recorded) -> None:
+        """Write one event; one that was written before changes nothing."""
+        found = line(event)
+        known = db.execute(
+            "SELECT max(run), max(tool) FROM events WHERE tenant = ? AND action = ?", (found.tenant, found.action)
+        ).fetchone()
+        run, tool = found.run or known[0], found.resource or known[1]
+        data = json.dumps(event.envelope.data, ensure_ascii=False, separators=(",", ":"))
+        written = db.execute(
+            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(found.position, found.tenant, found.stream, found.version, found.action, found.type),
+                *(found.time.isoformat(), found.agent, found.user, run, tool),
+                *(found.decision, found.outcome, found.cost_usd, data),
+            ),
+        )
+        if run is not None and written.rowcount:
+            self._count(db, found, run)
+
+    def _count(self, db: sqlite3.Connection, found: Line, run: str) -> None:
+        time = found.time.isoformat()
+        db.execute(
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET last = excluded.last,"
+            " last_position = excluded.last_position, events = events + 1, cost_usd = cost_usd + excluded.cost_usd,"
+            " user = coalesce(user, excluded.user)",
+            (found.tenant, run, found.agent, found.user, time, time, found.position, found.cost_usd or 0.0),
+        )
+
+    def trail(self, tenant: str, run: str, *, after: int, limit: int) -> list[Row]:
+        """The events of a run beyond a position, in order."""
+        query = f"SELECT {_ROW} FROM events WHERE tenant = ? AND run = ? AND position > ? ORDER BY position LIMIT ?"
+        return [Row(*found) for found in self.db.execute(query, (tenant, run, after, limit))]
+
+    def search(self, tenant: str, asked: Search, *, limit: int) -> list[Row]:
+        """The latest events that fit, the latest first."""
+        wanted = {name: getattr(asked, name) for name in ("agent", "user", "run", "tool", "decision")}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        where = " AND ".join((_SEEN, *(f"{name} = ?" for name in given)))
+        query = f"SELECT {_ROW} FROM events WHERE {where} ORDER BY position DESC LIMIT ?"
+        found = self.db.execute(query, (*tenants_seen(tenant), *given.values(), limit))
+        return [Row(*row) for row in found]
+
+    def runs(self, tenant: str, limit: int) -> list[RunRow]:
+        """The latest runs, the latest first."""
+        query = (
+            "SELECT run, agent, user, started, last, events, cost_usd FROM runs WHERE tenant = ?"
+            " ORDER BY last_position DESC LIMIT ?"
+        )
+        return [RunRow(*found) for found in self.db.execute(query, (tenant, limit))]
+
+    def steps(self, tenant: str, run: str) -> list[Step]:
+        """What a run's events say of how it stands, in order."""
+        query = "SELECT type, action, outcome FROM events WHERE tenant = ? AND run = ? ORDER BY position"
+        return [Step(*found) for found in self.db.execute(query, (tenant, run))]

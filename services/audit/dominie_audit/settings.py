@@ -1,0 +1,12 @@
+"""Settings of audit."""
+
+from pydantic import Field
+
+from dominie_kit import KitSettings
+
+
+class Settings(KitSettings):
+    """Beside the shared ones: `DOMINIE_AUDIT_…`."""
+
+    audit_reply_bytes: int = Field(default=900_000, ge=1_000)
+    """How much of a trail fits in one reply; the broker takes 1 MiB. A longer one says that it was truncated."""

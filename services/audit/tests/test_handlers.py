@@ -1,0 +1,168 @@
+"""Given a log, when a person asks, then this answer."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+
+from dominie_audit.handlers import Handlers
+from dominie_audit.projection import Log
+from dominie_contracts import Forbidden, Recorded, StreamName, Unavailable
+from dominie_contracts.action import Finished
+from dominie_contracts.audit import Entries, ListRuns, Search, Trail, VerifyLog
+from dominie_contracts.guardrail import PoliciesPublished
+from dominie_contracts.identity import RunOpened
+from dominie_contracts.token import Grants
+from dominie_eventstore import MemoryEventStore, StoreUnavailable
+from dominie_kit import Context
+from dominie_kit.context import deadline_in
+
+Write = Callable[..., Awaitable[int]]
+Read = Callable[[Log], Awaitable[Log]]
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    with Log() as found:
+        yield found
+
+
+@pytest.fixture
+def audit(store: MemoryEventStore, log: Log) -> Handlers:
+    return Handlers(store, log, reply_bytes=900_000)
+
+
+def person(tenant: str = "acme", groups: tuple[str, ...] = ("auditors",)) -> Context:
+    return Context(tenant=tenant, principal="u-ada", key="k", deadline=deadline_in(5), groups=groups)
+
+
+def kinds(found: Entries) -> list[str]:
+    return [entry.type.removesuffix(".v1") for entry in found.entries]
+
+
+async def test_a_trail_holds_every_event_of_its_run(audit: Handlers, log: Log, refund: None, read: Read) -> None:
+    await read(log)
+    found = await audit.trail(Trail(run="r-1"), person())
+    assert [entry.summary for entry in found.entries] == [
+        'refund(order="A1", amount_cents=9000) asked',
+        "ask: finance — refunds over $50 need a person [large-refund]",
+        "waits for finance until 1970-01-01 00:00 UTC",
+        "granted by u-fin",
+        "approved by u-fin",
+        "started on tool-1 (service, lease 0 s)",
+        "finished in 12.0 ms, $0.2500",
+    ]
+    assert not found.truncated
+
+
+async def test_a_trail_that_is_too_long_for_a_reply_goes_on_in_the_next(
+    store: MemoryEventStore, log: Log, refund: None, read: Read
+) -> None:
+    await read(log)
+    audit, seen, after = Handlers(store, log, reply_bytes=1_000), [], 0
+    while (found := await audit.trail(Trail(run="r-1", after=after), person())).truncated:
+        seen += kinds(found)
+        after = found.entries[-1].position
+    assert len(seen + kinds(found)) == 7
+    assert seen[0] == "tool.requested"
+
+
+async def test_a_trail_waits_for_what_its_reader_has_seen(audit: Handlers, log: Log, refund: None, read: Read) -> None:
+    async def caught_up(position: int, timeout_s: float) -> None:
+        await read(log)
+
+    asker = person()
+    asker.after, asker.caught_up = 1, caught_up
+    assert len((await audit.trail(Trail(run="r-1"), asker)).entries) == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (Search(tool="refund", decision="ask"), ["tool.decided"]),
+        (Search(agent="u-fin"), ["approval.answered"]),
+        (Search(user="u-dana", limit=2), ["tool.started", "tool.finished"]),
+        (Search(run="r-1", tool="refund", agent="u-fin"), ["approval.answered"]),
+        (Search(decision="deny"), []),
+    ],
+)
+async def test_a_search_finds_what_fits_all_that_is_given(
+    audit: Handlers, log: Log, refund: None, read: Read, asked: Search, found: list[str]
+) -> None:
+    await read(log)
+    assert kinds(await audit.search(asked, person())) == found
+
+
+async def test_a_search_says_that_there_is_more(audit: Handlers, log: Log, refund: None, read: Read) -> None:
+    await read(log)
+    assert (await audit.search(Search(limit=6), person())).truncated
+    assert not (await audit.search(Search(limit=7), person())).truncated
+
+
+async def test_runs_come_latest_first_with_how_they_stand_and_what_they_cost(
+    audit: Handlers, log: Log, refund: None, write: Write, read: Read
+) -> None:
+    opened = RunOpened(
+        run="r-2", agent="a-desk", user="u-dana", session=None, request_digest=None, grants=Grants(), expires_s=1
+    )
+    await write("run", "r-2", opened, run=None)
+    await read(log)
+    found = (await audit.runs(ListRuns(), person())).runs
+    assert [(run.run, run.status, run.events, run.cost_usd) for run in found] == [
+        ("r-2", "running", 1, 0.0),
+        ("r-1", "finished", 7, 0.25),
+    ]
+
+
+async def test_a_judges_cost_is_not_counted_twice(audit: Handlers, log: Log, write: Write, read: Read) -> None:
+    for category in ("model", "judge"):
+        await write(category, category, Finished(outcome="ok", duration_ms=1, cost_usd=0.5))
+    await read(log)
+    assert (await audit.runs(ListRuns(), person())).runs[0].cost_usd == 0.5
+
+
+async def test_nobody_sees_another_tenants_events(audit: Handlers, log: Log, refund: None, read: Read) -> None:
+    await read(log)
+    stranger = person(tenant="globex")
+    assert (await audit.trail(Trail(run="r-1"), stranger)).entries == ()
+    assert (await audit.search(Search(), stranger)).entries == ()
+    assert (await audit.runs(ListRuns(), stranger)).runs == ()
+
+
+async def test_everybody_sees_what_is_the_platforms(audit: Handlers, log: Log, write: Write, read: Read) -> None:
+    published = PoliciesPublished(digest="d" * 64, files=(), by="operator")
+    await write("policy", "main", published, tenant="svc", actor="operator", user=None, run=None)
+    await read(log)
+    assert kinds(await audit.search(Search(), person(tenant="globex"))) == ["policy.published"]
+
+
+@pytest.mark.parametrize("groups", [(), ("finance",)])
+async def test_only_developers_and_auditors_may_look(audit: Handlers, groups: tuple[str, ...]) -> None:
+    asker = person(groups=groups)
+    for asked in (
+        audit.trail(Trail(run="r"), asker),
+        audit.search(Search(), asker),
+        audit.runs(ListRuns(), asker),
+        audit.verify(VerifyLog(), asker),
+    ):
+        with pytest.raises(Forbidden, match="u-ada is neither"):
+            await asked
+
+
+async def test_a_log_that_holds(audit: Handlers, refund: None) -> None:
+    report = await audit.verify(VerifyLog(), person())
+    assert (report.ok, report.events, report.streams, report.broken_at) == (True, 7, 2, None)
+
+
+class Away(MemoryEventStore):
+    async def read_all(
+        self, *, category: str | None = None, after: int = 0, until: int | None = None
+    ) -> AsyncIterator[Recorded]:
+        for event in await self.read(StreamName("acme", "tool", "a1")):
+            yield event
+        raise StoreUnavailable("the log is away")
+
+
+async def test_a_log_that_cannot_be_read_is_unavailable(log: Log) -> None:
+    with pytest.raises(Unavailable, match="the log is away"):
+        await Handlers(Away(), log, reply_bytes=1_000).verify(VerifyLog(), person())
