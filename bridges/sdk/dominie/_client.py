@@ -1,0 +1,137 @@
+"""The client: one principal's link to the house, and the runs made over it."""
+
+import uuid
+from types import TracebackType
+from typing import Self, TypeVar
+
+from dominie._ask import Question, ask
+from dominie._config import Identity, as_user, find
+from dominie._credentials import Credentials
+from dominie._link import Link
+from dominie._local import LocalOutcomes
+from dominie._register import make_link
+from dominie._run import AsyncRun
+from dominie_contracts import Command, Invalid, Message
+from dominie_contracts.digests import digest_bytes
+from dominie_contracts.identity import MintRunToken
+
+R = TypeVar("R", bound=Message)
+TIMEOUT_S = 60.0
+
+
+class AsyncClient:
+    """An agent's client; it connects when it is first used, and `async with` (or `aclose`) closes it.
+
+    Without arguments it is configured by `DOMINIE_*` in the environment, else by the nearest `.dominie` upwards
+    from the working folder, where it registers itself under its script's name.
+
+    Args:
+        agent: Its name, where it is not the script's.
+        credentials: Who it is, where nothing is to be looked up.
+        timeout_s: How long a command may take that says nothing else.
+    """
+
+    def __init__(
+        self, agent: str | None = None, *, credentials: Credentials | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self.timeout_s = timeout_s
+        self._identity = find("a", agent) if credentials is None else Identity(credentials)
+        self._outcomes = LocalOutcomes()
+        self._link: Link | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who this is."""
+        return self._identity.credentials
+
+    @property
+    def agent(self) -> str:
+        """This principal: `a-NAME`."""
+        return self.credentials.principal
+
+    @property
+    def tenant(self) -> str:
+        """The tenant it belongs to."""
+        return self.credentials.tenant
+
+    async def open(self) -> None:
+        """Connect now rather than at the first command.
+
+        Raises:
+            Unauthenticated: The broker refuses who this is.
+            Unavailable: No connection in time.
+        """
+        await self._started().ready(self.timeout_s)
+
+    async def aclose(self) -> None:
+        """Close the connection; using the client again opens another."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    def run(
+        self,
+        user: str | None = None,
+        *,
+        session: str | None = None,
+        id: str | None = None,
+        request: str | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncRun:
+        """Begin a run, or take one up again.
+
+        Args:
+            user: On whose behalf, as `"dana"`; None: the developer, or `DOMINIE_USER`.
+            session: The conversation that it belongs to.
+            id: The run's id; a restarted agent that gives the same one repeats nothing. None: a new one.
+            request: What the user asked; its digest is bound into the run.
+            timeout_s: How long each step may take that says nothing else.
+
+        Raises:
+            Invalid: Nobody is named to act for.
+        """
+        whom = as_user(user) if user else self.credentials.user
+        if whom is None:
+            raise Invalid("on whose behalf? give run(user=…) or set DOMINIE_USER")
+        digest = None if request is None else digest_bytes(request.encode())
+        mint = MintRunToken(user=whom, run=id or uuid.uuid4().hex, session=session, request_digest=digest)
+        return AsyncRun(
+            self._started(), self._outcomes, mint, timeout_s=self.timeout_s if timeout_s is None else timeout_s
+        )
+
+    async def ask(
+        self,
+        command: Command,
+        reply: type[R],
+        *,
+        resource: str | None = None,
+        key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> R:
+        """Send one command that needs no run (as a person or a tool worker does); its reply.
+
+        Raises:
+            Problem: Refused, or no answer in time.
+        """
+        question = Question(
+            command=command,
+            key=key or uuid.uuid4().hex,
+            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+            resource=resource,
+        )
+        found, _ = await ask(self._started(), question, reply)
+        return found
+
+    def _started(self) -> Link:
+        if self._link is None:
+            self._link = make_link(self._identity)
+        return self._link

@@ -1,0 +1,217 @@
+"""One connection to the broker, for as long as its rights last; `_link` opens the next one."""
+
+import asyncio
+import itertools
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+from dominie._credentials import Credentials
+
+CONNECT_TIMEOUT_S = 2
+"""A broker whose callout has nobody to ask pings after 2 s, which nats-py takes for a welcome."""
+PING_S = 10
+_VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
+
+
+class NotConnected(Exception):
+    """The broker could not be reached, or did not answer."""
+
+
+class Denied(NotConnected):
+    """The broker refused who we are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker refused one publish."""
+
+    connection: "Connection"
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The connection that a request was sent on is no more."""
+
+    connection: "Connection"
+
+
+Outcome = Msg | Refused | Gone
+Mailbox = asyncio.Queue[Outcome]
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """What to hear, on this connection and on each one after it."""
+
+    subject: str
+    heard: Callable[[Msg], Awaitable[None]]
+    queue: str = ""
+
+
+class Connection:
+    """A nats-py client that never reconnects: it works, or it is closed and says so to everybody who waits."""
+
+    def __init__(self, credentials: Credentials, lost: "Callable[[Connection], None]") -> None:
+        self._credentials = credentials
+        self._lost = lost
+        self._nats = Nats()
+        self._waiting: dict[str, tuple[str, Mailbox]] = {}
+        self._names = itertools.count()
+        self._inbox = f"{credentials.inbox_prefix}.{uuid.uuid4().hex}"
+        self._subscribed: dict[Subscription, object] = {}
+        self._refused: set[str] = set()
+        self.opened_s = time.monotonic()
+        self.closed = asyncio.Event()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.why = ""
+
+    async def open(self) -> None:
+        """Connect, and take replies.
+
+        Raises:
+            Denied: The broker refused us.
+            NotConnected: It did not answer.
+        """
+        who = self._credentials
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
+                await self._nats.connect(
+                    who.url,
+                    name=who.principal,
+                    nkeys_seed_str=who.keys.seed,
+                    token=who.assertion,
+                    inbox_prefix=who.inbox_prefix,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    ping_interval=PING_S,
+                    error_cb=self._error,
+                    closed_cb=self._closed,
+                )
+                if not self._nats.is_connected:
+                    raise NotConnected(f"the broker at {who.url} took the connection and did not welcome it")
+                self.opened_s = time.monotonic()
+                await self._nats.subscribe(f"{self._inbox}.*", cb=self._replied)
+                await self._flush()
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise await self._failed(error) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _failed(self, error: Exception) -> NotConnected:
+        await self.close()
+        if "authorization violation" in f"{error} {self.why}".lower():
+            return Denied(f"the broker at {self._credentials.url} refuses {self._credentials.principal!r}")
+        return NotConnected(f"no broker answers at {self._credentials.url} ({type(error).__name__}: {error})")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be used."""
+        return not self.closed.is_set()
+
+    def expect(self, subject: str, mailbox: Mailbox) -> str:
+        """A reply subject whose message, or whose failure, is put into the mailbox."""
+        name = str(next(self._names))
+        self._waiting[name] = subject.lower(), mailbox
+        self.idle.clear()
+        if self.closed.is_set():
+            mailbox.put_nowait(Gone(self))
+        return f"{self._inbox}.{name}"
+
+    def forget(self, reply: str) -> None:
+        """Expect no more of this reply subject."""
+        self._waiting.pop(reply.rpartition(".")[2], None)
+        if not self._waiting:
+            self.idle.set()
+
+    async def publish(
+        self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Publish; silently nothing where the connection is gone, which the mailbox tells."""
+        with suppress(OSError, nats.errors.Error):
+            await self._nats.publish(subject, data, reply=reply, headers=headers)
+
+    async def confirmed(self) -> bool:
+        """Whether the broker has everything that was published until now."""
+        try:
+            await self._flush()
+        except (OSError, TimeoutError, nats.errors.Error):
+            return False
+        return self.alive
+
+    async def _flush(self) -> None:
+        await asyncio.sleep(0)  # nats-py writes its ping at once, and what was published in a task of its own
+        await self._nats.flush(timeout=CONNECT_TIMEOUT_S)
+
+    async def subscribe(self, subscription: Subscription) -> bool:
+        """Subscribe; whether the broker allows it."""
+        self._refused.discard(subscription.subject.lower())
+        try:
+            self._subscribed[subscription] = await self._nats.subscribe(
+                subscription.subject, queue=subscription.queue, cb=subscription.heard
+            )
+            await self._flush()
+        except (OSError, TimeoutError, nats.errors.Error):
+            return False
+        return subscription.subject.lower() not in self._refused
+
+    def hears(self, subscription: Subscription) -> bool:
+        """Whether it has subscribed to this."""
+        return subscription in self._subscribed
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Hear no more; what has come already is still handled."""
+        found = self._subscribed.pop(subscription, None)
+        if found is not None:
+            with suppress(OSError, TimeoutError, nats.errors.Error):
+                await found.drain()  # type: ignore[attr-defined]  # nats-py's Subscription
+
+    async def retire(self) -> None:
+        """Take no more work, and close when nobody waits for a reply any longer."""
+        for subscription in tuple(self._subscribed):
+            await self.unsubscribe(subscription)
+        await self.idle.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close at once."""
+        with suppress(OSError, TimeoutError, AttributeError, nats.errors.Error):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._nats.close()
+        await self._closed()
+
+    async def _replied(self, message: Msg) -> None:
+        found = self._waiting.get(message.subject.rpartition(".")[2])
+        if found is not None:
+            found[1].put_nowait(message)
+
+    async def _error(self, error: Exception) -> None:
+        self.why = str(error)
+        found = _VIOLATION.search(self.why)
+        if found is None:
+            return
+        kind, subject = found.groups()
+        if kind == "subscription":
+            self._refused.add(subject)
+            return
+        for waiting, mailbox in tuple(self._waiting.values()):
+            if waiting == subject:
+                mailbox.put_nowait(Refused(self))
+
+    async def _closed(self) -> None:
+        if not self.closed.is_set():
+            self.closed.set()
+            for _, mailbox in tuple(self._waiting.values()):
+                mailbox.put_nowait(Gone(self))
+            self._lost(self)

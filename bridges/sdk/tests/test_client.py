@@ -1,0 +1,1 @@
+"""A run's steps over a real broker."""
