@@ -1,0 +1,150 @@
+"""One box: started, and gone without a trace, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+from anyio.abc import Process
+
+from dominie_tool.adapters import box_main
+from dominie_tool.adapters.box_cgroup import Cgroup
+from dominie_tool.adapters.box_command import Descriptors, command
+from dominie_tool.adapters.box_seccomp import seccomp_filter
+from dominie_tool.adapters.box_types import Host, Limits
+
+_END_S = 5.0
+_FIRST = re.compile(rb'"child-pid": (\d+)')  # bwrap writes its JSON in pieces, this one whole
+_PROGRAM = Path(box_main.__file__).read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A running box.
+
+    Attributes:
+        process: The outermost process; its standard output and error are one stream, `process.stdout`.
+        result: The descriptor to read the result from.
+        cgroup: The run's cgroup, where there is one.
+    """
+
+    process: Process
+    result: int
+    cgroup: Cgroup | None
+
+
+@asynccontextmanager
+async def open_box(host: Host, limits: Limits) -> AsyncIterator[Box]:
+    """Start a box; at the end kill whatever is in it, wait for that, and remove what was made for it.
+
+    Raises:
+        OSError: It could not be started.
+    """
+    cgroup = await to_thread.run_sync(Cgroup.make, host.cgroups, limits) if host.cgroups else None
+    try:
+        async with _started(host, limits, cgroup) as box:
+            yield box
+    finally:
+        if cgroup:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(cgroup.remove)
+
+
+@asynccontextmanager
+async def _started(host: Host, limits: Limits, cgroup: Cgroup | None) -> AsyncIterator[Box]:
+    with ExitStack() as ours:
+        with ExitStack() as theirs:
+            bpf = seccomp_filter()
+            (info, tell_info), (result, tell_result) = _pipe(ours, theirs), _pipe(ours, theirs)
+            filter_ = None if bpf is None else _memory_file(theirs, bpf)
+            inherited = Descriptors(_memory_file(theirs, _PROGRAM), filter_, tell_info, tell_result)
+            with anyio.CancelScope(shield=True):
+                process = await anyio.open_process(
+                    command(host, limits, inherited, cgroup),
+                    stderr=subprocess.STDOUT,
+                    cwd="/",
+                    env={},
+                    start_new_session=True,
+                    pass_fds=inherited.all(),
+                )
+        first = None
+        try:
+            await anyio.wait_readable(info)
+            first = _adopt(process.pid, info)
+            yield Box(process, result, cgroup)
+        finally:
+            if first is None:
+                first = _adopt(process.pid, info)
+            with anyio.move_on_after(_END_S, shield=True):
+                await _end(process, first)
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    os.set_blocking(read, False)
+    return read, write
+
+
+def _memory_file(owner: ExitStack, data: bytes) -> int:
+    descriptor = os.memfd_create("box")
+    owner.callback(os.close, descriptor)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _adopt(parent: int, info: int) -> int | None:
+    """A descriptor of the box's first process, whose end is the end of all in it; None before bwrap has told its id.
+
+    bwrap tells it before it lets that process go on, and until then it dies with bwrap's process group. Later it has
+    left the group, and for a moment nothing binds it to bwrap's life: then only this descriptor reaches it.
+    """
+    try:
+        told = os.read(info, 4096)
+    except BlockingIOError:
+        return None
+    found = _FIRST.search(told)
+    if found is None:
+        return None  # bwrap failed
+    pid = int(found[1])
+    try:
+        first = os.pidfd_open(pid)
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return None  # gone already
+    if int(status.rpartition(")")[2].split()[1]) != parent:
+        os.close(first)  # gone, and its number is another's
+        return None
+    return first
+
+
+async def _end(process: Process, first: int | None) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if first is not None:
+        try:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(first, signal.SIGKILL)
+            await anyio.wait_readable(first)
+            _reap(first)
+        finally:
+            os.close(first)
+    await process.wait()
+    await process.aclose()
+
+
+def _reap(first: int) -> None:
+    """Take note of an orphan's end: that is for init to do, but in a container init may be this very process."""
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PIDFD, first, os.WEXITED | os.WNOHANG)

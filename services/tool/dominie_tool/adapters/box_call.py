@@ -1,0 +1,97 @@
+"""One call of a tool in a box of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import anyio
+from anyio.abc import Process
+
+from dominie_tool.adapters.box import Box, open_box
+from dominie_tool.adapters.box_command import layers
+from dominie_tool.adapters.box_types import Host, Limits, Outcome, SandboxUnavailable
+from dominie_tool.adapters.box_verdict import Heard, verdict
+
+_CHUNK = 65536
+_KEPT = 2000
+
+
+async def call(host: Host, limits: Limits, work: Mapping[str, object]) -> Outcome:
+    """Run one function.
+
+    Args:
+        host: What to build the box with.
+        limits: Its bounds.
+        work: `source`, `function`, `arguments` and `context`.
+
+    Raises:
+        SandboxUnavailable: The box did not start.
+        TypeError: The work is not JSON.
+        ValueError: The work is not JSON.
+    """
+    given = json.dumps({**work, "limits": asdict(limits)}, allow_nan=False).encode()
+    ears = _Ears(limits.output_bytes)
+    with anyio.move_on_after(limits.time_s) as clock:
+        try:
+            async with open_box(host, limits) as box:
+                await ears.listen(box, given)
+        except OSError as fault:
+            raise SandboxUnavailable(f"the box did not start: {fault}") from fault
+    return verdict(ears.heard(timed_out=clock.cancelled_caught), limits, layers(host))
+
+
+class _Ears:
+    """Hears what comes out of a box, up to a number of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._result = bytearray()
+        self._printed = b""
+        self._code: int | None = None
+        self._starved = False
+
+    async def listen(self, box: Box, given: bytes) -> None:
+        """Hand the work in, and hear until the box has ended or said too much."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_feed, box.process, given)
+                tasks.start_soon(self._hear_prints, box.process, tasks.cancel_scope)
+                tasks.start_soon(self._hear_result, box.result, tasks.cancel_scope)
+            if self._left >= 0:
+                self._code = await box.process.wait()
+        finally:
+            self._starved = box.cgroup is not None and box.cgroup.starved()
+
+    def heard(self, *, timed_out: bool) -> Heard:
+        """All of it."""
+        return Heard(bytes(self._result), self._printed, self._code, self._left < 0, self._starved, timed_out)
+
+    async def _hear_prints(self, process: Process, scope: anyio.CancelScope) -> None:
+        assert process.stdout is not None
+        async for data in process.stdout:
+            self._printed = (self._printed + data)[-_KEPT:]
+            self._count(data, scope)
+
+    async def _hear_result(self, result: int, scope: anyio.CancelScope) -> None:
+        await anyio.wait_readable(result)
+        while data := os.read(result, _CHUNK):
+            self._result += data
+            self._count(data, scope)
+            await anyio.wait_readable(result)
+
+    def _count(self, data: bytes, scope: anyio.CancelScope) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            scope.cancel()
+
+
+async def _feed(process: Process, given: bytes) -> None:
+    assert process.stdin is not None
+    try:
+        await process.stdin.send(given)
+        await process.stdin.aclose()
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError):
+        pass  # it ended before it had read all

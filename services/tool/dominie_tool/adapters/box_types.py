@@ -1,0 +1,101 @@
+"""What a box is made of, and what comes out of it.
+
+SandboxUnavailable   this machine cannot hold a box
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+Layer: TypeAlias = Literal["namespaces", "seccomp", "rlimits", "uid", "cgroup"]
+"""What stands between a tool and the machine.
+
+`namespaces`: no network, no host processes, no files but a read-only `/usr` and a scratch folder. `seccomp`: no calls
+that lead around them. `rlimits`: bounds of one process. `uid`: not the host's root. `cgroup`: bounds of all together.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one run.
+
+    Attributes:
+        time_s: From the start of the box to the result, by the clock on the wall.
+        memory_mb: Of each process and, where there is a cgroup, of all together, the scratch folder included.
+        processes: Processes and threads at once.
+        output_bytes: What is printed and the result, together.
+        scratch_mb: The size of `/tmp`, the one folder a tool can write to.
+    """
+
+    time_s: float = 5.0
+    memory_mb: int = 256
+    processes: int = 32
+    output_bytes: int = 131072
+    scratch_mb: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupParents:
+    """The folders in which a box's cgroups can be made.
+
+    Attributes:
+        version: 1 has a folder for memory and one for pids, 2 has one for both.
+        memory: The folder for memory.
+        pids: The folder for processes; with version 2 the same.
+    """
+
+    version: Literal[1, 2]
+    memory: Path
+    pids: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What this machine offers to build a box with.
+
+    Attributes:
+        bwrap: The program's path.
+        python: The interpreter's path, the same inside and outside.
+        prefix: The interpreter's own folder, where it is not in `/usr`.
+        setpriv: The program that drops the host's root, where the service has it.
+        lock_userns: Whether this bwrap can forbid user namespaces inside.
+        cgroups: Where cgroups can be made, if anywhere.
+    """
+
+    bwrap: str
+    python: str
+    prefix: str | None = None
+    setpriv: str | None = None
+    lock_userns: bool = False
+    cgroups: CgroupParents | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run came to.
+
+    Attributes:
+        status: `ok`; `error` (the tool failed); or the limit that ended it.
+        value: What the tool returned, as JSON; None unless `ok`.
+        detail: Why it did not end well; empty when `ok`.
+        layers: What held it.
+    """
+
+    status: Literal["ok", "error", "timeout", "memory", "output"]
+    value: object
+    detail: str
+    layers: tuple[Layer, ...]
+
+
+class SandboxUnavailable(Exception):
+    """This machine cannot hold a box.
+
+    Attributes:
+        reason: Why, and what to do about it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"sandboxed tools cannot run here: {reason}")
+        self.reason = reason

@@ -1,0 +1,80 @@
+"""A sandbox for tools: one function of a Python module, run with no network, no host files, and within limits.
+
+SandboxUnavailable   this machine cannot hold a box
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from anyio import to_thread
+
+from dominie_tool.adapters.box_call import call
+from dominie_tool.adapters.box_command import layers
+from dominie_tool.adapters.box_host import survey
+from dominie_tool.adapters.box_types import Host, Layer, Limits, Outcome, SandboxUnavailable
+
+__all__ = ["Layer", "Limits", "Outcome", "Sandbox", "SandboxUnavailable"]
+
+_LIMITS = Limits()
+
+
+class Sandbox:
+    """Runs tools in bubblewrap, each call in a new box that is gone afterwards.
+
+    A tool's source is a plain module with the standard library. Its `import dominie` gives `tool` and `ToolContext`
+    alone; a parameter annotated `ToolContext` is filled. Coroutine functions are awaited.
+    """
+
+    def __init__(self, limits: Limits = _LIMITS, *, host: Host | None = None) -> None:
+        """Bound every run by `limits`; `host` is found out unless it is given."""
+        self._limits = limits
+        self._host = host
+
+    @staticmethod
+    def missing() -> str | None:
+        """Why no sandbox can run here, or None. The first call builds a box to find out, which takes some 0.1 s."""
+        found = survey()
+        return found if isinstance(found, str) else None
+
+    @staticmethod
+    def layers() -> tuple[Layer, ...]:
+        """What will hold a tool on this machine; nothing where a sandbox is missing."""
+        found = survey()
+        return layers(found) if isinstance(found, Host) else ()
+
+    async def run(
+        self,
+        source: str,
+        function: str,
+        arguments: Mapping[str, object],
+        *,
+        time_s: float | None = None,
+        context: Mapping[str, object] | None = None,
+    ) -> Outcome:
+        """Call one function of a module.
+
+        Args:
+            source: The module's text.
+            function: The function's name.
+            arguments: By name, as JSON.
+            time_s: In place of the limits' own.
+            context: The attributes of the `ToolContext` that the function may ask for.
+
+        Raises:
+            SandboxUnavailable: This machine cannot hold a box.
+            TypeError: The arguments are not JSON.
+            ValueError: The arguments are not JSON.
+        """
+        host = await to_thread.run_sync(survey) if self._host is None else self._host
+        if isinstance(host, str):
+            raise SandboxUnavailable(host)
+        limits = self._limits if time_s is None else replace(self._limits, time_s=time_s)
+        work = {
+            "source": source,
+            "function": function,
+            "arguments": dict(arguments),
+            "context": dict(context or {}),
+        }
+        return await call(host, limits, work)

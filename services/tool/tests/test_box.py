@@ -1,0 +1,176 @@
+"""The parts of a box that need none: what a run came to, where cgroups can be made, what the filter says."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dominie_tool.adapters.box_cgroup import Cgroup, find_parents, sweep
+from dominie_tool.adapters.box_seccomp import seccomp_filter
+from dominie_tool.adapters.box_types import CgroupParents, Limits, Outcome, SandboxUnavailable
+from dominie_tool.adapters.box_verdict import Heard, verdict
+
+LIMITS = Limits()
+
+
+def heard(
+    result: bytes = b"ready\n",
+    *,
+    code: int | None = 0,
+    overflowed: bool = False,
+    starved: bool = False,
+    timed_out: bool = False,
+) -> Heard:
+    return Heard(result, b"bwrap: no", code, overflowed, starved, timed_out)
+
+
+@pytest.mark.parametrize(
+    ("of", "status"),
+    [
+        (heard(b'ready\n{"value": 1}\n'), "ok"),
+        (heard(b'ready\n{"value": 1}\n', starved=True), "ok"),
+        (heard(b'ready\n{"value": 1}\n', code=None, timed_out=True), "timeout"),
+        (heard(b'ready\n{"value": 1}\n', overflowed=True), "output"),
+        (heard(b'ready\n{"error": "x"}\n'), "error"),
+        (heard(b'ready\n{"memory": true}\n'), "memory"),
+        (heard(b"ready\n[]\n"), "error"),
+        (heard(code=137, starved=True), "memory"),
+        (heard(b"", code=None, starved=True, timed_out=True), "memory"),
+        (heard(b"", code=None, timed_out=True), "timeout"),
+        (heard(code=152), "timeout"),
+        (heard(code=139), "error"),
+        (heard(), "error"),
+    ],
+)
+def test_a_run_comes_to_one_of_five_ends(of: Heard, status: str) -> None:
+    assert verdict(of, LIMITS, ("rlimits",)).status == status
+
+
+def test_a_box_that_never_was_ready_did_not_start() -> None:
+    with pytest.raises(SandboxUnavailable, match="bwrap: no"):
+        verdict(heard(b"", code=1), LIMITS, ())
+
+
+@given(st.binary(max_size=200), st.sampled_from([0, 1, 137, None]))
+def test_whatever_a_tool_writes_there_is_a_verdict(written: bytes, code: int | None) -> None:
+    outcome = verdict(heard(b"ready\n" + written, code=code), LIMITS, ())
+    assert isinstance(outcome, Outcome)
+
+
+def tree(root: Path, *folders: str) -> None:
+    for folder in folders:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / "cgroup.procs").touch()
+        (root / folder / "cgroup.subtree_control").write_text("memory pids\n" if not folder.endswith("leaf") else "\n")
+
+
+def proc(root: Path, mounts: list[str], own: str) -> Path:
+    lines = [f"30 20 0:1 {line.format(root=root)}" for line in mounts]
+    (root / "proc").mkdir()
+    (root / "proc/mountinfo").write_text("\n".join(lines))
+    (root / "proc/cgroup").write_text(own)
+    return root / "proc"
+
+
+UNIFIED = "/ {root}/v2 rw - cgroup2 cgroup2 rw"
+APART = ["/ {root}/m rw - cgroup cgroup rw,memory", "/ {root}/p rw shared:1 - cgroup cgroup rw,pids"]
+
+
+def test_version_1_goes_below_what_bounds_this_process(tmp_path: Path) -> None:
+    tree(tmp_path, "m/a/b", "p", "v2")
+    found = find_parents(proc(tmp_path, [*APART, UNIFIED], "5:memory:/a/b\n4:cpu,pids:/\n0::/\n"))
+    assert found == CgroupParents(1, tmp_path / "m/a/b", tmp_path / "p")
+
+
+def test_in_a_container_the_mount_is_what_bounds_this_process(tmp_path: Path) -> None:
+    tree(tmp_path, "m", "p")
+    mounts = [line.replace("/ {root}", "/docker/1 {root}", 1) for line in APART]
+    found = find_parents(proc(tmp_path, mounts, "5:memory:/docker/1\n4:pids:/docker/1\n"))
+    assert found == CgroupParents(1, tmp_path / "m", tmp_path / "p")
+
+
+def test_version_2_goes_where_limits_are_passed_on(tmp_path: Path) -> None:
+    tree(tmp_path, "v2", "v2/service", "v2/service/leaf")
+    found = find_parents(proc(tmp_path, [UNIFIED], "0::/service/leaf\n"))
+    assert found == CgroupParents(2, tmp_path / "v2/service", tmp_path / "v2/service")
+
+
+def test_without_a_place_there_is_none(tmp_path: Path) -> None:
+    tree(tmp_path, "leaf")
+    assert find_parents(proc(tmp_path, ["/ {root}/leaf rw - cgroup2 cgroup2 rw"], "0::/\n")) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "files"),
+    [
+        (1, {"m/memory.limit_in_bytes": str(64 << 20), "p/pids.max": "9"}),
+        (2, {"m/memory.max": str(64 << 20), "m/pids.max": "9"}),
+    ],
+)
+def test_the_limits_are_written(tmp_path: Path, version: int, files: dict[str, str]) -> None:
+    tree(tmp_path, "m", "p")
+    parents = CgroupParents(1 if version == 1 else 2, tmp_path / "m", tmp_path / ("p" if version == 1 else "m"))
+    made = Cgroup.make(parents, Limits(memory_mb=64, processes=5))
+    name = made.memory.name
+    assert {file: (tmp_path / file.replace("/", f"/{name}/")).read_text() for file in files} == files
+    assert len(made.joins()) == (2 if version == 1 else 1)
+
+
+def test_what_a_killed_service_left_is_swept(tmp_path: Path) -> None:
+    for name in ("dominie-4194999-0", "dominie-1-0", "other"):  # above the highest process number; init
+        (tmp_path / name).mkdir()
+    sweep(CgroupParents(2, tmp_path, tmp_path))
+    assert {folder.name for folder in tmp_path.iterdir()} == {"dominie-1-0", "other"}
+
+
+def run_filter(program: bytes, audit: int, number: int, argument: int) -> int:
+    """What the kernel would do: its classic BPF, as far as the filter uses it."""
+    steps = list(struct.iter_unpack("=HBBI", program))
+    data, loaded, at = {0: number, 4: audit, 16: argument}, 0, 0
+    while True:
+        code, if_true, if_false, value = steps[at]
+        if code == 0x06:
+            return int(value)
+        if code == 0x20:
+            loaded = data[value]
+            at += 1
+            continue
+        test = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[code]
+        at += 1 + (if_true if test else if_false)
+
+
+ALLOW, EPERM, ENOSYS, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
+
+
+@pytest.mark.parametrize(
+    ("machine", "audit", "number", "argument", "verdict"),
+    [
+        ("x86_64", 0xC000003E, 0, 0, ALLOW),  # read
+        ("x86_64", 0xC000003E, 101, 0, EPERM),  # ptrace
+        ("x86_64", 0xC000003E, 425, 0, EPERM),  # io_uring_setup
+        ("x86_64", 0xC000003E, 435, 0, ENOSYS),  # clone3
+        ("x86_64", 0xC000003E, 56, 17, ALLOW),  # clone, as fork uses it
+        ("x86_64", 0xC000003E, 56, 0x10000011, EPERM),  # clone, with a user namespace
+        ("x86_64", 0xC000003E, 41, 1, ALLOW),  # socket(AF_UNIX)
+        ("x86_64", 0xC000003E, 41, 10, ALLOW),  # socket(AF_INET6)
+        ("x86_64", 0xC000003E, 41, 40, EPERM),  # socket(AF_VSOCK)
+        ("x86_64", 0xC000003E, 0x40000000, 0, EPERM),  # x32
+        ("x86_64", 0x40000003, 0, 0, KILL),  # 32 bits
+        ("aarch64", 0xC00000B7, 198, 40, EPERM),  # socket(AF_VSOCK)
+        ("aarch64", 0xC00000B7, 198, 2, ALLOW),
+        ("aarch64", 0xC00000B7, 220, 0x10000011, EPERM),
+        ("aarch64", 0xC000003E, 0, 0, KILL),
+    ],
+)
+def test_the_filter_decides(machine: str, audit: int, number: int, argument: int, verdict: int) -> None:
+    program = seccomp_filter(machine)
+    assert program is not None
+    assert run_filter(program, audit, number, argument) == verdict
+
+
+def test_for_an_unknown_machine_there_is_no_filter() -> None:
+    assert seccomp_filter("riscv64") is None

@@ -1,0 +1,494 @@
+"""The sandbox under attack. Each attack also runs without it, or without one layer, and succeeds: so it can."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from subprocess import DEVNULL
+from tempfile import TemporaryFile
+from typing import Any
+
+import anyio
+import pytest
+
+from dominie_tool.adapters import box_main
+from dominie_tool.adapters.box import open_box
+from dominie_tool.adapters.box_host import survey
+from dominie_tool.adapters.box_types import Host
+from dominie_tool.adapters.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(Sandbox.missing() is not None, reason=f"NO SANDBOX IS TESTED HERE: {Sandbox.missing()}"),
+]
+needs_cgroup = pytest.mark.skipif("cgroup" not in Sandbox.layers(), reason="NO CGROUP IS TESTED HERE: none is writable")
+needs_seccomp = pytest.mark.skipif(
+    "seccomp" not in Sandbox.layers(), reason="NO FILTER IS TESTED HERE: unknown machine"
+)
+
+SMALL = Limits(time_s=10, memory_mb=64, processes=16, output_bytes=20_000, scratch_mb=4)
+LAVISH = Limits(time_s=1000, memory_mb=8192, processes=4096, scratch_mb=4096)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def boxed(source: str, limits: Limits = SMALL, *, cgroup: bool = True, **arguments: object) -> Outcome:
+    return await Sandbox(limits, host=machine(cgroup=cgroup)).run(source, "attack", arguments)
+
+
+def machine(*, cgroup: bool = True) -> Host:
+    host = survey()
+    assert isinstance(host, Host)
+    return host if cgroup else replace(host, cgroups=None)
+
+
+def unboxed(source: str, *, timeout_s: float = 20, **arguments: object) -> dict[str, Any]:
+    """The positive control: the same program runs the same function, with nothing around it."""
+    work = {"source": source, "function": "attack", "arguments": arguments, "context": {}, "limits": asdict(LAVISH)}
+    with TemporaryFile() as result, TemporaryFile() as given:
+        given.write(json.dumps(work).encode())
+        given.seek(0)
+        fd = result.fileno()
+        program = [sys.executable, box_main.__file__, str(fd)]
+        process = subprocess.Popen(program, stdin=given, stdout=DEVNULL, pass_fds=[fd], start_new_session=True)
+        try:
+            process.wait(timeout_s)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it left as well
+            process.wait()
+        result.seek(0)
+        answer: dict[str, Any] = json.loads(result.read().split(b"\n")[1])
+    return answer
+
+
+@contextmanager
+def victim() -> Iterator[int]:
+    """A process of the host."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process.pid
+        process.kill()
+
+
+# What a tool may do
+
+
+async def test_a_tool_is_called_and_what_it_prints_is_not_its_result() -> None:
+    source = """
+import dominie
+@dominie.tool(effect="read", idempotent=True)
+async def attack(a: int, b: int, ctx: dominie.ToolContext) -> dict:
+    print('ready', '{"value": 0}')
+    return {"sum": a + b, "user": ctx.user}
+@dominie.tool
+def bare(): pass
+"""
+    outcome = await Sandbox(SMALL).run(source, "attack", {"a": 1, "b": 2}, context={"user": "dana"})
+    assert outcome == Outcome("ok", {"sum": 3, "user": "dana"}, "", Sandbox.layers())
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ("raise KeyError('x')", "KeyError: 'x' (line 2)"),
+        ("return {1, 2}", "not JSON"),
+        ("return float('nan')", "not JSON"),
+        ("return '\\ud800'", "not JSON"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("import os; os._exit(3)", "exit status 3"),
+        ("import os; os.kill(os.getpid(), 11)", "signal 11"),
+        ("import dominie; dominie.Client()", "'Client'"),
+        ("import requests", "requests"),
+        ("return attack()", "RecursionError"),
+        ("x x", "SyntaxError"),
+    ],
+)
+async def test_a_failing_tool_says_why(body: str, detail: str) -> None:
+    outcome = await boxed(f"def attack():\n  {body}")
+    assert outcome.status == "error"
+    assert detail in outcome.detail
+
+
+async def test_wrong_arguments_and_a_missing_function_are_errors_of_the_tool() -> None:
+    assert "argument" in (await boxed("def attack(a): pass", b=1)).detail
+    assert "no function 'attack'" in (await boxed("def other(): pass")).detail
+
+
+async def test_arguments_that_are_not_json_are_the_callers_error() -> None:
+    with pytest.raises(TypeError):
+        await boxed("def attack(a): pass", a=object())
+
+
+@pytest.mark.parametrize(
+    "written", [b'{"value": NaN}', b'{"value": 1e999}', b'{"value": "\\ud800"}', b"[" * 9000, b"\xff", b"7"]
+)
+async def test_a_forged_result_is_an_error(written: bytes) -> None:
+    source = f"""
+import os
+def attack():
+    for fd in range(3, 64):
+        try: os.write(fd, {written!r} + b"\\n")
+        except OSError: pass
+    os._exit(0)
+"""
+    outcome = await boxed(source)
+    assert (outcome.status, outcome.detail) == ("error", "its result cannot be read")
+
+
+async def test_where_no_box_starts_it_says_so() -> None:
+    broken = replace(machine(), bwrap="/usr/bin/no-such-bwrap")
+    with pytest.raises(SandboxUnavailable, match="no-such-bwrap") as raised:
+        await Sandbox(host=broken).run("def attack(): pass", "attack", {})
+    assert "did not start" in raised.value.reason
+
+
+async def test_every_layer_is_reported_and_only_if_it_holds() -> None:
+    assert (await boxed("def attack(): pass")).layers == Sandbox.layers()
+    assert "cgroup" not in (await boxed("def attack(): pass", cgroup=False)).layers
+
+
+# Network
+
+CONNECT = """
+import socket
+def attack(address):
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family) as s:
+        s.settimeout(2)
+        s.connect(address if isinstance(address, str) else tuple(address))
+    return "connected"
+"""
+
+
+async def test_no_connection_leaves_the_box() -> None:
+    abstract = f"\0dominie-{os.getpid()}"
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as local:
+        local.bind(abstract)
+        local.listen()
+        for address in (list(tcp.getsockname()), abstract):
+            assert unboxed(CONNECT, address=address)["value"] == "connected"
+            assert (await boxed(CONNECT, address=address)).status == "error"
+
+
+async def test_there_is_no_network_but_the_boxs_own_loopback() -> None:
+    source = "import socket\ndef attack(): return [name for _, name in socket.if_nameindex()]"
+    seen = await boxed(source)
+    assert seen.status == "error" or seen.value == ["lo"]
+    assert unboxed(source)["value"]
+
+
+@needs_seccomp
+async def test_sockets_that_no_namespace_holds_cannot_be_opened() -> None:
+    source = "import socket\ndef attack(family): socket.socket(family, socket.SOCK_RAW).close()"
+    assert unboxed(source, family=int(socket.AF_NETLINK))["value"] is None
+    for family in (socket.AF_NETLINK, socket.AF_PACKET, socket.AF_VSOCK, socket.AF_ALG):
+        assert "Operation not permitted" in (await boxed(source, family=int(family))).detail
+
+
+# Files
+
+
+async def test_no_file_of_the_host_can_be_read(tmp_path: Path) -> None:
+    source = "def attack(path): return open(path).read(4)"
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o644)
+    for path in (secret, Path(__file__), Path("/etc/passwd")):
+        assert unboxed(source, path=str(path))["value"]
+        assert "FileNotFoundError" in (await boxed(source, path=str(path))).detail
+
+
+async def test_nothing_outside_the_scratch_folder_can_be_written(tmp_path: Path) -> None:
+    source = "import os\ndef attack(folder):\n  open(folder + '/x', 'w').close(); os.remove(folder + '/x')"
+    assert unboxed(source, folder=str(tmp_path))["value"] is None
+    for folder in (str(tmp_path), "/", "/usr", "/usr/lib", "/dev", "/dev/shm", "/run", "/proc", "/etc"):
+        assert (await boxed(source, folder=folder)).status == "error", folder
+    assert (await boxed(source, folder="/tmp")).status == "ok"
+
+
+async def test_the_scratch_folder_is_empty_bounded_and_gone_afterwards(tmp_path: Path) -> None:
+    source = """
+import os
+def attack(folder):
+    before, written = os.listdir(folder), 0
+    try:
+        for i in range(8):
+            with open(f"{folder}/{i}", "wb", buffering=0) as f: written += f.write(bytes(1 << 20))
+    except OSError: pass
+    return [before, written >> 20]
+"""
+    assert unboxed(source, folder=str(tmp_path))["value"] == [[], 8]
+    for _ in range(2):
+        assert (await boxed(source, folder="/tmp")).value == [[], SMALL.scratch_mb]
+
+
+async def test_neither_environment_nor_descriptors_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = """
+import os
+def attack():
+    return [os.environ.get("DOMINIE_SECRET"), [os.readlink(fd.path) for fd in os.scandir("/proc/self/fd")]]
+"""
+    monkeypatch.setenv("DOMINIE_SECRET", "secret")
+    assert unboxed(source)["value"][0] == "secret"
+    with TemporaryFile() as file:
+        os.set_inheritable(file.fileno(), True)
+        outcome = await boxed(source)
+    assert isinstance(outcome.value, list)
+    secret, links = outcome.value
+    assert secret is None
+    assert not [link for link in links if not link.startswith(("pipe:", "/dev/null", "/proc/"))]
+
+
+# Processes and privileges
+
+
+async def test_no_process_of_the_host_can_be_seen_or_signalled() -> None:
+    source = """
+import os
+def attack(pid):
+    os.kill(pid, 9)
+    return "killed"
+"""
+    with victim() as pid:
+        assert unboxed(source, pid=pid)["value"] == "killed"
+    with victim() as pid:
+        assert "ProcessLookupError" in (await boxed(source, pid=pid)).detail
+        outcome = await boxed("import os\ndef attack(): return [p for p in os.listdir('/proc') if p.isdigit()]")
+        assert outcome.value == ["1", "2"]
+        assert (await boxed("import os\ndef attack(): os.kill(-1, 9)")).status in {"ok", "error"}
+        assert (await boxed("import os\ndef attack(): os.kill(os.getppid(), 9); return 'sent'")).value == "sent"
+        os.kill(pid, 0)
+
+
+async def test_it_is_not_root_on_the_host_and_holds_no_capability() -> None:
+    async with open_box(machine(), SMALL) as box:
+        for pid in (box.process.pid, *children(box.process.pid)):
+            assert "0" not in uids(pid)
+    source = (
+        "def attack(): return [l.split()[1] for l in open('/proc/self/status') if l[:3] == 'Cap' or l[:5] == 'NoNew']"
+    )
+    held = (await boxed(source)).value
+    assert held == ["0" * 16] * 5 + ["1"]
+    if os.geteuid() == 0:
+        assert unboxed(source)["value"] != held
+
+
+async def test_no_namespace_can_be_opened_inside() -> None:
+    source = """
+import ctypes, os
+def attack():
+    libc = ctypes.CDLL(None, use_errno=True)
+    return "opened" if libc.unshare(0x10000000) == 0 else ctypes.get_errno()
+"""
+    assert unboxed(source)["value"] == "opened"
+    assert (await boxed(source, Limits())).value != "opened"
+
+
+# Limits
+
+
+async def test_an_endless_loop_is_ended() -> None:
+    source = "import signal\ndef attack():\n  for s in (15, 24): signal.signal(s, signal.SIG_IGN)\n  while True: pass"
+    with pytest.raises(subprocess.TimeoutExpired):
+        unboxed(source, timeout_s=1.5)
+    with anyio.fail_after(5):
+        outcome = await Sandbox(SMALL).run(source, "attack", {}, time_s=0.5)
+    assert (outcome.status, outcome.detail) == ("timeout", "it took longer than 0.5 s")
+
+
+FORKS = """
+import os, time
+def attack(most):
+    pids = []
+    try:
+        for _ in range(most):
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(30)
+                os._exit(0)
+            pids.append(pid)
+    except OSError: pass
+    return len(pids)
+"""
+
+
+@pytest.mark.parametrize("cgroup", [pytest.param(True, marks=needs_cgroup), False])
+async def test_a_fork_bomb_is_held(cgroup: bool) -> None:
+    assert unboxed(FORKS, most=60)["value"] == 60
+    outcome = await boxed(FORKS, most=60, cgroup=cgroup)
+    assert outcome.status == "ok"
+    assert isinstance(outcome.value, int)
+    assert 8 <= outcome.value < SMALL.processes
+
+
+async def test_a_process_that_wants_too_much_memory_gets_none() -> None:
+    source = "def attack(mb): return len(bytearray(mb << 20)) >> 20"
+    assert unboxed(source, mb=120)["value"] == 120
+    outcome = await boxed(source, mb=120)
+    assert (outcome.status, outcome.detail) == ("memory", "it needed more than 64 MB")
+
+
+@needs_cgroup
+async def test_processes_that_want_too_much_memory_together_are_killed() -> None:
+    source = """
+import os
+def attack(processes, mb):
+    ready, stop = os.pipe(), os.pipe()
+    for _ in range(processes):
+        if os.fork() == 0:
+            os.close(stop[1])
+            held = bytearray(b"x") * (mb << 20)
+            os.write(ready[1], b"x")
+            os.close(ready[1])
+            os.read(stop[0], 1)
+            os._exit(0)
+    os.close(ready[1])
+    held = 0
+    while held < processes and os.read(ready[0], 1): held += 1
+    os.close(stop[1])
+    return held
+"""
+    assert (await boxed(source, processes=6, mb=25, cgroup=False)).value == 6
+    outcome = await boxed(source, processes=6, mb=25)
+    assert outcome.status == "memory" or (isinstance(outcome.value, int) and outcome.value < 3)
+
+
+@pytest.mark.parametrize(
+    "body", ["print('x' * 200_000)", "return 'x' * 200_000", "import os; os.write(2, b'x' * 200_000)"]
+)
+async def test_too_much_output_ends_it(body: str) -> None:
+    source = f"def attack():\n  {body}"
+    assert "value" in unboxed(source)
+    outcome = await boxed(source)
+    assert (outcome.status, outcome.value) == ("output", None)
+    assert (await boxed(source, replace(SMALL, output_bytes=300_000))).status == "ok"
+
+
+# Nothing is left
+
+DAEMON = """
+import os, time
+def attack(wait):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(60)
+        os._exit(0)
+    time.sleep(wait)
+    return os.readlink("/proc/self/ns/pid")
+"""
+
+
+def inside(namespace: str) -> list[int]:
+    """The host's numbers of the processes that live in a process namespace."""
+    found = []
+    for pid in living():
+        with suppress(OSError):
+            if os.readlink(f"/proc/{pid}/ns/pid") == namespace:
+                found.append(pid)
+    return found
+
+
+def children(parent: int) -> set[int]:
+    """The living children of a process."""
+    return {pid for pid, ppid in living().items() if ppid == parent}
+
+
+def living() -> dict[int, int]:
+    """All processes with their parents, but for those that have ended and wait to be asked about it."""
+    found = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = file.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(file.parts[2])] = int(parent)
+    return found
+
+
+def uids(pid: int) -> list[str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line for line in lines if line.startswith("Uid:")).split()[1:]
+
+
+@contextmanager
+def adopting() -> Iterator[None]:
+    """Orphans come to this process for a while (prctl(2), PR_SET_CHILD_SUBREAPER), so that none can hide."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(36, 1) == 0
+    try:
+        yield
+    finally:
+        libc.prctl(36, 0)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+@contextmanager
+def given_up_after(delay_s: float) -> Iterator[None]:
+    """The loop's own cancellation, which comes once, where anyio's comes at every wait."""
+    task = asyncio.current_task()
+    assert task is not None
+    timer = asyncio.get_running_loop().call_later(delay_s, task.cancel)
+    try:
+        with suppress(asyncio.CancelledError):
+            yield
+        task.uncancel()
+    finally:
+        timer.cancel()
+
+
+def left_over() -> list[Path]:
+    parents = machine().cgroups
+    mine = f"dominie-{os.getpid()}-*"
+    return [*parents.memory.glob(mine), *parents.pids.glob(mine)] if parents else []
+
+
+@pytest.mark.parametrize("cgroup", [True, False])
+async def test_no_process_cgroup_or_descriptor_outlives_a_run(cgroup: bool) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    outcome = await boxed(DAEMON, wait=0, cgroup=cgroup)
+    assert isinstance(outcome.value, str)
+    assert outcome.value.startswith("pid:")
+    assert inside(outcome.value) == []
+    assert left_over() == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("cgroup", [True, False])
+async def test_nothing_outlives_a_cancelled_run(cgroup: bool) -> None:
+    namespace = ""
+    with anyio.CancelScope() as scope:
+        async with open_box(machine(cgroup=cgroup), SMALL) as box:
+            namespace = os.readlink(f"/proc/{children(box.process.pid).pop()}/ns/pid")
+            assert inside(namespace)
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert inside(namespace) == []
+    assert left_over() == []
+
+
+@pytest.mark.parametrize("within", [anyio.move_on_after, given_up_after])
+async def test_a_run_can_be_cancelled_at_any_moment(within: Callable[[float], Any]) -> None:
+    descriptors, mine = len(os.listdir("/proc/self/fd")), children(os.getpid())
+    with adopting():
+        for tenths_ms in range(0, 700, 35):
+            with within(tenths_ms / 10_000):
+                await boxed(DAEMON, wait=60)
+            assert children(os.getpid()) <= mine
+            assert left_over() == []
+    assert len(os.listdir("/proc/self/fd")) == descriptors
