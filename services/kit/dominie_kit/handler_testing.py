@@ -1,0 +1,116 @@
+"""What tests of a service's handlers stand on: a log in memory, policies in force, contexts made by hand. No broker."""
+
+import uuid
+from datetime import UTC, datetime
+
+from dominie_contracts import Draft, Payload, Recorded, RunClaims, StreamName
+from dominie_contracts.digests import digest_bytes
+from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesPublished, PolicyFile
+from dominie_contracts.registry import event_type
+from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Confirmation, Grants
+from dominie_eventstore import MemoryEventStore, Projection
+from dominie_kit.actions import Actions
+from dominie_kit.context import Context, deadline_in
+from dominie_kit.decision import DecisionPoint
+from dominie_kit.standing import Standing
+
+PERMIT_ALL = '@id("all") permit (principal, action, resource);'
+ALL = Grants(tools=(EVERYTHING,), models=(EVERYTHING,), namespaces=(EVERYTHING,))
+
+
+class Desk:
+    """One service's surroundings; its read models are fed when a context asks to see its own writes."""
+
+    def __init__(self, service: str) -> None:
+        self.store = MemoryEventStore()
+        self.decisions = DecisionPoint(staleness_s=3600)
+        self._service = service
+        self._follows: list[tuple[Projection, str | None]] = []
+
+    def actions(self, category: str) -> Actions:
+        """The service's actions; another call is another instance."""
+        instance = f"{self._service}-{uuid.uuid4().hex[:8]}"
+        return Actions(
+            self.store, self.decisions, Standing(), service=self._service, category=category, instance=instance
+        )
+
+    def follow(self, projection: Projection, category: str | None) -> None:
+        """Feed a read model from now on."""
+        self._follows.append((projection, category))
+
+    async def caught_up(self, position: int = 0, timeout_s: float = 0) -> None:
+        """Feed every read model all that is stored."""
+        for projection, category in self._follows:
+            async for event in self.store.read_all(category=category, after=projection.position):
+                projection.apply(event)
+
+    async def publish(self, policies: str = PERMIT_ALL) -> None:
+        """Put Cedar policies in force."""
+        files = (PolicyFile(name="test.cedar", text=policies),)
+        published = PoliciesPublished(digest=digest_bytes(policies.encode()), files=files, by="operator")
+        for event in await self.append(POLICY, POLICY_SET, published, tenant=PLATFORM):
+            self.decisions.apply(event)
+
+    async def append(
+        self, category: str, id: str, *payloads: Payload, tenant: str = "acme", run: str | None = None
+    ) -> tuple[Recorded, ...]:
+        """Write what another service would have written, after what is in the stream."""
+        stream = StreamName(tenant, category, id)
+        drafts = [
+            Draft(
+                id=uuid.uuid4().hex,
+                source="dominie/test",
+                type=event_type(category, payload),
+                time=datetime.now(UTC),
+                actor="svc-test",
+                data=payload.model_dump(mode="json"),
+                correlation_id=run,
+            )
+            for payload in payloads
+        ]
+        version = len(await self.store.read(stream))
+        return (await self.store.append(stream, drafts, expected_version=version)).recorded
+
+    async def types(self, category: str) -> list[str]:
+        """The types of a category's events, in order, without the category."""
+        events = [event async for event in self.store.read_all(category=category)]
+        return [event.envelope.type.removeprefix(f"{category}.") for event in events]
+
+    def context(
+        self,
+        key: str | None = None,
+        *,
+        tenant: str = "acme",
+        agent: str = "a-desk",
+        user: str = "u-dana",
+        run: str = "r-1",
+        session: str | None = None,
+        grants: Grants = ALL,
+        deadline_s: float = 5.0,
+    ) -> Context:
+        """A command of an agent acting for a user, as the edge would hand it on; it has seen all that is stored."""
+        claims = RunClaims(
+            iss="test",
+            aud=AUDIENCE,
+            sub=user,
+            act=Actor(sub=agent),
+            tenant=tenant,
+            run=run,
+            session=session,
+            cnf=Confirmation(nkey="U"),
+            authorization_details=(Authorization(grants=grants),),
+            iat=0,
+            exp=300,
+            jti="j" * 8,
+        )
+        return Context(
+            tenant=tenant,
+            principal=agent,
+            key=key or uuid.uuid4().hex,
+            deadline=deadline_in(deadline_s),
+            claims=claims,
+            token="token",
+            after=1,
+            caught_up=self.caught_up,
+        )
