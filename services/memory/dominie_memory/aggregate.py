@@ -1,0 +1,85 @@
+"""What is kept: a memory in a namespace, or a turn of a session. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import assert_never
+
+from dominie_contracts import Invalid
+from dominie_contracts.memory import AddTurn, Remember, Remembered, TurnAdded
+
+PRIVATE = "user"
+"""The namespace that each user has of their own; every other one is shared by whoever is granted it in the tenant."""
+Scope = tuple[str, str]
+"""What a reader sees: a namespace or a session, and whose."""
+_NAMESPACE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One action of memory: nothing is kept yet, or one text is, for good."""
+
+    kept: Remembered | TurnAdded | None = None
+
+
+def decide(
+    state: State, command: Remember | AddTurn, *, id: str, user: str, session: str | None = None
+) -> list[Remembered | TurnAdded]:
+    """What is written: the text that is kept, once.
+
+    Raises:
+        Invalid: The text is blank, the namespace cannot be one, or a turn has no session.
+    """
+    text = _text(command.text)
+    if state.kept is not None:
+        return []
+    match command:
+        case Remember():
+            namespace = check_namespace(command.namespace)
+            return [Remembered(id=id, namespace=namespace, subject=user, text=text)]
+        case AddTurn():
+            return [TurnAdded(id=id, session=check_session(session), subject=user, role=command.role, text=text)]
+        case _:
+            assert_never(command)
+
+
+def evolve(state: State, event: Remembered | TurnAdded) -> State:
+    """The action after one more event; what is kept first stands."""
+    return state if state.kept is not None else State(event)
+
+
+def check_namespace(namespace: str) -> str:
+    """Return the namespace if it may be one.
+
+    Raises:
+        Invalid: It is not 1 to 64 of `[a-z0-9_.-]`, a letter first.
+    """
+    if not _NAMESPACE.fullmatch(namespace):
+        raise Invalid(f"{namespace!r} cannot be a namespace: use 1 to 64 of [a-z0-9_.-], a letter first")
+    return namespace
+
+
+def check_session(session: str | None) -> str:
+    """Return the session if there is one.
+
+    Raises:
+        Invalid: The run has none.
+    """
+    if not session:
+        raise Invalid("this run belongs to no session: open it with run(session=…), then turns are kept")
+    return session
+
+
+def memory_scope(namespace: str, user: str) -> Scope:
+    """Whose memories a recall sees: the user's own in the private namespace, everybody's in another."""
+    return (namespace, user) if namespace == PRIVATE else (namespace, "")
+
+
+def turn_scope(session: str, user: str) -> Scope:
+    """Whose turns are seen: the user's in the session, whichever agent they spoke to."""
+    return session, user
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise Invalid("the text is blank: there is nothing to keep")
+    return text

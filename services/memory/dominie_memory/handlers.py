@@ -1,0 +1,130 @@
+"""Memory's commands. Each is one append, with its outcome; what was found is recorded by id, never by its text."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from pydantic import JsonValue
+
+from dominie_contracts import Forbidden, Payload, Problem
+from dominie_contracts.action import Finished
+from dominie_contracts.memory import (
+    AddTurn,
+    Kept,
+    ListTurns,
+    Memories,
+    Memory,
+    Recall,
+    Remember,
+    Role,
+    Turn,
+    Turns,
+)
+from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
+from dominie_memory.aggregate import State, check_namespace, check_session, decide, memory_scope, turn_scope
+from dominie_memory.projection import Library
+
+Done = tuple[JsonValue, Sequence[Payload]]
+"""A result, and what is written beside it."""
+
+
+class Handlers:
+    """Answers `remember`, `recall`, `add_turn` and `turns`."""
+
+    def __init__(self, actions: Actions, library: Library) -> None:
+        self._actions = actions
+        self._library = library
+
+    async def remember(self, command: Remember, context: Context) -> Kept:
+        """Keep a text in a namespace."""
+
+        def keep(action: Action) -> Done:
+            return {"id": action.id}, decide(State(), command, id=action.id, user=_user(context))
+
+        action = await self._in_namespace(command, context, keep)
+        return Kept(id=action.id)
+
+    async def recall(self, command: Recall, context: Context) -> Memories:
+        """Find the texts of a namespace that fit best; a repeated question finds what the first one found."""
+        await context.read_your_writes()
+        scope = memory_scope(command.namespace, _user(context))
+
+        def search(action: Action) -> Done:
+            hits = self._library.search(context.tenant, scope, command.query, command.limit)
+            return [{"id": hit.id, "score": hit.score} for hit in hits], ()
+
+        action = await self._in_namespace(command, context, search)
+        scores = {cast(str, hit["id"]): cast(float, hit["score"]) for hit in _found(action)}
+        texts = self._library.memories(context.tenant, scope, list(scores))
+        found = [(texts[id], score) for id, score in scores.items() if id in texts]
+        return Memories(
+            memories=tuple(Memory(id=text.id, text=text.text, score=score, time=text.time) for text, score in found)
+        )
+
+    async def add_turn(self, command: AddTurn, context: Context) -> Kept:
+        """Keep one turn of the run's session."""
+
+        def keep(action: Action) -> Done:
+            session = context.claims.session if context.claims else None
+            return {"id": action.id}, decide(State(), command, id=action.id, user=_user(context), session=session)
+
+        action = await self._in_session(command, context, keep)
+        return Kept(id=action.id)
+
+    async def turns(self, command: ListTurns, context: Context) -> Turns:
+        """The last turns of the run's session."""
+        await context.read_your_writes()
+        scope = turn_scope(context.claims.session or "" if context.claims else "", _user(context))
+
+        def look(action: Action) -> Done:
+            return [{"id": id} for id in self._library.last_turns(context.tenant, scope, command.limit)], ()
+
+        action = await self._in_session(command, context, look)
+        texts = self._library.turns(context.tenant, scope, [cast(str, turn["id"]) for turn in _found(action)])
+        return Turns(turns=tuple(Turn(role=cast(Role, text.role), text=text.text, time=text.time) for text in texts))
+
+    async def _in_namespace(self, command: Remember | Recall, context: Context, do: Callable[[Action], Done]) -> Action:
+        """Do what grants and policies allow in a namespace."""
+        namespace = command.namespace
+        request = Request(command.NAME, command.model_dump(mode="json"), resource=namespace)
+        action = self._actions.open(context)
+        try:
+            check_namespace(namespace)
+            if not context.grants.allow("namespaces", namespace):
+                raise Forbidden(f"{context.principal} was not granted the namespace {namespace!r}")
+        except Problem as problem:
+            raise await self._actions.refuse(action, request, problem) from problem
+        asked: dict[str, JsonValue] = {"tenant": context.tenant, "user": _user(context)}
+        question = Question(context.principal, command.NAME, "Namespace", namespace, asked)
+        return await self._actions.perform(action, request, question, _work(do))
+
+    async def _in_session(self, command: AddTurn | ListTurns, context: Context, do: Callable[[Action], Done]) -> Action:
+        """Do what belongs to the run's own session; no policy is asked."""
+        request = Request(command.NAME, command.model_dump(mode="json"))
+        action = self._actions.open(context)
+        try:
+            check_session(context.claims.session if context.claims else None)
+        except Problem as problem:
+            raise await self._actions.refuse(action, request, problem) from problem
+        return await self._actions.perform(action, request, None, _work(do))
+
+
+def _work(do: Callable[[Action], Done]) -> Work:
+    async def run(action: Action) -> Outcome:
+        begun = time.perf_counter()
+        result, more = do(action)
+        duration_ms = round((time.perf_counter() - begun) * 1000, 3)
+        return Outcome(Finished(outcome="ok", result=result, duration_ms=duration_ms), tuple(more))
+
+    return Work(run)
+
+
+def _found(action: Action) -> list[dict[str, JsonValue]]:
+    """What was found, as it is recorded: of this request, or of an earlier one under the same key."""
+    assert action.state.finished is not None
+    return cast(list[dict[str, JsonValue]], action.state.finished.result)
+
+
+def _user(context: Context) -> str:
+    assert context.user is not None, "the routes want a run token"
+    return context.user

@@ -1,0 +1,98 @@
+"""What the log says is kept: every tenant's memories and turns, each tenant's in a file of its own.
+
+A file that is missing or broken is built again from the log: the register says which there must be, and where each
+must stand.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dominie_contracts import Recorded
+from dominie_memory.adapters.register import Register
+from dominie_memory.adapters.tenant_file import Hit, TenantFile, Text
+from dominie_memory.aggregate import Scope
+
+_REGISTER = ".register.sqlite"
+"""No tenant's name begins with a dot."""
+
+
+class Library:
+    """A projection of the category `memory`; one process uses its folder, once it is `open`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.position = 0
+        self._folder = folder
+        self._files: dict[str, TenantFile] = {}
+        self._held = False
+
+    @contextmanager
+    def open(self) -> Iterator["Library"]:
+        """Open the files; the position is the last that all of them hold."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._register = Register(self._folder / _REGISTER)
+        self.position = self._register.position
+        try:
+            for tenant, position in self._register.tenants().items():
+                held = self._file(tenant).position
+                if held < position:
+                    self.position = min(self.position, held)
+            yield self
+        finally:
+            for file in (*self._files.values(), self._register):
+                file.close()
+            self._files.clear()
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event; one that its tenant's file holds already changes nothing."""
+        file = self._file(event.envelope.tenant)
+        if event.position > file.position:
+            file.apply(event)
+        if event.position > self._register.position:
+            self._register.apply(event)
+        self.position = event.position
+
+    def reset(self) -> None:
+        """Forget everything, before a rebuild."""
+        for file in (*self._files.values(), self._register):
+            file.reset()
+        self.position = 0
+
+    def hold(self) -> None:
+        """Many events are coming: store them together."""
+        self._held = True
+        for file in (*self._files.values(), self._register):
+            file.hold()
+
+    def release(self) -> None:
+        """Store what was held, and from now on each event by itself."""
+        self._held = False
+        for file in (*self._files.values(), self._register):
+            file.release()
+
+    def search(self, tenant: str, scope: Scope, question: str, limit: int) -> list[Hit]:
+        """The memories of a scope that fit a question best, best first."""
+        file = self._files.get(tenant)
+        return file.search(scope, question, limit) if file else []
+
+    def memories(self, tenant: str, scope: Scope, ids: Sequence[str]) -> dict[str, Text]:
+        """Memories of a scope by their ids."""
+        file = self._files.get(tenant)
+        return file.memories(scope, ids) if file else {}
+
+    def last_turns(self, tenant: str, scope: Scope, limit: int) -> list[str]:
+        """The ids of a session's last turns, oldest first."""
+        file = self._files.get(tenant)
+        return file.last_turns(scope, limit) if file else []
+
+    def turns(self, tenant: str, scope: Scope, ids: Sequence[str]) -> list[Text]:
+        """Turns of a session by their ids, oldest first."""
+        file = self._files.get(tenant)
+        return file.turns(scope, ids) if file else []
+
+    def _file(self, tenant: str) -> TenantFile:
+        if tenant not in self._files:
+            self._files[tenant] = TenantFile(self._folder / f"{tenant}.sqlite")
+            if self._held:
+                self._files[tenant].hold()
+        return self._files[tenant]

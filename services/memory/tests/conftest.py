@@ -1,0 +1,35 @@
+"""Memory's handlers on a log in memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dominie_contracts.memory import MEMORY
+from dominie_kit.handler_testing import Desk
+from dominie_memory.handlers import Handlers
+from dominie_memory.projection import Library
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    with Library(tmp_path / "memory").open() as library:
+        yield library
+
+
+@pytest.fixture
+async def desk(library: Library) -> Desk:
+    desk = Desk("memory")
+    desk.follow(library, MEMORY)
+    await desk.publish()
+    return desk
+
+
+@pytest.fixture
+def handlers(desk: Desk, library: Library) -> Handlers:
+    return Handlers(desk.actions(MEMORY), library)
