@@ -19,7 +19,6 @@ from nats.errors import Error
 
 from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore._errors import StoreUnavailable
-from dominie_eventstore._waiting import Waiting
 from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, ask, parse
 
 _HEARTBEAT_S: Final = 0.5
@@ -44,58 +43,82 @@ async def consume(nc: Client, wanted: Wanted, *, start: int, deadline: Deadline)
         StoreUnavailable: The server made none in time.
     """
     while True:
-        consumer = Consumer(nc, wanted, start)
+        consumer = Consumer(nc)
         try:
             subscription = await nc.subscribe(consumer.inbox, cb=consumer.arrive)
         except Error as error:
             raise StoreUnavailable(f"the connection to the broker cannot be used ({error!r})") from error
         try:
-            failure = await _made(consumer, deadline)
+            failure = await _made(consumer, wanted, start, deadline)
             if failure is None:
                 yield consumer
                 return
         finally:
-            consumer.done.abandon()
             with suppress(Error):
                 await subscription.unsubscribe()
         await deadline.pause(failure)
 
 
-async def _made(consumer: "Consumer", deadline: Deadline) -> Exception | None:
+async def stored_from(nc: Client, subjects: str, *, start: int, timeout_s: float) -> int:
+    """How many messages there are from sequence `start` on.
+
+    A new consumer counts what is stored; an old one only what it was told of, which may be a moment later than the
+    writer was.
+
+    Raises:
+        Lost, Refused
+    """
+    probe = Wanted("probe", subjects, linger_s=0.1)
+    return await _create(nc, probe, _name(probe), start, {}, timeout_s)
+
+
+async def _made(consumer: "Consumer", wanted: Wanted, start: int, deadline: Deadline) -> Exception | None:
+    push = {
+        "deliver_subject": consumer.inbox,
+        "flow_control": True,
+        "idle_heartbeat": int(_HEARTBEAT_S * _NS),
+    }
     try:
-        consumer.stored = await consumer.count(deadline.attempt_s)
+        consumer.stored = await _create(consumer.nc, wanted, _name(wanted), start, push, deadline.attempt_s)
     except (Lost, Refused) as error:
         return error
     return None
 
 
+def _name(wanted: Wanted) -> str:
+    return f"{wanted.name}-{token_hex(4)}"
+
+
+async def _create(nc: Client, wanted: Wanted, name: str, start: int, more: dict[str, object], timeout_s: float) -> int:
+    """Create a consumer; how many messages it will deliver of those that are there."""
+    config = {
+        "name": name,
+        "filter_subject": wanted.subjects,
+        "deliver_policy": "by_start_sequence",
+        "opt_start_seq": start,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": int(wanted.linger_s * _NS),
+        **more,
+    }
+    request = json.dumps({"stream_name": EVENT_STREAM, "action": "create", "config": config}).encode()
+    subject = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{name}.{wanted.subjects}"
+    info = parse(await ask(nc, subject, request, timeout_s))
+    return int(info["num_pending"]) + int(info["delivered"]["consumer_seq"])
+
+
 class Consumer:
     """What one consumer delivers."""
 
-    def __init__(self, nc: Client, wanted: Wanted, start: int) -> None:
-        name = f"{wanted.name}-{token_hex(4)}"
+    def __init__(self, nc: Client) -> None:
+        self.nc = nc
         self.inbox = nc.new_inbox()
         self.stored = 0
         """How many messages there were when it was made."""
-        self.done = Waiting()
-        """How many messages were taken, each followed by asking for the next one."""
-        self._nc = nc
-        self._subject = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{name}.{wanted.subjects}"
-        self._request = _request(name, wanted, start, self.inbox)
         self._arrived: deque[Msg] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._delivered = 0
-
-    async def count(self, timeout_s: float) -> int:
-        """How many messages there are now, delivered or not; the first call makes the consumer.
-
-        Creating it again changes nothing and says the same as asking about it, which would need another right.
-
-        Raises:
-            Lost, Refused
-        """
-        info = parse(await ask(self._nc, self._subject, self._request, timeout_s))
-        return int(info["num_pending"]) + int(info["delivered"]["consumer_seq"])
 
     async def arrive(self, message: Msg) -> None:
         """Called by the connection for each message, in order."""
@@ -105,7 +128,6 @@ class Consumer:
 
     async def take(self) -> Stored | None:
         """The next message, or None if the consumer is dead, silent, or has lost one."""
-        self.done.reached(self._delivered)
         while True:
             if not self._arrived and not await self._wait():
                 return None
@@ -134,27 +156,10 @@ class Consumer:
         answer_to = message.reply or headers.get("Nats-Consumer-Stalled")
         if answer_to:
             try:
-                await self._nc.publish(answer_to)
+                await self.nc.publish(answer_to)
             except Error:
                 return False
         return headers["Status"] == "100" and int(headers.get("Nats-Last-Consumer", 0)) <= self._delivered
-
-
-def _request(name: str, wanted: Wanted, start: int, inbox: str) -> bytes:
-    config = {
-        "name": name,
-        "filter_subject": wanted.subjects,
-        "deliver_subject": inbox,
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": start,
-        "ack_policy": "none",
-        "mem_storage": True,
-        "num_replicas": 1,
-        "flow_control": True,
-        "idle_heartbeat": int(_HEARTBEAT_S * _NS),
-        "inactive_threshold": int(wanted.linger_s * _NS),
-    }
-    return json.dumps({"stream_name": EVENT_STREAM, "action": "create", "config": config}).encode()
 
 
 def _numbers(reply: str) -> tuple[int, int]:

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator
 
 from nats.aio.client import Client
 
-from dominie_eventstore._consumer import Consumer, Wanted, consume
+from dominie_eventstore._consumer import Wanted, consume, stored_from
+from dominie_eventstore._waiting import Waiting
 from dominie_eventstore._wire import Deadline, Lost, Refused, Stored
 
 
@@ -23,7 +24,8 @@ class Follower:
         self._start = max(start, 1)
         self._timeout_s = timeout_s
         self._for_ever = for_ever
-        self._consumer: Consumer | None = None
+        self._handed_out = 0
+        self._done = Waiting()
 
     async def messages(self) -> AsyncGenerator[Stored, None]:
         """Read them.
@@ -36,15 +38,13 @@ class Follower:
         while True:
             deadline = Deadline(f"reading {self._wanted.subjects}", patience_s)
             async with consume(self._nc, self._wanted, start=self._start, deadline=deadline) as consumer:
-                self._consumer = consumer
                 left = consumer.stored if left is None else left
-                try:
-                    while left and (message := await consumer.take()) is not None:
-                        self._start = message.sequence + 1
-                        left -= 1
-                        yield message
-                finally:
-                    self._consumer = None
+                while left and (message := await consumer.take()) is not None:
+                    self._start = message.sequence + 1
+                    self._handed_out += 1
+                    left -= 1
+                    yield message
+                    self._done.reached(self._handed_out)
             if not left:
                 return
             patience_s = float("inf") if self._for_ever else self._timeout_s
@@ -53,14 +53,11 @@ class Follower:
         """Wait until every message that is stored now was handed out and done with."""
         deadline = Deadline(f"asking about {self._wanted.subjects}", float("inf"))
         while True:
-            consumer = self._consumer
+            start, handed_out = self._start, self._handed_out
             try:
-                if consumer is None:
-                    raise Lost("nobody reads yet")
-                count = await consumer.count(deadline.attempt_s)
+                more = await stored_from(self._nc, self._wanted.subjects, start=start, timeout_s=deadline.attempt_s)
             except (Lost, Refused) as error:
                 await deadline.pause(error)
-                continue
-            await consumer.done.until(count)
-            if consumer.done.count >= count:
+            else:
+                await self._done.until(handed_out + more)
                 return

@@ -18,14 +18,8 @@ class Waiting:
                 if wanted <= count and not waiter.done():
                     waiter.set_result(None)
 
-    def abandon(self) -> None:
-        """The count will not grow any more: let everybody go."""
-        for _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
     async def until(self, count: int) -> None:
-        """Wait until the count has come so far, or was abandoned."""
+        """Wait until the count has come so far."""
         if self.count >= count:
             return
         entry = (count, asyncio.get_running_loop().create_future())

@@ -1,0 +1,159 @@
+"""Appends whose acknowledgement is lost, or whose place is taken: each is settled by reading."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
+
+from dominie_eventstore import JetStreamEventStore, StoreUnavailable, WrongExpectedVersion
+from dominie_eventstore.conformance import draft, stream, texts
+
+pytestmark = pytest.mark.anyio
+Clients = Callable[..., Awaitable[Client]]
+
+
+class Unreliable(Client):
+    """A connection that does to appends what `fate` says, one after the other, and then what it should."""
+
+    def __init__(self, *fate: str) -> None:
+        super().__init__()
+        self.fate = list(fate)
+        self.requests: list[str] = []
+
+    async def request(self, subject: str, *args: object, **kwargs: object) -> Msg:
+        self.requests.append(subject)
+        if not subject.startswith("evt.") or not self.fate:
+            return await super().request(subject, *args, **kwargs)  # type: ignore[arg-type]
+        fate = self.fate.pop(0)
+        if fate == "no responders":
+            raise NoRespondersError
+        if fate == "answer lost":
+            await super().request(subject, *args, **kwargs)  # type: ignore[arg-type]
+        raise NatsTimeout
+
+
+@pytest.mark.parametrize("fate", ["answer lost", "request lost", "no responders"])
+@pytest.mark.parametrize("version", [0, 2])
+async def test_an_append_that_got_no_answer_is_stored_once(
+    nc: Client, clients: Clients, fate: str, version: int
+) -> None:
+    if version:
+        await JetStreamEventStore(nc).append(stream(), [draft("x"), draft("y")], expected_version=0)
+    client = Unreliable(fate, fate)
+    store = JetStreamEventStore(await clients(client))
+    drafts = [draft("a"), draft("b")]
+
+    appended = await store.append(stream(), drafts, expected_version=version)
+
+    assert appended.version == version + 2
+    assert (await store.read(stream()))[version:] == list(appended.recorded)
+    assert texts(list(appended.recorded)) == ["a", "b"]
+
+
+async def test_after_a_lost_answer_others_may_have_gone_on(nc: Client, clients: Clients) -> None:
+    other = JetStreamEventStore(nc)
+
+    class Slow(Unreliable):
+        async def request(self, subject: str, *args: object, **kwargs: object) -> Msg:
+            try:
+                return await super().request(subject, *args, **kwargs)
+            except NatsTimeout:
+                await other.append(stream(), [draft("theirs"), draft("too")], expected_version=1)
+                raise
+
+    store = JetStreamEventStore(await clients(Slow("answer lost")))
+
+    appended = await store.append(stream(), [draft("ours")], expected_version=0)
+
+    assert appended.version == 1
+    assert texts(await store.read(stream())) == ["ours", "theirs", "too"]
+
+
+async def test_a_lost_request_may_find_its_place_taken(nc: Client, clients: Clients) -> None:
+    other = JetStreamEventStore(nc)
+
+    class Overtaken(Unreliable):
+        async def request(self, subject: str, *args: object, **kwargs: object) -> Msg:
+            try:
+                return await super().request(subject, *args, **kwargs)
+            except NatsTimeout:
+                await other.append(stream(), [draft("theirs")], expected_version=0)
+                raise
+
+    store = JetStreamEventStore(await clients(Overtaken("request lost")))
+
+    with pytest.raises(WrongExpectedVersion) as caught:
+        await store.append(stream(), [draft("ours")], expected_version=0)
+
+    assert caught.value.actual == 1
+
+
+async def test_no_answer_at_all_ends_with_the_deadline(nc: Client, clients: Clients) -> None:
+    store = JetStreamEventStore(await clients(Unreliable(*["request lost"] * 1000)))
+
+    async with asyncio.timeout(3):
+        with pytest.raises(StoreUnavailable, match=r"nothing within 0\.2 s"):
+            await store.append(stream(), [draft()], expected_version=0, timeout_s=0.2)
+
+
+async def test_a_closed_connection_is_unavailable(nc: Client, clients: Clients) -> None:
+    client = await clients()
+    store = JetStreamEventStore(client, timeout_s=0.5)
+    await client.close()
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.append(stream(), [draft()], expected_version=0)
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.read(stream())
+    with pytest.raises(StoreUnavailable):
+        await anext(store.subscribe("test"))
+
+
+async def test_a_stream_that_was_not_provisioned_is_unavailable(nc: Client) -> None:
+    await nc.request("$JS.API.STREAM.DELETE.EVENTS_0", b"", timeout=5)
+    store = JetStreamEventStore(nc, timeout_s=0.2)
+
+    with pytest.raises(StoreUnavailable):
+        await store.append(stream(), [draft()], expected_version=0)
+    with pytest.raises(StoreUnavailable):
+        await store.last_position()
+    with pytest.raises(StoreUnavailable):
+        await anext(store.subscribe("test"))
+
+
+async def test_a_stale_memory_of_a_stream_is_settled(nc: Client, clients: Clients) -> None:
+    here, there = JetStreamEventStore(nc), JetStreamEventStore(await clients())
+    await here.append(stream(), [draft("1")], expected_version=0)
+    await there.append(stream(), [draft("2")], expected_version=1)
+
+    with pytest.raises(WrongExpectedVersion) as caught:
+        await here.append(stream(), [draft("lost")], expected_version=1)
+    assert caught.value.actual == 2
+    assert (await here.append(stream(), [draft("3")], expected_version=2)).version == 3
+    assert (await there.append(stream(), [draft("4")], expected_version=3)).version == 4
+
+
+async def test_what_an_append_asks_of_the_broker(nc: Client, clients: Clients) -> None:
+    client = Unreliable()
+    store = JetStreamEventStore(await clients(client))
+
+    await store.append(stream(), [draft(), draft()], expected_version=0)
+    await store.append(stream(), [draft()], expected_version=2)
+    await store.read(stream(), after_version=2)
+
+    name = stream().subject
+    assert client.requests == [name, name, f"$JS.API.DIRECT.GET.EVENTS_0.{name}"]
+
+
+async def test_a_store_that_never_saw_the_stream_asks_once(nc: Client, clients: Clients) -> None:
+    await JetStreamEventStore(nc).append(stream(), [draft()], expected_version=0)
+    client = Unreliable()
+    store = JetStreamEventStore(await clients(client))
+
+    await store.append(stream(), [draft()], expected_version=1)
+
+    assert client.requests == [f"$JS.API.DIRECT.GET.EVENTS_0.{stream().subject}", stream().subject]

@@ -1,0 +1,27 @@
+"""What the package shows."""
+
+import dominie_eventstore
+
+
+def test_the_public_names() -> None:
+    assert dominie_eventstore.__all__ == [
+        "Appended",
+        "ChainReport",
+        "CorruptEvent",
+        "EventStore",
+        "EventStoreError",
+        "EventTooLarge",
+        "JetStreamEventStore",
+        "MemoryEventStore",
+        "Projection",
+        "Projector",
+        "SqlProjection",
+        "StoreUnavailable",
+        "Subscription",
+        "WrongExpectedVersion",
+        "provision",
+        "publish_subjects",
+        "unseal",
+        "verify_chain",
+    ]
+    assert all(hasattr(dominie_eventstore, name) for name in dominie_eventstore.__all__)
