@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from pydantic import JsonValue, ValidationError
 
 from dominie._ask import Question, ask
-from dominie._connection import Subscription
+from dominie._connection import Mailbox, Subscription
 from dominie._link import Link
 from dominie._tool import AnyTool, ToolContext
 from dominie_contracts import Invalid, Problem, headers
@@ -24,6 +24,7 @@ REGISTER_S = 60.0
 FINISH_S = 10.0
 ANSWER_S = 300.0
 """How long an answer is worth delivering."""
+AGAIN_S, UNHEARD_S = 0.2, 0.25
 REMEMBERED = 1_000
 
 
@@ -97,10 +98,26 @@ class Worker:
         until_s = time.monotonic() + ANSWER_S
         with suppress(Problem):
             while True:
-                connection = await self._link.connection(until_s)
-                await connection.publish(call.reply_to, body)
-                if await connection.confirmed():
+                if await self._delivered(call.reply_to, body, until_s):
                     return
+                await asyncio.sleep(AGAIN_S)
+
+    async def _delivered(self, subject: str, body: bytes, until_s: float) -> bool:
+        """Publish an answer; whether somebody heard it (the broker says at once when nobody listens)."""
+        connection = await self._link.connection(until_s)
+        mailbox: Mailbox = asyncio.Queue()
+        inbox = connection.expect(subject, mailbox)
+        try:
+            await connection.publish(subject, body, reply=inbox)
+            if not await connection.confirmed():
+                return False
+            async with asyncio.timeout(UNHEARD_S):
+                await mailbox.get()
+        except TimeoutError:
+            return True
+        finally:
+            connection.forget(inbox)
+        return False
 
     def _once(self, call: WorkerCall) -> asyncio.Task[WorkerAnswer]:
         name = (call.tool, call.key)
