@@ -15,7 +15,7 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 def prepare(folder: Path) -> dict[str, str]:
     """Every file there is then, with its text."""
-    subprocess.run([sys.executable, ROOT / "infra/provision.py", "files", folder], check=True, timeout=30)
+    subprocess.run([sys.executable, ROOT / "infra/prepare.py", folder], check=True, timeout=30)
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
