@@ -29,6 +29,8 @@ class Plan(Message):
     """How long a connection's rights last."""
     runner: str = "dominie_kit.runner:main"
     """`MODULE:FUNCTION(names, *, on_ready)`, what a service's process calls."""
+    preload: str = "dominie_kit.preload"
+    """What the fork server imports, so that services share it."""
     stop_s: float = Field(default=10.0, gt=0)
     """How long a service may take to stop before it is ended by force."""
     report: bool = False

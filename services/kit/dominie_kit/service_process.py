@@ -7,35 +7,37 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import anyio
 
+from dominie_kit.plan import Plan
 from dominie_kit.processes import call_itself, die_with_parent
 
-PRELOAD = "dominie_kit.preload"
+FORK_SERVER = "dominie_kit.fork_server"
 _LOG_BYTES = 16 * 2**20
 _FORK = multiprocessing.get_context("forkserver")
 
 
-def start_fork_server() -> None:
+def start_fork_server(preload: str) -> None:
     """Start the process that services are forked from; it imports what they share meanwhile."""
     from multiprocessing import forkserver
 
-    _FORK.set_forkserver_preload([PRELOAD])
+    _FORK.set_forkserver_preload([FORK_SERVER, preload])
     forkserver.ensure_running()
 
 
 class ServiceProcess:
     """A service's process, seen from the supervisor."""
 
-    def __init__(self, name: str, runner: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, name: str, plan: Plan, environment: Mapping[str, str], log: Path) -> None:
         self.name, self.log = name, log
         self._ready, told = _FORK.Pipe(duplex=False)
         self._process: ForkServerProcess = _FORK.Process(
-            target=_run, args=(name, runner, dict(environment), log, told), name=name
+            target=_run, args=(name, plan.runner, plan.preload, dict(environment), log, told), name=name
         )
         try:
             self._process.start()
@@ -95,7 +97,7 @@ def last_line(log: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _run(name: str, runner: str, environment: dict[str, str], log: Path, ready: Connection) -> None:
+def _run(name: str, runner: str, preload: str, environment: dict[str, str], log: Path, ready: Connection) -> None:
     """The whole life of a service's process."""
     die_with_parent()
     parent = multiprocessing.parent_process()
@@ -104,10 +106,10 @@ def _run(name: str, runner: str, environment: dict[str, str], log: Path, ready: 
     os.setsid()
     call_itself(f"dom-{name}")
     _redirect(log)
-    if PRELOAD not in sys.modules:
-        import dominie_kit.preload  # noqa: F401 - raises what the fork server swallowed
-
-        raise ImportError(f"{PRELOAD} was not imported by the fork server")
+    for module in (FORK_SERVER, preload):
+        if module not in sys.modules:
+            import_module(module)  # raises what the fork server swallowed
+            raise ImportError(f"{module} was not imported by the fork server")
     os.environ.update(environment)
     pkgutil.resolve_name(runner)([name], on_ready=lambda: ready.send(True))
 

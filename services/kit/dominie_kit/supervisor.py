@@ -92,7 +92,7 @@ class Supervisor:
             raise self._failed
 
     async def _live(self, group: TaskGroup, on_ready: Callable[[Up], None]) -> None:
-        start_fork_server()
+        start_fork_server(self._plan.preload)
         await self._start_broker_first()
         await provision(self._broker.url, self._broker.keys)
         group.start_soon(self._keep_broker)
@@ -148,7 +148,7 @@ class Supervisor:
         log = self._state.path / "log" / f"{name}.log"
         environment = self._plan.environment(self._broker.url, self._gateway_url)
         try:
-            process = ServiceProcess(name, self._plan.runner, environment, log)
+            process = ServiceProcess(name, self._plan, environment, log)
         except (OSError, EOFError) as error:
             return f"could not be started ({error!r})"
         self._services[name] = process

@@ -74,7 +74,12 @@ def test_up_refuses_a_folder_without_policies_at_once(tmp_path: Path) -> None:
 def test_status_shows_each_process_and_the_sum(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": str(Path(__file__).parent)}
     system = System(
-        tmp_path, services=("tool",), keys=tmp_path / "keys", environment=environment, runner="dummies:main"
+        tmp_path,
+        services=("tool",),
+        keys=tmp_path / "keys",
+        environment=environment,
+        runner="dummies:main",
+        preload="dummies",
     )
     with system:
         found = dominie("status", "--folder", tmp_path, "--json")

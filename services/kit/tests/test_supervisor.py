@@ -38,6 +38,7 @@ def dummies(folder: Path, *services: str, **manners: str) -> System:
         keys=folder / "keys",
         environment=environment(**manners),
         runner="dummies:main",
+        preload="dummies",
         stop_s=1.0,
     )
 
@@ -65,7 +66,7 @@ def until(holds: Callable[[], bool]) -> bool:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with dummies(tmp_path_factory.mktemp("project")) as running:
+    with dummies(tmp_path_factory.mktemp("project"), *SERVICES, "audit", audit="parent") as running:
         yield running
 
 
@@ -92,6 +93,12 @@ def test_what_dies_comes_back_alone(system: System) -> None:
     assert system.wait_for_restart("tool", after=system.kill("tool")) != 0
     assert system.state.up().services["tool"].restarts >= 1
     assert system.pid_of("model") == other
+
+
+def test_what_a_service_started_ends_with_it(system: System) -> None:
+    child = psutil.Process(int((system.state.path / "log/audit.log").read_text().split()[1]))
+    system.wait_for_restart("audit", after=system.kill("audit"))
+    assert left_of([child]) == []
 
 
 def test_the_broker_comes_back_on_its_port(system: System) -> None:
@@ -127,14 +134,6 @@ def test_one_signal_ends_all_the_broker_last(tmp_path: Path, number: signal.Sign
         StateFolder(tmp_path).up()
 
 
-def test_who_does_not_listen_is_ended_by_force(tmp_path: Path) -> None:
-    with dummies(tmp_path, "tool", tool="deaf") as system:
-        everything = family(system.pid)
-        began = time.monotonic()
-    assert time.monotonic() - began < WAIT_S
-    assert left_of(everything) == []
-
-
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     system = dummies(tmp_path).start()
     everything = family(system.pid)
@@ -142,14 +141,6 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     everything[0].kill()
     assert left_of(everything) == []
     system.stop()
-
-
-def test_what_a_service_started_ends_with_it(tmp_path: Path) -> None:
-    with dummies(tmp_path, "tool", tool="parent") as system:
-        log = (system.state.path / "log/tool.log").read_text()
-        child = psutil.Process(int(log.split()[1]))
-        system.wait_for_restart("tool", after=system.kill("tool"))
-        assert left_of([child]) == []
 
 
 def test_it_ends_when_the_program_that_started_it_is_killed(tmp_path: Path) -> None:
@@ -174,6 +165,13 @@ def test_one_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> N
     assert StateFolder(tmp_path).supervisor() is None
 
 
+def test_a_preload_that_failed_is_said(tmp_path: Path) -> None:
+    system = dummies(tmp_path, "tool")
+    system.plan = system.plan.model_copy(update={"preload": "no_such_module"})
+    with pytest.raises(StartFailed, match="No module named 'no_such_module'"):
+        system.start()
+
+
 def test_it_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
     plan = dummies(tmp_path).plan.model_copy(update={"until_eof": False})
     process = subprocess.Popen(
@@ -191,26 +189,24 @@ def test_it_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
     assert process.wait(WAIT_S) == 0
 
 
-def test_down_ends_it(tmp_path: Path) -> None:
-    process, up = launch(dummies(tmp_path).plan.model_copy(update={"until_eof": False}), environment=environment())
+def test_down_ends_it_by_force_if_it_has_to(tmp_path: Path) -> None:
+    plan = dummies(tmp_path, "tool", tool="deaf").plan.model_copy(update={"until_eof": False})
+    process, up = launch(plan, environment=environment(tool="deaf"))
+    everything = family(up.pid)
     assert take_down(StateFolder.find(tmp_path)) == up.pid
     assert process.wait(WAIT_S) == 0
+    assert left_of(everything) == []
     with pytest.raises(NotUp, match="dominie up"):
         take_down(StateFolder(tmp_path))
 
 
-def test_ports_last_from_one_up_to_the_next(tmp_path: Path) -> None:
+def test_ports_last_from_one_up_to_the_next_if_they_can(tmp_path: Path) -> None:
     with dummies(tmp_path, "gateway") as first:
         urls = first.nats_url, first.gateway_url
     with dummies(tmp_path, "gateway") as second:
         assert (second.nats_url, second.gateway_url) == urls
-
-
-def test_a_port_that_was_taken_meanwhile_is_given_up(tmp_path: Path) -> None:
-    with dummies(tmp_path, "tool") as first:
-        port = int(first.nats_url.rpartition(":")[2])
-    with socket.create_server(("127.0.0.1", port)), dummies(tmp_path, "tool") as second:
-        assert not second.nats_url.endswith(str(port))
+    with socket.create_server(("127.0.0.1", int(urls[0].rpartition(":")[2]))), dummies(tmp_path, "tool") as third:
+        assert third.nats_url != urls[0]
 
 
 def test_a_restart_waits_longer_each_time_until_one_lives() -> None:
