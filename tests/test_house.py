@@ -12,6 +12,8 @@ from typing import Any
 import grimp
 import pytest
 
+from dominie_contracts.registry import EVENTS
+
 ROOT = Path(__file__).parents[1]
 SERVICES = sorted(p.parent.name for p in (ROOT / "services").glob("*/pyproject.toml") if p.parent.name != "kit")
 PROJECTS = chain(ROOT.glob("*/pyproject.toml"), ROOT.glob("*/*/pyproject.toml"))
@@ -103,6 +105,12 @@ def test_the_architecture_is_checked_for_every_service() -> None:
     assert packages == set(linter["contracts"][0]["layers"][0].split(" | "))
 
 
+def test_every_event_is_written_by_a_service() -> None:
+    calls = (n for f in ROOT.glob("services/*/dominie_*/**/*.py") for n in tree(f) if isinstance(n, ast.Call))
+    made = {ast.unparse(call.func).split(".")[-1] for call in calls}
+    assert {kind.__name__ for kind in EVENTS.values()} - made == set()
+
+
 def test_every_module_is_imported() -> None:
     ours = [p for p in PACKAGES if p.name != "dominie_langgraph"]  # it lives in an environment of its own
     graph = grimp.build_graph(*(p.name for p in ours), cache_dir=None)
@@ -127,7 +135,7 @@ def test_what_a_member_imports_it_depends_on(member: Path) -> None:
         {
             module.split(".")[0]
             for file in member.glob("dominie*/**/*.py")
-            if file.stem not in SUITES
+            if not file.stem.endswith(SUITES)
             for node in tree(file)
             for module in imports(node)
         }
