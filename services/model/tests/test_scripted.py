@@ -162,7 +162,7 @@ async def _abandoned(base_url: str) -> None:
 def test_the_program_says_where_it_is_and_ends_on_a_signal(tmp_path: Path) -> None:
     file = tmp_path / "script.json"
     file.write_text('[{"reply": {"content": "from a file"}}]')
-    command = [sys.executable, "-m", "dominie_model.adapters.scripted", str(file)]
+    command = [sys.executable, "-m", "dominie_model.adapters.play", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
         try:
             assert program.stdout is not None
@@ -178,7 +178,7 @@ def test_the_program_says_where_it_is_and_ends_on_a_signal(tmp_path: Path) -> No
 def test_the_program_refuses_a_bad_file(tmp_path: Path) -> None:
     file = tmp_path / "script.json"
     file.write_text('[{"when": {"user": "("}, "reply": {"content": "x"}}]')
-    command = [sys.executable, "-m", "dominie_model.adapters.scripted", str(file)]
+    command = [sys.executable, "-m", "dominie_model.adapters.play", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert done.stdout == ""

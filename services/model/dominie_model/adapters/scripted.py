@@ -2,22 +2,15 @@
 
 `POST /v1/chat/completions` (streamed or not, tools, usage, images accepted) and `GET /v1/models`.
 
-    python -m dominie_model.adapters.scripted FILE [--port N]
-
-prints one line of JSON, `{"base_url": …}`, when it is ready, and ends on SIGINT or SIGTERM. `script` tells what FILE
-holds; without one, the default script answers anything.
+`python -m dominie_model.adapters.play` runs it by itself; `script` tells what a script holds.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import anyio
 import uvicorn
@@ -30,7 +23,7 @@ from starlette.routing import Route
 from dominie_model.adapters.completion import Json, chunks, completion
 from dominie_model.adapters.conversation import Conversation
 from dominie_model.adapters.script import Script
-from dominie_model.adapters.script_errors import BadScript, NoRule, Unfillable
+from dominie_model.adapters.script_errors import NoRule, Unfillable
 from dominie_model.adapters.script_rule import Answer
 
 
@@ -141,28 +134,3 @@ def _error(status: int, message: str, retry_after_s: float | None = None) -> Res
     headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
     body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
     return JSONResponse(body, status_code=status, headers=headers)
-
-
-async def _serve(script: Script, port: int) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with serve_scripted(script, port=port) as base_url:
-            print(json.dumps({"base_url": base_url}), flush=True)
-            async for _ in signals:
-                return
-
-
-def main() -> None:
-    """Serve a script until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m dominie_model.adapters.scripted", description=main.__doc__)
-    parser.add_argument("file", type=Path, nargs="?", help="the script; without one, the default answers anything")
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
-    options = parser.parse_args()
-    try:
-        script = Script.load(options.file) if options.file else Script.default()
-        anyio.run(_serve, script, options.port)
-    except (BadScript, OSError) as fault:
-        sys.exit(str(fault))
-
-
-if __name__ == "__main__":
-    main()
