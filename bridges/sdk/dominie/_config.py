@@ -79,7 +79,6 @@ def from_environment(environment: Mapping[str, str]) -> Credentials:
         keys=_keys(environment),
         rights_s=rights_s,
         user=as_user(user) if user else None,
-        gateway_url=environment.get("OPENAI_BASE_URL"),
     )
 
 

@@ -28,7 +28,6 @@ class Credentials:
     rights_s: float = RIGHTS_S
     user: str | None = None
     """On whose behalf a run acts that names nobody."""
-    gateway_url: str | None = None
 
     @property
     def inbox_prefix(self) -> str:

@@ -87,7 +87,6 @@ class Project:
             keys=keys,
             rights_s=self.rights_s,
             user=self.developer,
-            gateway_url=self.gateway_url,
         )
 
     def developer_credentials(self) -> Credentials:

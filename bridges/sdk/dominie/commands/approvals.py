@@ -1,0 +1,146 @@
+"""`dominie approvals list | show | approve | deny`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dominie.commands._show import Json, arguments_of, note, safe, say, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dominie import Client
+    from dominie_contracts.audit import Entries
+    from dominie_contracts.guardrail import ApprovalView
+
+Action = Annotated[str, typer.Argument(metavar="ACTION", help="The action's id, or how it begins.")]
+As = Annotated[str, typer.Option("--as", metavar="NAME", help="Who you are.")]
+Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your key, where it is not in its place.")]
+Note = Annotated[str, typer.Option(help="Why; it is recorded.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `approvals`."""
+    approvals = typer.Typer(help="What agents may do only when a person says yes.", no_args_is_help=True)
+    approvals.command("list")(list_approvals)
+    approvals.command("show")(show)
+    approvals.command("approve")(approve)
+    approvals.command("deny")(deny)
+    app.add_typer(approvals, name="approvals")
+
+
+def list_approvals(
+    everything: Annotated[bool, typer.Option("--all", help="The answered and the expired ones, too.")] = False,
+    as_: As = "finance",
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """What waits for a person."""
+    from dominie.commands._people import approver
+
+    with approver(as_, key) as client:
+        found = _all(client, "all" if everything else "pending")
+    rows = [
+        (each.action[:12], each.status, each.agent, each.user, _call(each), ", ".join(ask.group for ask in each.asks))
+        for each in found
+    ]
+    columns = ("action", "status", "agent", "for", "wants", "asks")
+    data = {"approvals": [each.model_dump(mode="json") for each in found]}
+    say(data, lambda console: table(console, columns, rows, "Nothing waits."), as_json=json)
+
+
+def show(action: Action, as_: As = "finance", key: Key = None, json: Json = False) -> None:
+    """One action: what it would do with which arguments, why it is asked, and what its run did so far."""
+    from dominie import Forbidden
+    from dominie.commands._people import approver
+    from dominie_contracts.audit import Entries, Trail
+
+    run: Entries | None = None
+    with approver(as_, key) as client:
+        found = _one(client, action)
+        if found.run is not None:
+            try:
+                run = client.ask(Trail(run=found.run), Entries)
+            except Forbidden:
+                note("The run itself is for developers and auditors to read.")
+    data = {**found.model_dump(mode="json"), "trail": run.model_dump(mode="json")["entries"] if run else None}
+    say(data, lambda console: _print(console, found, run), as_json=json)
+
+
+def approve(action: Action, note: Note = "", as_: As = "finance", key: Key = None, json: Json = False) -> None:
+    """Say yes to exactly this action, with exactly these arguments."""
+    _answer(action, "grant", note, as_, key, json=json)
+
+
+def deny(action: Action, note: Note = "", as_: As = "finance", key: Key = None, json: Json = False) -> None:
+    """Say no."""
+    _answer(action, "deny", note, as_, key, json=json)
+
+
+def _answer(
+    action: str, decision: Literal["grant", "deny"], note: str, as_: str, key: Path | None, *, json: bool
+) -> None:
+    from dominie.commands._people import approver
+    from dominie_contracts.guardrail import Approve
+    from dominie_contracts.identity import Done
+
+    with approver(as_, key) as client:
+        found = _one(client, action)
+        client.ask(Approve(action=found.action, digest=found.digest, decision=decision, note=note), Done)
+        by = client.agent
+    word = "approved" if decision == "grant" else "denied"
+    data = {"action": found.action, "digest": found.digest, "decision": decision, "by": by}
+    text = safe(f"{by} {word} {_call(found)} of {found.agent} for {found.user}.")
+    say(data, lambda console: console.print(text, markup=False, highlight=False), as_json=json)
+
+
+def _all(client: "Client", status: Literal["pending", "all"]) -> "tuple[ApprovalView, ...]":
+    from dominie_contracts.guardrail import Approvals, ListApprovals
+
+    return client.ask(ListApprovals(status=status), Approvals).approvals
+
+
+def _one(client: "Client", action: str) -> "ApprovalView":
+    from dominie import Invalid
+
+    found = [each for each in _all(client, "all") if each.action.startswith(action)]
+    if len(found) != 1:
+        many = "several actions begin" if found else "no action begins"
+        raise Invalid(f"{many} with {action!r}; `dominie approvals list --all` shows what there is")
+    return found[0]
+
+
+def _call(found: "ApprovalView") -> str:
+    return f"{found.resource or found.command}({arguments_of(found.arguments)})"
+
+
+def _print(console: "Console", found: "ApprovalView", run: "Entries | None") -> None:
+    import json
+    from datetime import UTC, datetime
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from dominie.commands.audit import print_entries
+
+    until = datetime.fromtimestamp(found.expires_ms / 1000, UTC)
+    facts = [
+        ("action", found.action),
+        ("status", found.status + (f" by {found.by}" if found.by else "") + (f": {found.note}" if found.note else "")),
+        ("agent", found.agent),
+        ("for", found.user),
+        ("wants", found.resource or found.command),
+        *((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in found.arguments.items()),
+        *((f"  {place} is", label) for place, label in found.labels.items()),
+        *((f"asks {ask.group}", f"{ask.why} ({ask.policy})") for ask in found.asks),
+        ("until", f"{until:%Y-%m-%d %H:%M:%S} UTC"),
+        ("digest", found.digest),
+    ]
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts:
+        grid.add_row(Text(safe(name), style="dim"), Text(safe(value)))
+    console.print(grid)
+    if run is not None:
+        console.print(Text("\nthe run so far", style="dim"))
+        print_entries(console, run)

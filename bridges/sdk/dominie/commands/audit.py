@@ -1,0 +1,96 @@
+"""`dominie audit verify | search`, `dominie trace RUN`."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dominie.commands._show import Json, note, safe, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dominie_contracts.audit import Entries, LogReport
+
+Decision = Literal["allow", "ask", "deny"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `audit` and `trace`."""
+    audit = typer.Typer(help="What agents did, and whether the log is whole.", no_args_is_help=True)
+    audit.command("verify")(verify)
+    audit.command("search")(search)
+    app.add_typer(audit, name="audit")
+    app.command()(trace)
+
+
+def verify(json: Json = False) -> None:
+    """Check that every stream's hash chain holds. Exit code 1 where one does not."""
+    from dominie.commands._people import developer
+    from dominie_contracts.audit import LogReport, VerifyLog
+
+    with developer() as client:
+        found = client.ask(VerifyLog(), LogReport)
+    say(found.model_dump(mode="json"), lambda console: console.print(_report(found)), as_json=json)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def search(
+    agent: Annotated[str | None, typer.Option(help="Who acted.")] = None,
+    user: Annotated[str | None, typer.Option(help="For whom.")] = None,
+    run: Annotated[str | None, typer.Option(help="In which run.")] = None,
+    tool: Annotated[str | None, typer.Option(help="With which tool.")] = None,
+    decision: Annotated[Decision | None, typer.Option(help="How it was decided.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    json: Json = False,
+) -> None:
+    """Find actions; all that is given must fit."""
+    from dominie._config import as_user
+    from dominie.commands._people import agent_principal, developer
+    from dominie_contracts.audit import Entries, Search
+
+    command = Search(
+        agent=agent_principal(agent) if agent else None,
+        user=as_user(user) if user else None,
+        run=run,
+        tool=tool,
+        decision=decision,
+        limit=limit,
+    )
+    with developer() as client:
+        found = client.ask(command, Entries)
+    say(found.model_dump(mode="json"), lambda console: print_entries(console, found), as_json=json)
+
+
+def trace(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")], json: Json = False) -> None:
+    """Every event of one run, in order."""
+    from dominie import Invalid
+    from dominie.commands._people import developer
+    from dominie_contracts.audit import Entries, Trail
+
+    with developer() as client:
+        found = client.ask(Trail(run=run), Entries)
+    if not found.entries:
+        raise Invalid(f"no run {run!r} is on record; `dominie ps` shows the latest")
+    say(found.model_dump(mode="json"), lambda console: print_entries(console, found), as_json=json)
+
+
+def print_entries(console: "Console", found: "Entries") -> None:
+    """Events as lines: when, who, what."""
+    from rich.text import Text
+
+    for entry in found.entries:
+        when = entry.time[11:23].rstrip("Z")
+        what = safe(f"{entry.type.rpartition('.v')[0]:<22} {entry.summary}")
+        console.print(Text.assemble((f"{when:<12} ", "dim"), (f"{safe(entry.agent):<16} ", "cyan"), what))
+    if not found.entries:
+        note("Nothing fits.")
+    if found.truncated:
+        note("There is more; narrow the search.")
+
+
+def _report(found: "LogReport") -> str:
+    if found.ok:
+        return f"The log is whole: {found.events} events in {found.streams} streams."
+    at = f"position {found.broken_at}, {found.stream} version {found.version}"
+    return f"The log is BROKEN at {at}: {safe(found.why)}"
