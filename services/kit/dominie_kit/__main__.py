@@ -8,36 +8,41 @@ import os
 import sys
 from collections.abc import Callable
 
-from rich.console import Console
-
 from dominie_kit.errors import KitError
 from dominie_kit.plan import Plan
+from dominie_kit.service_process import start_fork_server
 from dominie_kit.state import Up
-from dominie_kit.summary import print_summary
-from dominie_kit.supervisor import Supervisor
 
 
 def main() -> int:
     """Run the plan that is the first argument; 1 if that was not possible."""
     plan = Plan.model_validate_json(sys.argv[1])
+    start_fork_server(plan.preload)
+    from dominie_kit.supervisor import Supervisor  # while the fork server imports, too
 
     def say(line: str) -> None:
         _quietly(lambda: print(f"dominie: {line}", file=sys.stderr, flush=True))
 
-    def ready(up: Up) -> None:
-        if plan.report:
-            _quietly(lambda: print(up.model_dump_json(), flush=True))
-        else:
-            with (console := Console()).capture() as summary:  # its own answer to a closed pipe is to exit
-                print_summary(console, plan, up)
-            _quietly(lambda: print(summary.get(), end="", flush=True))
-
     try:
-        asyncio.run(Supervisor(plan, say=say).run(ready))
-    except KitError as error:
+        asyncio.run(Supervisor(plan, say=say).run(lambda up: _report(plan, up)))
+    except (KitError, OSError) as error:
         say(str(error))
         return 1
     return 0
+
+
+def _report(plan: Plan, up: Up) -> None:
+    if plan.report:
+        text = up.model_dump_json() + "\n"
+    else:
+        from rich.console import Console
+
+        from dominie_kit.summary import print_summary
+
+        with (console := Console()).capture() as summary:  # its own answer to a closed pipe is to exit
+            print_summary(console, plan, up)
+        text = summary.get()
+    _quietly(lambda: print(text, end="", flush=True))
 
 
 def _quietly(write: Callable[[], None]) -> None:

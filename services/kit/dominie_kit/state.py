@@ -142,9 +142,12 @@ class StateFolder:
         """Write `up.json` or `client.json`."""
         path = self.path / ("up.json" if isinstance(file, Up) else "client.json")
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
-            written.write(file.model_dump_json(indent=1))
-        draft.replace(path)
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+                written.write(file.model_dump_json(indent=1))
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Nothing runs here any more."""

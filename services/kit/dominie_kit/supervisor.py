@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import anyio
+import psutil
 from anyio.abc import TaskGroup
 
 from dominie_contracts import Problem
@@ -22,7 +23,7 @@ from dominie_kit.keys import KeyFolder
 from dominie_kit.people import register_people
 from dominie_kit.plan import Plan
 from dominie_kit.ports import first_free, port_of
-from dominie_kit.service_process import ServiceProcess, last_line, start_fork_server
+from dominie_kit.service_process import ServiceProcess, last_line
 from dominie_kit.state import ClientFile, Running, StateFolder, Up
 
 START_S = 60.0
@@ -60,7 +61,6 @@ class Supervisor:
         self._failed: KitError | None = None
         self._gateway_url: str | None = None
         self._ready_s: float | None = None
-        self._began = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     async def run(self, on_ready: Callable[[Up], None]) -> None:
@@ -82,7 +82,7 @@ class Supervisor:
                 self._listen(group)
                 try:
                     await self._live(group, on_ready)
-                except (KitError, Problem, EventStoreError) as error:
+                except (KitError, Problem, EventStoreError, OSError) as error:
                     self._failed = error if isinstance(error, KitError) else StartFailed(str(error))
                     group.cancel_scope.cancel()
         finally:
@@ -92,7 +92,6 @@ class Supervisor:
             raise self._failed
 
     async def _live(self, group: TaskGroup, on_ready: Callable[[Up], None]) -> None:
-        start_fork_server(self._plan.preload)
         await self._start_broker_first()
         await provision(self._broker.url, self._broker.keys)
         group.start_soon(self._keep_broker)
@@ -107,7 +106,7 @@ class Supervisor:
         if limit.cancelled_caught:
             late = [name for name, ready in self._ready.items() if not ready.is_set()]
             raise StartFailed(f"Not ready after {START_S:.0f} s: {', '.join(late) or 'identity registers nobody'}")
-        self._ready_s = round(time.monotonic() - self._began, 2)
+        self._ready_s = round(time.time() - psutil.Process().create_time(), 2)
         on_ready(self._write())
         await anyio.sleep_forever()
 
@@ -184,14 +183,15 @@ class Supervisor:
         backoff = Backoff()
         while True:
             began = time.monotonic()
-            await anyio.wait_readable(self._broker.death)
+            if self._broker.death >= 0:
+                await anyio.wait_readable(self._broker.death)
             wait_s = backoff.after(time.monotonic() - began)
             self._say(f"the broker ended; it is started again in {wait_s:.1f} s")
             await anyio.sleep(wait_s)
             self._running_broker = Running(pid=0, restarts=self._running_broker.restarts + 1)
             try:
                 await self._start_broker()
-            except BrokerFailed as error:
+            except (BrokerFailed, OSError) as error:
                 self._say(str(error))
             self._write()
 
@@ -227,7 +227,10 @@ class Supervisor:
             broker=self._running_broker,
             services=self._running,
         )
-        self._state.write(up)
+        try:
+            self._state.write(up)
+        except OSError as error:  # a full disk must not end what runs
+            self._say(f"up.json is out of date: {error}")
         return up
 
     def _write_client(self) -> None:
