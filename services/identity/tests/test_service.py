@@ -1,7 +1,9 @@
 """The whole service on a real broker: people, agents and workers connect, ask, and are revoked."""
 
 import hashlib
+from contextlib import AsyncExitStack
 
+import anyio
 import pytest
 from nats.errors import Error
 
@@ -83,6 +85,17 @@ async def test_a_changed_key_takes_the_old_one_away(acme: House) -> None:
     new = await acme.register("a-moved")
     assert await is_refused(acme.url, old, "acme", "a-moved")
     assert not await is_refused(acme.url, new, "acme", "a-moved")
+
+
+async def test_many_connect_at_once(acme: House) -> None:
+    keys = await acme.register("a-crowd")
+    async with AsyncExitStack() as stack, anyio.create_task_group() as group:
+
+        async def one() -> None:
+            await stack.enter_async_context(connected(acme.url, keys, "acme", "a-crowd"))
+
+        for _ in range(50):
+            group.start_soon(one)
 
 
 async def test_no_secret_is_in_the_log(acme: House) -> None:

@@ -6,6 +6,7 @@ events for its caller. The edge's connection may publish to inboxes and `out.` a
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,8 +83,9 @@ class Inner:
         )
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self.client.close()
+        """Close the connection; nats-py raises where the broker is gone already."""
+        with suppress(OSError, nats.errors.Error):
+            await self.client.close()
 
     async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
         """Send a command to another service and wait for its answer, until the context's deadline.

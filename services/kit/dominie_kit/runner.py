@@ -58,7 +58,7 @@ async def _run(services: Sequence[Service], on_ready: Callable[[], None] | None)
     @app.after_startup
     async def ready() -> None:
         for service in services:
-            service.ready()
+            await service.ready()
         if on_ready is not None:
             on_ready()
 

@@ -144,8 +144,11 @@ class Service:
         client = await self.broker.connect()
         await client.publish(subject, message.model_dump_json().encode())
 
-    def ready(self) -> None:
-        """From now on, commands are taken."""
+    async def ready(self) -> None:
+        """From now on, commands are taken; called when the edge has started."""
+        client = await self.broker.connect()
+        await client.flush()
+        await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write
         self._ready = True
 
     @property

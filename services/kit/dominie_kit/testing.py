@@ -6,11 +6,12 @@ Nothing here goes through the sdk, so that a test can do what the sdk would not.
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import anyio
 from joserfc import jwt
 from nats.aio.client import Client
 from nats.errors import Error
@@ -46,6 +47,8 @@ class Peer:
     tenant: str = ""
     principal: str = ""
     refused: list[str] = field(default_factory=list)
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the connection has ended, whoever ended it."""
 
     async def ask(
         self,
@@ -127,6 +130,9 @@ async def connected(
     async def note(error: Exception) -> None:
         peer.refused.append(str(error))
 
+    async def end() -> None:
+        peer.ended.set()
+
     try:
         await peer.client.connect(
             url,
@@ -135,10 +141,12 @@ async def connected(
             inbox_prefix=inbox_prefix(tenant, principal).encode(),
             allow_reconnect=False,
             error_cb=note,
+            closed_cb=end,
         )
         yield peer
     finally:
-        await peer.client.close()
+        with suppress(OSError):
+            await peer.client.close()
 
 
 async def is_refused(url: str, keys: KeyPair | None, tenant: str, principal: str, *, token: str | None = None) -> bool:
@@ -181,7 +189,8 @@ async def house(folder: Path) -> AsyncIterator[House]:
         try:
             yield House(broker, keys, Peer(client))
         finally:
-            await client.close()
+            with suppress(OSError):
+                await client.close()
 
 
 @asynccontextmanager
@@ -189,7 +198,7 @@ async def serving(service: Service) -> AsyncIterator[Service]:
     """Run a service in this loop, as the runner does."""
     async with service.running():
         await service.broker.start()
-        service.ready()
+        await service.ready()
         try:
             yield service
         finally:

@@ -7,9 +7,11 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
+import anyio.lowlevel
+import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -84,7 +86,8 @@ class Callout:
         try:
             yield
         finally:
-            await self._client.close()
+            with suppress(OSError, nats.errors.Error):  # the broker may be gone already
+                await self._client.close()
 
     async def run(self) -> None:
         """Answer for as long as the service lives; begun when the read models have caught up."""
@@ -97,6 +100,9 @@ class Callout:
             answer = self.answer(message.data, now_s=time.time())
             if answer is not None:
                 await message.respond(answer)
+                await (
+                    anyio.lowlevel.checkpoint()
+                )  # nats-py would not send the first answer before the last of a thousand is written
         except Exception as error:
             self.refused["failed"] += 1
             log.exception("callout.failed", error=repr(error))
