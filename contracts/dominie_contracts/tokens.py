@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 from dominie_contracts.problems import Invalid
 
 MAX_TOKEN_BYTES = 200
-_SAFE = "-_"
+_PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOKEN_BYTES}}}")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9_-]|%[0-9A-F]{2})+")
 
 
@@ -20,8 +20,10 @@ def encode_token(text: str) -> str:
     Raises:
         Invalid: The text is empty, not Unicode, or longer than 200 bytes once encoded.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     try:
-        token = "".join("%2E" if c == "." else "%7E" if c == "~" else quote(c, safe=_SAFE) for c in text)
+        token = quote(text, safe="").replace(".", "%2E").replace("~", "%7E")
     except UnicodeEncodeError as error:
         raise Invalid(f"{text!r} is not valid Unicode") from error
     if not token or len(token) > MAX_TOKEN_BYTES:
@@ -35,6 +37,8 @@ def decode_token(token: str) -> str:
     Raises:
         Invalid: The token is not one that `encode_token` writes.
     """
+    if _PLAIN.fullmatch(token):
+        return token
     if not _ENCODED.fullmatch(token) or len(token) > MAX_TOKEN_BYTES:
         raise Invalid(f"{token[:80]!r} is not a subject token")
     try:

@@ -86,8 +86,8 @@ class BeginLocal(Command):
     NAME: ClassVar[str] = "tool.begin"
     spec: ToolSpec
     arguments: dict[str, JsonValue]
-    process: str = Field(min_length=1, max_length=64)
-    """One id for each process of the agent: the same one asking again has not run the function yet."""
+    process: str = Field(default="", max_length=64)
+    """One id for each process of the agent: the same one asking again has not run the function yet. Empty: unknown."""
 
 
 class Begun(Message):

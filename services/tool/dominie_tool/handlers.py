@@ -1,6 +1,7 @@
 """The tool service's commands."""
 
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -150,7 +151,7 @@ class Handlers:
             _later,
             effect=True,
             repeatable=repeatable,
-            owner=f"{context.principal}/{command.process}",
+            owner=f"{context.principal}/{command.process or uuid.uuid4().hex}",
             lease_s=spec.timeout_s,
             enforcement="cooperative",
         )

@@ -1,0 +1,55 @@
+"""`dominie bench …`."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the benchmarks to the command line."""
+    bench = typer.Typer(no_args_is_help=True, help="Measure Dominie beside a floor, in the same run.")
+    bench.command("governed-call")(governed_call)
+    bench.command("agentdojo")(agentdojo)
+    app.add_typer(bench, name="bench")
+
+
+def governed_call(
+    calls: Annotated[int, typer.Option(help="Calls at each number in flight.", min=10)] = 4000, json: Json = False
+) -> None:
+    """A read-only worker tool called through everything, beside plain NATS with one fsynced publish."""
+    from dominie_bench.governed_call import run
+
+    _print(run(calls, _say), as_json=json)
+
+
+def agentdojo(
+    suite: Annotated[str, typer.Option(help="Which of AgentDojo's suites.")] = "banking", json: Json = False
+) -> None:
+    """AgentDojo's ground truth played through the bus, judged by AgentDojo's own utility check."""
+    from dominie_bench.agentdojo import run
+
+    _print(run(suite, _say), as_json=json)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print(result: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))
+        return
+    from rich.console import Console
+    from rich.pretty import Pretty
+
+    Console().print(Pretty(dict(result), expand_all=True))
+
+
+BENCH = Path(__file__).parent
+"""This package's folder: benchmarks start programs from it."""

@@ -1,0 +1,73 @@
+"""`dominie bench governed-call`: agent process → NATS → tool service → worker → event, fsynced → reply."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dominie
+import uvloop
+from dominie_kit.system import System
+
+from dominie_bench.floor import measure_floor, plain_server
+from dominie_bench.measure import Level, measure
+
+LEVELS = (1, 32, 256)
+SERVICES = ("identity", "guardrail", "tool")
+_STOP_S = 10.0
+
+
+def run(calls: int, say: Callable[[str], None]) -> dict[str, object]:
+    """Measure both; the ratio is of the medians with one call in flight."""
+    with tempfile.TemporaryDirectory(prefix="dominie-bench-") as folder:
+        with plain_server(Path(folder) / "plain") as url:
+            say("floor: request/reply and one fsynced publish, plain nats-py")
+            floor = uvloop.run(measure_floor(url, calls))
+        project = Path(folder) / "project"
+        project.mkdir()
+        with System(project, services=SERVICES, keys=Path(folder) / "keys"), _worker(project):
+            governed = uvloop.run(_measure_governed(project, calls, say))
+    return {
+        "floor": {"p50_ms": floor["p50_ms"], "p99_ms": floor["p99_ms"]},
+        "governed": governed,
+        "ratio_p50": round(governed[0]["p50_ms"] / floor["p50_ms"], 2),
+    }
+
+
+@contextlib.contextmanager
+def _worker(project: Path) -> Iterator[None]:
+    worker = subprocess.Popen([sys.executable, "-m", "dominie_bench.worker"], cwd=project)
+    try:
+        yield
+    finally:
+        worker.terminate()
+        worker.wait(_STOP_S)
+
+
+async def _measure_governed(project: Path, calls: int, say: Callable[[str], None]) -> list[Level]:
+    os.chdir(project)
+    async with dominie.AsyncClient("bench") as client, client.run(user="dev") as run:
+        await _until_served(run)
+        found: list[Level] = []
+        for in_flight in LEVELS:
+            say(f"governed: {in_flight} in flight")
+
+            async def call() -> None:
+                await run.invoke("balance", {"account": "DE89 3704"})
+
+            found.append(await measure(call, calls=calls if in_flight == 1 else calls * 2, in_flight=in_flight))
+        return found
+
+
+async def _until_served(run: dominie.AsyncRun) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await run.invoke("balance", {"account": "-"})
+                return
+            except (dominie.Unavailable, dominie.Invalid, dominie.Forbidden):
+                await asyncio.sleep(0.1)
