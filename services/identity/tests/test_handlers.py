@@ -27,11 +27,9 @@ from dominie_eventstore import Appended, MemoryEventStore
 from dominie_identity.adapters.run_tokens import RunTokenSigner
 from dominie_identity.handlers import Handlers
 from dominie_identity.projection import Principals
-from dominie_kit.actions import Actions
 from dominie_kit.context import Context, deadline_in
-from dominie_kit.decision import DecisionPoint
+from dominie_kit.handler_testing import Desk
 from dominie_kit.run_tokens import RunTokenVerifier
-from dominie_kit.standing import Standing
 
 pytestmark = pytest.mark.anyio
 SIGNER = KeyPair.generate()
@@ -41,7 +39,7 @@ MINT = MintRunToken(user="u-dana", run="r-1")
 
 
 @dataclass
-class Desk:
+class Instance:
     """Handlers, and the store they write to."""
 
     store: MemoryEventStore
@@ -51,13 +49,11 @@ class Desk:
         return [event.envelope.type for event in await self.store.read(StreamName(tenant, category, id_))]
 
 
-def desk(store: MemoryEventStore | None = None, *, local: bool = False, run_token_s: int = 300) -> Desk:
-    store = store or MemoryEventStore()
-    actions = Actions(
-        store, DecisionPoint(staleness_s=1), Standing(), service="identity", category=PRINCIPAL, instance="test"
-    )
-    signer = RunTokenSigner(SIGNER)
-    return Desk(store, Handlers(store, actions, Principals(), signer, local=local, run_token_s=run_token_s))
+def instance(store: MemoryEventStore | None = None, *, local: bool = False) -> Instance:
+    desk = Desk("identity")
+    desk.store = store or desk.store
+    actions, signer = desk.actions(PRINCIPAL), RunTokenSigner(SIGNER)
+    return Instance(desk.store, Handlers(desk.store, actions, Principals(), signer, local=local, run_token_s=300))
 
 
 def by(principal: str, *, tenant: str = "acme", key: str = "k") -> Context:
@@ -68,9 +64,9 @@ OPERATING = by("operator", tenant=PLATFORM)
 
 
 @pytest.fixture
-async def acme() -> Desk:
+async def acme() -> Instance:
     """A developer and their agent."""
-    found = desk()
+    found = instance()
     for name in ("u-dana", "u-erin"):
         await found.handlers.register(
             Register(principal=name, nkey=DESK, tenant="acme", groups=("developers",)), OPERATING
@@ -79,19 +75,19 @@ async def acme() -> Desk:
     return found
 
 
-async def test_an_equal_registration_writes_nothing(acme: Desk) -> None:
+async def test_an_equal_registration_writes_nothing(acme: Instance) -> None:
     again = await acme.handlers.register(AGENT, by("u-dana", key="another"))
     assert (again.sponsor, again.revoked) == ("u-dana", False)
     assert await acme.types(PRINCIPAL, "a-desk") == ["principal.registered.v1"]
 
 
 @pytest.mark.parametrize("nkey", ["", "UNO", DESK[:-1], DESK.lower(), KeyPair.generate(account=True).public])
-async def test_a_key_that_is_none_is_refused(acme: Desk, nkey: str) -> None:
+async def test_a_key_that_is_none_is_refused(acme: Instance, nkey: str) -> None:
     with pytest.raises(Invalid, match="begins with 'U'"):
         await acme.handlers.register(AGENT.model_copy(update={"nkey": nkey}), by("u-dana"))
 
 
-async def test_groups_come_from_the_log_not_from_the_caller(acme: Desk) -> None:
+async def test_groups_come_from_the_log_not_from_the_caller(acme: Instance) -> None:
     context = by("u-frank")
     context.groups = ("developers",)
     with pytest.raises(Forbidden):
@@ -100,14 +96,14 @@ async def test_groups_come_from_the_log_not_from_the_caller(acme: Desk) -> None:
         await acme.handlers.list(ListPrincipals(), context)
 
 
-async def test_a_tenant_sees_its_own_principals(acme: Desk) -> None:
+async def test_a_tenant_sees_its_own_principals(acme: Instance) -> None:
     other = Register(principal="u-otto", nkey=DESK, tenant="other", groups=("developers",))
     await acme.handlers.register(other, OPERATING)
     seen = await acme.handlers.list(ListPrincipals(), by("u-otto", tenant="other"))
     assert [found.principal for found in seen.principals] == ["u-otto"]
 
 
-async def test_a_run_token_says_who_acts_for_whom(acme: Desk) -> None:
+async def test_a_run_token_says_who_acts_for_whom(acme: Instance) -> None:
     minted = await acme.handlers.token(MINT.model_copy(update={"narrow": Grants(tools=("mail",))}), by("a-desk"))
     claims = RunTokenVerifier(SIGNER.public).verify(minted.token)
     assert (claims.sub, claims.act.chain, claims.tenant, claims.cnf.nkey) == ("u-dana", "a-desk", "acme", DESK)
@@ -116,7 +112,7 @@ async def test_a_run_token_says_who_acts_for_whom(acme: Desk) -> None:
     assert minted.expires_s == claims.exp
 
 
-async def test_a_run_is_opened_and_renewed_on_the_users_behalf(acme: Desk) -> None:
+async def test_a_run_is_opened_and_renewed_on_the_users_behalf(acme: Instance) -> None:
     for _ in range(2):
         await acme.handlers.token(MINT, by("a-desk"))
     opened, renewed = (event.envelope for event in await acme.store.read(StreamName("acme", RUN, "r-1")))
@@ -124,7 +120,7 @@ async def test_a_run_is_opened_and_renewed_on_the_users_behalf(acme: Desk) -> No
     assert (opened.actor, opened.on_behalf_of, opened.correlation_id) == ("a-desk", "u-dana", "r-1")
 
 
-async def test_a_run_stays_with_its_agent_and_user(acme: Desk) -> None:
+async def test_a_run_stays_with_its_agent_and_user(acme: Instance) -> None:
     await acme.handlers.token(MINT, by("a-desk"))
     with pytest.raises(Conflict):
         await acme.handlers.token(MINT.model_copy(update={"user": "u-a-desk"}), by("a-desk"))
@@ -146,7 +142,7 @@ async def test_a_run_stays_with_its_agent_and_user(acme: Desk) -> None:
     ],
 )
 async def test_a_run_token_that_nobody_gets(
-    acme: Desk, asker: str, changed: dict[str, object], refused: type[Problem]
+    acme: Instance, asker: str, changed: dict[str, object], refused: type[Problem]
 ) -> None:
     with pytest.raises(refused):
         await acme.handlers.token(MINT.model_copy(update=changed), by(asker))
@@ -154,13 +150,13 @@ async def test_a_run_token_that_nobody_gets(
 
 
 async def test_locally_an_asserted_user_counts() -> None:
-    found = desk(local=True)
+    found = instance(local=True)
     await found.handlers.register(AGENT.model_copy(update={"tenant": "acme", "users": ()}), OPERATING)
     minted = await found.handlers.token(MINT.model_copy(update={"user": "u-anybody"}), by("a-desk"))
     assert RunTokenVerifier(SIGNER.public).verify(minted.token).sub == "u-anybody"
 
 
-async def test_a_revoked_agent_or_user_gets_no_token(acme: Desk) -> None:
+async def test_a_revoked_agent_or_user_gets_no_token(acme: Instance) -> None:
     await acme.handlers.revoke(Revoke(principal="u-dana", tenant="acme"), OPERATING)
     with pytest.raises(Forbidden, match="u-dana has been revoked"):
         await acme.handlers.token(MINT, by("a-desk"))
@@ -169,7 +165,7 @@ async def test_a_revoked_agent_or_user_gets_no_token(acme: Desk) -> None:
         await acme.handlers.token(MINT, by("a-desk"))
 
 
-async def test_an_api_key_stands_for_its_agent_until_it_is_revoked(acme: Desk) -> None:
+async def test_an_api_key_stands_for_its_agent_until_it_is_revoked(acme: Instance) -> None:
     issued = await acme.handlers.key(IssueApiKey(principal="a-desk", user="u-dana"), by("u-dana"))
     assert issued.key.startswith("dk_") and len(issued.key) == 46
     asked, gateway = ExchangeApiKey(key=issued.key, run="r-1"), by("svc-gateway", tenant=PLATFORM)
@@ -182,19 +178,19 @@ async def test_an_api_key_stands_for_its_agent_until_it_is_revoked(acme: Desk) -
 
 
 @pytest.mark.parametrize("key", ["", "dk_", "dk_x", "\x00", "é" * 1000])
-async def test_an_unknown_api_key_is_refused(acme: Desk, key: str) -> None:
+async def test_an_unknown_api_key_is_refused(acme: Instance, key: str) -> None:
     with pytest.raises(Unauthenticated):
         await acme.handlers.exchange(ExchangeApiKey(key=key, run="r-1"), by("svc-gateway", tenant=PLATFORM))
 
 
-async def test_an_api_key_ends_with_the_users_permission(acme: Desk) -> None:
+async def test_an_api_key_ends_with_the_users_permission(acme: Instance) -> None:
     issued = await acme.handlers.key(IssueApiKey(principal="a-desk", user="u-dana"), by("u-dana"))
     await acme.handlers.register(AGENT.model_copy(update={"users": ()}), by("u-dana"))
     with pytest.raises(Forbidden):
         await acme.handlers.exchange(ExchangeApiKey(key=issued.key, run="r-1"), by("svc-gateway", tenant=PLATFORM))
 
 
-async def test_a_repeated_key_command_issues_no_second_key(acme: Desk) -> None:
+async def test_a_repeated_key_command_issues_no_second_key(acme: Instance) -> None:
     asked = IssueApiKey(principal="a-desk", user="u-dana")
     first = await acme.handlers.key(asked, by("u-dana", key="same"))
     with pytest.raises(Conflict, match=first.id):
@@ -212,7 +208,7 @@ class RacingStore(MemoryEventStore):
     ) -> Appended:
         if self.races and drafts[0].type == f"principal.{Registered.KIND}":
             self.races -= 1
-            other = desk(self)
+            other = instance(self)
             context = by("operator", tenant=PLATFORM)
             nkey = KeyPair.generate().public
             await other.handlers.register(AGENT.model_copy(update={"nkey": nkey, "tenant": "acme"}), context)
@@ -221,7 +217,7 @@ class RacingStore(MemoryEventStore):
 
 async def test_a_race_is_decided_again() -> None:
     store = RacingStore()
-    found = desk(store)
+    found = instance(store)
     store.races = 3
     assert (await found.handlers.register(AGENT.model_copy(update={"tenant": "acme"}), OPERATING)).nkey == DESK
     assert len(await found.types(PRINCIPAL, "a-desk")) == 4
