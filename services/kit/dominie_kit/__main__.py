@@ -6,6 +6,7 @@ Its name ends in `__main__`, so that the services forked for it do not import it
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable
 
 from dominie_kit.errors import KitError
@@ -16,6 +17,7 @@ from dominie_kit.state import Up
 
 def main() -> int:
     """Run the plan that is the first argument; 1 if that was not possible."""
+    began_s = time.monotonic()
     plan = Plan.model_validate_json(sys.argv[1])
     start_fork_server(plan.preload)
     from dominie_kit.supervisor import Supervisor  # while the fork server imports, too
@@ -24,7 +26,7 @@ def main() -> int:
         _quietly(lambda: print(f"dominie: {line}", file=sys.stderr, flush=True))
 
     try:
-        asyncio.run(Supervisor(plan, say=say).run(lambda up: _report(plan, up)))
+        asyncio.run(Supervisor(plan, say=say, began_s=began_s).run(lambda up: _report(plan, up)))
     except (KitError, OSError) as error:
         say(str(error))
         return 1

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import anyio
-import psutil
 from anyio.abc import TaskGroup
 
 from dominie_contracts import Problem
@@ -50,8 +49,8 @@ class Backoff:
 class Supervisor:
     """Runs a plan until a signal."""
 
-    def __init__(self, plan: Plan, *, say: Callable[[str], None]) -> None:
-        self._plan, self._say = plan, say
+    def __init__(self, plan: Plan, *, say: Callable[[str], None], began_s: float) -> None:
+        self._plan, self._say, self._began_s = plan, say, began_s
         self._state = StateFolder(plan.folder)
         self._broker: EmbeddedBroker
         self._services: dict[str, ServiceProcess] = {}
@@ -106,7 +105,7 @@ class Supervisor:
         if limit.cancelled_caught:
             late = [name for name, ready in self._ready.items() if not ready.is_set()]
             raise StartFailed(f"Not ready after {START_S:.0f} s: {', '.join(late) or 'identity registers nobody'}")
-        self._ready_s = round(time.time() - psutil.Process().create_time(), 2)
+        self._ready_s = round(time.monotonic() - self._began_s, 2)
         on_ready(self._write())
         await anyio.sleep_forever()
 
