@@ -132,6 +132,8 @@ class Inner:
             found[headers.TOKEN] = context.token
         if context.traceparent:
             found[headers.TRACEPARENT] = context.traceparent
+        if context.after:
+            found[headers.AFTER] = str(context.after)
         return found
 
 
