@@ -19,7 +19,7 @@ from nats.errors import Error
 
 from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore._errors import StoreUnavailable
-from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, ask, parse
+from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, Wire, parse
 
 _HEARTBEAT_S: Final = 0.5
 _SILENCE_S: Final = 1.25
@@ -36,20 +36,20 @@ class Wanted:
 
 
 @asynccontextmanager
-async def consume(nc: Client, wanted: Wanted, *, start: int, deadline: Deadline) -> AsyncIterator["Consumer"]:
+async def consume(wire: Wire, wanted: Wanted, *, start: int, deadline: Deadline) -> AsyncIterator["Consumer"]:
     """A consumer of the messages from sequence `start` (at least 1) on.
 
     Raises:
         StoreUnavailable: The server made none in time.
     """
     while True:
-        consumer = Consumer(nc)
+        consumer = Consumer(wire.nc)
         try:
-            subscription = await nc.subscribe(consumer.inbox, cb=consumer.arrive)
+            subscription = await wire.nc.subscribe(consumer.inbox, cb=consumer.arrive)
         except Error as error:
             raise StoreUnavailable(f"the connection to the broker cannot be used ({error!r})") from error
         try:
-            failure = await _made(consumer, wanted, start, deadline)
+            failure = await _made(wire, consumer, wanted, start, deadline)
             if failure is None:
                 yield consumer
                 return
@@ -59,7 +59,7 @@ async def consume(nc: Client, wanted: Wanted, *, start: int, deadline: Deadline)
         await deadline.pause(failure)
 
 
-async def stored_from(nc: Client, subjects: str, *, start: int, timeout_s: float) -> int:
+async def stored_from(wire: Wire, subjects: str, *, start: int, timeout_s: float) -> int:
     """How many messages there are from sequence `start` on.
 
     A new consumer counts what is stored; an old one only what it was told of, which may be a moment later than the
@@ -69,17 +69,17 @@ async def stored_from(nc: Client, subjects: str, *, start: int, timeout_s: float
         Lost, Refused
     """
     probe = Wanted("probe", subjects, linger_s=0.1)
-    return await _create(nc, probe, _name(probe), start, {}, timeout_s)
+    return await _create(wire, probe, _name(probe), start, {}, timeout_s)
 
 
-async def _made(consumer: "Consumer", wanted: Wanted, start: int, deadline: Deadline) -> Exception | None:
+async def _made(wire: Wire, consumer: "Consumer", wanted: Wanted, start: int, deadline: Deadline) -> Exception | None:
     push = {
         "deliver_subject": consumer.inbox,
         "flow_control": True,
         "idle_heartbeat": int(_HEARTBEAT_S * _NS),
     }
     try:
-        consumer.stored = await _create(consumer.nc, wanted, _name(wanted), start, push, deadline.attempt_s)
+        consumer.stored = await _create(wire, wanted, _name(wanted), start, push, deadline.attempt_s)
     except (Lost, Refused) as error:
         return error
     return None
@@ -89,7 +89,7 @@ def _name(wanted: Wanted) -> str:
     return f"{wanted.name}-{token_hex(4)}"
 
 
-async def _create(nc: Client, wanted: Wanted, name: str, start: int, more: dict[str, object], timeout_s: float) -> int:
+async def _create(wire: Wire, wanted: Wanted, name: str, start: int, more: dict[str, object], timeout_s: float) -> int:
     """Create a consumer; how many messages it will deliver of those that are there."""
     config = {
         "name": name,
@@ -104,7 +104,7 @@ async def _create(nc: Client, wanted: Wanted, name: str, start: int, more: dict[
     }
     request = json.dumps({"stream_name": EVENT_STREAM, "action": "create", "config": config}).encode()
     subject = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{name}.{wanted.subjects}"
-    info = parse(await ask(nc, subject, request, timeout_s))
+    info = parse(await wire.ask(subject, request, timeout_s=timeout_s))
     return int(info["num_pending"]) + int(info["delivered"]["consumer_seq"])
 
 

@@ -2,24 +2,22 @@
 
 from collections.abc import AsyncGenerator
 
-from nats.aio.client import Client
-
 from dominie_eventstore._consumer import Wanted, consume, stored_from
 from dominie_eventstore._waiting import Waiting
-from dominie_eventstore._wire import Deadline, Lost, Refused, Stored
+from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, Wire
 
 
 class Follower:
     """Messages from sequence `start` on, in order, each once."""
 
-    def __init__(self, nc: Client, wanted: Wanted, *, start: int, timeout_s: float, for_ever: bool) -> None:
+    def __init__(self, wire: Wire, wanted: Wanted, *, start: int, timeout_s: float, for_ever: bool) -> None:
         """Follow.
 
         Args:
             timeout_s: How long the store may be away: at the beginning, and if not `for_ever`, each time.
             for_ever: Otherwise it ends with the last message that was stored when it began.
         """
-        self._nc = nc
+        self._wire = wire
         self._wanted = wanted
         self._start = max(start, 1)
         self._timeout_s = timeout_s
@@ -37,7 +35,7 @@ class Follower:
         patience_s = self._timeout_s
         while True:
             deadline = Deadline(f"reading {self._wanted.subjects}", patience_s)
-            async with consume(self._nc, self._wanted, start=self._start, deadline=deadline) as consumer:
+            async with consume(self._wire, self._wanted, start=self._start, deadline=deadline) as consumer:
                 left = consumer.stored if left is None else left
                 while left and (message := await consumer.take()) is not None:
                     self._start = message.sequence + 1
@@ -55,7 +53,7 @@ class Follower:
         while True:
             start, handed_out = self._start, self._handed_out
             try:
-                more = await stored_from(self._nc, self._wanted.subjects, start=start, timeout_s=deadline.attempt_s)
+                more = await stored_from(self._wire, self._wanted.subjects, start=start, timeout_s=deadline.attempt_s)
             except (Lost, Refused) as error:
                 await deadline.pause(error)
             else:

@@ -22,7 +22,7 @@ from dominie_eventstore._wire import (
     Deadline,
     Lost,
     Refused,
-    ask,
+    Wire,
     last_message,
     parse,
 )
@@ -38,7 +38,7 @@ class JetStreamEventStore:
     def __init__(self, nc: Client, *, stream: str = EVENT_STREAM, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         if stream != EVENT_STREAM:
             raise ValueError(f"there is one segment so far, {EVENT_STREAM!r}, not {stream!r}")
-        self._nc = nc
+        self._wire = Wire(nc)
         self._timeout_s = timeout_s
         self._tails = Tails()
 
@@ -72,7 +72,7 @@ class JetStreamEventStore:
         payload = b"\n".join([raw for _, raw in sealed])
         headers = {EXPECTED_SEQUENCE: str(after)}
         try:
-            answer = parse(await ask(self._nc, f"evt.{name}", payload, deadline.attempt_s, headers))
+            answer = parse(await self._wire.ask(f"evt.{name}", payload, timeout_s=deadline.attempt_s, headers=headers))
         except Lost as error:
             await deadline.pause(error)
             return None
@@ -86,7 +86,7 @@ class JetStreamEventStore:
 
     async def _look(self, name: str, deadline: Deadline) -> Tail:
         """Where the stream ends now."""
-        message = await last_message(self._nc, f"evt.{name}", deadline)
+        message = await last_message(self._wire, f"evt.{name}", deadline)
         if message is None:
             return NEW
         event = events_of(message)[-1]
@@ -109,7 +109,7 @@ class JetStreamEventStore:
         return await self._read(name, max(after_version, 0), Deadline(f"reading {name}", self._timeout_s))
 
     async def _read(self, name: str, after: int, deadline: Deadline) -> list[Recorded]:
-        last = await last_message(self._nc, f"evt.{name}", deadline)
+        last = await last_message(self._wire, f"evt.{name}", deadline)
         if last is None:
             return []
         events = events_of(last)
@@ -138,10 +138,10 @@ class JetStreamEventStore:
 
     def _follower(self, wanted: Wanted, after: int, *, for_ever: bool) -> Follower:
         _, start, _ = unpack_position(after)
-        return Follower(self._nc, wanted, start=start, timeout_s=self._timeout_s, for_ever=for_ever)
+        return Follower(self._wire, wanted, start=start, timeout_s=self._timeout_s, for_ever=for_ever)
 
     async def last_position(self, category: str | None = None) -> int:
         """See `EventStore.last_position`."""
         deadline = Deadline("asking for the last event", self._timeout_s)
-        message = await last_message(self._nc, event_filter(category), deadline)
+        message = await last_message(self._wire, event_filter(category), deadline)
         return events_of(message)[-1].position if message else 0

@@ -9,8 +9,9 @@ from dominie_contracts.headers import MAX_EVENT_BYTES
 from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore._errors import StoreUnavailable
 from dominie_eventstore._filters import event_filter
-from dominie_eventstore._wire import Deadline, Lost, Refused, ask, parse
+from dominie_eventstore._wire import Deadline, Lost, Refused, Wire, parse
 
+_API = "$JS.API.STREAM"
 _NAME_IN_USE = 10058
 
 
@@ -20,12 +21,13 @@ async def provision(nc: Client, *, replicas: int = 1, timeout_s: float = 10.0) -
     Raises:
         StoreUnavailable: JetStream refuses, or did not answer in time.
     """
+    wire = Wire(nc)
     deadline = Deadline(f"provisioning {EVENT_STREAM}", timeout_s)
     config = json.dumps(_config(replicas)).encode()
     verb = "CREATE"
     while True:
         try:
-            parse(await ask(nc, f"$JS.API.STREAM.{verb}.{EVENT_STREAM}", config, deadline.attempt_s))
+            parse(await wire.ask(f"{_API}.{verb}.{EVENT_STREAM}", config, timeout_s=deadline.attempt_s))
         except Lost as error:
             await deadline.pause(error)
         except Refused as error:

@@ -1,6 +1,7 @@
 """Requests to JetStream on somebody else's connection: what was asked, what came back, or that nothing did."""
 
 import asyncio
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from dominie_eventstore._errors import StoreUnavailable
 
 WRONG_LAST_SEQUENCE = 10071
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+_NO_RESPONDERS = "503"
+_GET = f"$JS.API.DIRECT.GET.{EVENT_STREAM}"
 _ATTEMPT_S = 1.0
 _POLL_S = 0.02
 _LONGEST_PAUSE_S = 0.25
@@ -79,19 +82,58 @@ class Deadline:
         self._pauses += 1
 
 
-async def ask(nc: Client, subject: str, payload: bytes, timeout_s: float, headers: dict[str, str] | None = None) -> Msg:
-    """One request, one answer. Nothing is sent while the connection is down, so nothing is sent late.
+class Wire:
+    """Requests on somebody else's connection, their answers all under one inbox.
 
-    Raises:
-        Lost: No answer came.
-        StoreUnavailable: The connection is closed for good.
+    Not nats-py's own `request`: its `asyncio.wait_for` swallows a cancellation that comes with the answer (Python
+    3.11), and the task that was to end goes on for ever.
     """
-    if not nc.is_connected:
-        await connected(nc, timeout_s)
-    try:
-        return await nc.request(subject, payload, timeout=timeout_s, headers=headers)
-    except (Error, OSError) as error:
-        raise Lost(f"{subject}: {error!r}") from error
+
+    def __init__(self, nc: Client) -> None:
+        self.nc = nc
+        self._inbox: str | None = None
+        self._numbers = itertools.count(1)
+        self._waiting: dict[str, asyncio.Future[Msg]] = {}
+
+    async def ask(
+        self, subject: str, payload: bytes, *, timeout_s: float, headers: dict[str, str] | None = None
+    ) -> Msg:
+        """One request, one answer. Nothing is sent while the connection is down, so nothing is sent late.
+
+        Raises:
+            Lost: No answer came.
+            StoreUnavailable: The connection is closed for good.
+        """
+        if not self.nc.is_connected:
+            await connected(self.nc, timeout_s)
+        reply = f"{self._inbox or await self._listen()}.{next(self._numbers)}"
+        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._waiting[reply] = answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.nc.publish(subject, payload, reply=reply, headers=headers)
+                message = await answer
+        except (Error, OSError, TimeoutError) as error:
+            raise Lost(f"{subject}: {error!r}") from error
+        finally:
+            del self._waiting[reply]
+        if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
+            raise Lost(f"{subject}: nobody answers there")
+        return message
+
+    async def _listen(self) -> str:
+        self._inbox = inbox = self.nc.new_inbox()
+        try:
+            await self.nc.subscribe(f"{inbox}.*", cb=self._answered)
+        except Error as error:
+            self._inbox = None
+            raise Lost(f"the connection cannot be used: {error!r}") from error
+        return inbox
+
+    async def _answered(self, message: Msg) -> None:
+        waiting = self._waiting.get(message.subject)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
 
 
 async def connected(nc: Client, timeout_s: float) -> None:
@@ -123,7 +165,7 @@ def parse(answer: Msg) -> dict[str, Any]:
     return body
 
 
-async def last_message(nc: Client, subjects: str, deadline: Deadline) -> Stored | None:
+async def last_message(wire: Wire, subjects: str, deadline: Deadline) -> Stored | None:
     """The last message of a subject or of a subject filter.
 
     Raises:
@@ -131,7 +173,7 @@ async def last_message(nc: Client, subjects: str, deadline: Deadline) -> Stored 
     """
     while True:
         try:
-            answer = await ask(nc, f"$JS.API.DIRECT.GET.{EVENT_STREAM}.{subjects}", b"", deadline.attempt_s)
+            answer = await wire.ask(f"{_GET}.{subjects}", b"", timeout_s=deadline.attempt_s)
         except Lost as error:
             await deadline.pause(error)
             continue

@@ -5,9 +5,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import NoRespondersError
-from nats.errors import TimeoutError as NatsTimeout
 
 from dominie_eventstore import JetStreamEventStore, StoreUnavailable, WrongExpectedVersion
 from dominie_eventstore.conformance import draft, stream, texts
@@ -22,18 +19,24 @@ class Unreliable(Client):
     def __init__(self, *fate: str) -> None:
         super().__init__()
         self.fate = list(fate)
-        self.requests: list[str] = []
+        self.published: list[str] = []
 
-    async def request(self, subject: str, *args: object, **kwargs: object) -> Msg:
-        self.requests.append(subject)
-        if not subject.startswith("evt.") or not self.fate:
-            return await super().request(subject, *args, **kwargs)  # type: ignore[arg-type]
-        fate = self.fate.pop(0)
-        if fate == "no responders":
-            raise NoRespondersError
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        self.published.append(subject)
+        fate = self.fate.pop(0) if subject.startswith("evt.") and self.fate else "well"
         if fate == "answer lost":
-            await super().request(subject, *args, **kwargs)  # type: ignore[arg-type]
-        raise NatsTimeout
+            reply = self.new_inbox()
+        elif fate == "no responders":
+            subject = "nobody"
+        if fate != "request lost":
+            await super().publish(subject, payload, reply, headers)
+        if fate != "well":
+            await self.afterwards()
+
+    async def afterwards(self) -> None:
+        """What happens meanwhile."""
 
 
 @pytest.mark.parametrize("fate", ["answer lost", "request lost", "no responders"])
@@ -58,12 +61,9 @@ async def test_after_a_lost_answer_others_may_have_gone_on(nc: Client, clients: 
     other = JetStreamEventStore(nc)
 
     class Slow(Unreliable):
-        async def request(self, subject: str, *args: object, **kwargs: object) -> Msg:
-            try:
-                return await super().request(subject, *args, **kwargs)
-            except NatsTimeout:
-                await other.append(stream(), [draft("theirs"), draft("too")], expected_version=1)
-                raise
+        async def afterwards(self) -> None:
+            await self.flush()
+            await other.append(stream(), [draft("theirs"), draft("too")], expected_version=1)
 
     store = JetStreamEventStore(await clients(Slow("answer lost")))
 
@@ -77,12 +77,8 @@ async def test_a_lost_request_may_find_its_place_taken(nc: Client, clients: Clie
     other = JetStreamEventStore(nc)
 
     class Overtaken(Unreliable):
-        async def request(self, subject: str, *args: object, **kwargs: object) -> Msg:
-            try:
-                return await super().request(subject, *args, **kwargs)
-            except NatsTimeout:
-                await other.append(stream(), [draft("theirs")], expected_version=0)
-                raise
+        async def afterwards(self) -> None:
+            await other.append(stream(), [draft("theirs")], expected_version=0)
 
     store = JetStreamEventStore(await clients(Overtaken("request lost")))
 
@@ -146,7 +142,7 @@ async def test_what_an_append_asks_of_the_broker(nc: Client, clients: Clients) -
     await store.read(stream(), after_version=2)
 
     name = stream().subject
-    assert client.requests == [name, name, f"$JS.API.DIRECT.GET.EVENTS_0.{name}"]
+    assert client.published == [name, name, f"$JS.API.DIRECT.GET.EVENTS_0.{name}"]
 
 
 async def test_a_store_that_never_saw_the_stream_asks_once(nc: Client, clients: Clients) -> None:
@@ -156,4 +152,4 @@ async def test_a_store_that_never_saw_the_stream_asks_once(nc: Client, clients: 
 
     await store.append(stream(), [draft()], expected_version=1)
 
-    assert client.requests == [f"$JS.API.DIRECT.GET.EVENTS_0.{stream().subject}", stream().subject]
+    assert client.published == [f"$JS.API.DIRECT.GET.EVENTS_0.{stream().subject}", stream().subject]
