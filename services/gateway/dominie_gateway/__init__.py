@@ -1,1 +1,5 @@
 """The HTTP edge."""
+
+from dominie_gateway.app import build
+
+__all__ = ["build"]

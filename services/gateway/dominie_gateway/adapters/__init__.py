@@ -1,0 +1,1 @@
+"""HTTP: the API, the live page, the server."""

@@ -1,0 +1,91 @@
+"""What the gateway reads of the log: which API keys are revoked, and the latest events for the live page."""
+
+from collections import deque
+
+import anyio
+
+from dominie_contracts import Recorded
+from dominie_contracts.identity import KeyIssued, KeyRevoked
+from dominie_contracts.line import Line, line
+from dominie_contracts.registry import parse_event
+
+_INDEX_BITS = 8
+"""The bits of a position below its append's sequence (see `pack_position`)."""
+
+
+class Keys:
+    """A projection of the category `principal`: the digests of API keys that were revoked."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._digests: dict[tuple[str, str, str], str] = {}
+        self._revoked: set[str] = set()
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event."""
+        self.position = event.position
+        match parse_event(event.envelope.type, event.envelope.data):
+            case KeyIssued() as issued:
+                self._digests[issued.tenant, issued.principal, issued.id] = issued.digest
+            case KeyRevoked() as revoked:
+                digest = self._digests.get((revoked.tenant, revoked.principal, revoked.id))
+                self._revoked |= {digest} if digest else set()
+            case _:
+                pass
+
+    def reset(self) -> None:
+        """Forget everything, before a rebuild."""
+        self.position = 0
+        self._digests.clear()
+        self._revoked.clear()
+
+    def is_revoked(self, digest: str) -> bool:
+        """Whether the key with this digest was revoked."""
+        return digest in self._revoked
+
+
+class Recent:
+    """A projection of all events: the lines of the latest ones, and no more of them than the page shows."""
+
+    def __init__(self, size: int) -> None:
+        self.position = 0
+        self._lines: deque[Line] = deque(maxlen=size)
+        self._changed = anyio.Event()
+        self.closed = False
+
+    def begin_near(self, last_position: int) -> None:
+        """Skip what the page would not hold: an append has one event or more."""
+        assert self._lines.maxlen is not None
+        self.position = max(0, last_position - (self._lines.maxlen << _INDEX_BITS))
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event."""
+        self.position = event.position
+        self._lines.append(line(event))
+        self._wake()
+
+    def reset(self) -> None:
+        """Forget everything, before a rebuild."""
+        self.position = 0
+        self._lines.clear()
+
+    def close(self) -> None:
+        """Nobody needs to wait any more."""
+        self.closed = True
+        self._wake()
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The latest events, oldest first."""
+        return tuple(self._lines)
+
+    async def beyond(self, position: int, timeout_s: float) -> tuple[Line, ...]:
+        """The events beyond a position, once there are some; none when the time is up or the service ends."""
+        with anyio.move_on_after(timeout_s):
+            while self.position <= position and not self.closed:
+                await self._changed.wait()
+        return tuple(found for found in self._lines if found.position > position)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
