@@ -75,7 +75,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "model": ("principal", "policy", "model", "offer"),
     "tool": ("principal", "policy", "tool", "catalog", "approval"),
     "memory": ("principal", "policy", "memory"),
-    "judge": ("principal", "policy", "judge", "tool", "catalog"),
+    "judge": ("principal", "policy", "judge", "tool"),
 }
 """Which categories of events a service reads; audit and gateway read all."""
 
