@@ -161,6 +161,7 @@ def test_an_assertion_may_be_as_late_as_the_clocks_are_apart() -> None:
         question()[:-4] + b"AAAA",
         encode({"aud": "nats-authorization-request", "nats": {}}, SERVER).encode(),
     ],
+    ids=["empty", "no text", "no token", "another audience", "not a server's", "badly signed", "nothing asked"],
 )
 def test_what_is_no_question_of_a_server_gets_no_answer(data: bytes) -> None:
     asked = callout()

@@ -81,7 +81,11 @@ async def test_an_equal_registration_writes_nothing(acme: Instance) -> None:
     assert await acme.types(PRINCIPAL, "a-desk") == ["principal.registered.v1"]
 
 
-@pytest.mark.parametrize("nkey", ["", "UNO", DESK[:-1], DESK.lower(), KeyPair.generate(account=True).public])
+@pytest.mark.parametrize(
+    "nkey",
+    ["", "UNO", DESK[:-1], DESK.lower(), KeyPair.generate(account=True).public],
+    ids=["empty", "short", "cut off", "lower case", "an account's"],
+)
 async def test_a_key_that_is_none_is_refused(acme: Instance, nkey: str) -> None:
     with pytest.raises(Invalid, match="begins with 'U'"):
         await acme.handlers.register(AGENT.model_copy(update={"nkey": nkey}), by("u-dana"))
