@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dominie_contracts.audit import Entries
-from dominie_contracts.guardrail import ApprovalView
 from rich.console import Console
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from dominie_contracts.audit import Entries
+from dominie_contracts.guardrail import ApprovalView
 from dominie_demo.desk_run import Books
 
 ASK_S = 10.0
@@ -57,7 +57,9 @@ class Narrator:
         """On a terminal, ask the person who watches; after ten seconds the story goes on."""
         if not self._ask:
             return
-        self._console.print(f"  [bold]?[/] You are {view.asks[0].group}. Press Enter to say yes (or wait 10 s) ", end="")
+        self._console.print(
+            f"  [bold]?[/] You are {view.asks[0].group}. Press Enter to say yes (or wait 10 s) ", end=""
+        )
         if select.select([sys.stdin], [], [], ASK_S)[0]:
             sys.stdin.readline()
         else:
@@ -95,8 +97,16 @@ class Narrator:
 
     def trail(self, run: str, entries: Entries) -> None:
         """One run, as an auditor reads it."""
-        table = Table(box=None, padding=(0, 1), title=f"The trail of run {run}", title_justify="left", title_style="bold")
-        for heading, justify in (("after", "right"), ("event", "left"), ("what", "left"), ("ms", "right"), ("$", "right")):
+        table = Table(
+            box=None, padding=(0, 1), title=f"The trail of run {run}", title_justify="left", title_style="bold"
+        )
+        for heading, justify in (
+            ("after", "right"),
+            ("event", "left"),
+            ("what", "left"),
+            ("ms", "right"),
+            ("$", "right"),
+        ):
             table.add_column(heading, justify=justify, style="dim" if heading != "what" else "")  # type: ignore[arg-type]
         began = datetime.fromisoformat(entries.entries[0].time) if entries.entries else None
         for entry in entries.entries:

@@ -13,14 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dominie_contracts.guardrail import Approvals, ApprovalView
 from dominie_contracts.audit import Entries
-from dominie_kit.system import System
-
+from dominie_contracts.guardrail import Approvals, ApprovalView
 from dominie_demo import places
-from dominie_demo.desk_run import Books, Desk, DemoFailed, kill, wait_until
+from dominie_demo.desk_run import Books, DemoFailed, Desk, kill, wait_until
 from dominie_demo.narrator import Narrator
 from dominie_demo.tamper import tamper_and_check
+from dominie_kit.system import System
 
 APPROVER = "finance"
 BIG = "A-1002"
@@ -173,7 +172,9 @@ def _dominie(desk: Desk, *arguments: str) -> str:
 
 
 def _approvals(desk: Desk) -> list[ApprovalView]:
-    return list(Approvals.model_validate_json(_dominie(desk, "approvals", "list", "--as", APPROVER, "--json")).approvals)
+    return list(
+        Approvals.model_validate_json(_dominie(desk, "approvals", "list", "--as", APPROVER, "--json")).approvals
+    )
 
 
 def _diff() -> list[str]:

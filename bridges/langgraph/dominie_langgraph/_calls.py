@@ -3,8 +3,9 @@
 import threading
 from collections import OrderedDict
 
-from dominie_contracts.digests import digest_json
 from pydantic import JsonValue
+
+from dominie_contracts.digests import digest_json
 
 _RUNS = 1024
 _Place = tuple[str, int]

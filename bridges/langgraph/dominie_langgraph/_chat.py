@@ -39,7 +39,7 @@ class ChatDominie(BaseChatModel):
     priority: str = "standard"
 
     def __init__(self, model: str = "auto", **fields: Any) -> None:
-        super().__init__(model=model, **fields)
+        super().__init__(**{"model": model, **fields})
 
     @property
     def _llm_type(self) -> str:
@@ -114,14 +114,12 @@ class ChatDominie(BaseChatModel):
         on_delta: Callable[[Mapping[str, Any]], None] | None,
     ) -> Mapping[str, Any]:
         run = current_run(convert_to_messages(messages))
-        body = convert_to_openai_messages(messages)
+        body: list[Any] = list(convert_to_openai_messages(messages))
         tools = list(options.get("tools") or ())
         rest = {name: value for name, value in options.items() if name != "tools"} | ({"stop": stop} if stop else {})
         attempt = str((run_manager.parent_run_id if run_manager else None) or uuid.uuid4())
         key = _calls.key(run.id, [self.model, body, tools, rest], step=step_name(), attempt=attempt)
-        reply = run.chat(
-            body, self.model, tools=tools, priority=self.priority, key=key, on_delta=on_delta, **rest
-        )
+        reply = run.chat(body, self.model, tools=tools, priority=self.priority, key=key, on_delta=on_delta, **rest)
         return reply.completion
 
 

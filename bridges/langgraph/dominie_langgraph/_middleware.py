@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio.to_thread
-from dominie import Held
 from langchain.agents.middleware import AgentMiddleware, AgentState
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -12,6 +11,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from dominie import Held
 from dominie_langgraph._chat import ChatDominie
 from dominie_langgraph._runs import current_run
 from dominie_langgraph._toolnode import acall_tool
@@ -30,9 +30,7 @@ class DominieMiddleware(AgentMiddleware[AgentState[Any], None, Any]):
         approval_wait_s: How long a call waits for a person where the graph has no checkpointer.
     """
 
-    def __init__(
-        self, model: str = "auto", *, held: str = HELD, approval_wait_s: float = DEFAULT_WAIT_S
-    ) -> None:
+    def __init__(self, model: str = "auto", *, held: str = HELD, approval_wait_s: float = DEFAULT_WAIT_S) -> None:
         super().__init__()
         self._model = ChatDominie(model)
         self._held = held

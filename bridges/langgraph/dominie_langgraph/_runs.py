@@ -10,9 +10,10 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dominie
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables.config import ensure_config
+
+import dominie
 
 DEFAULT_USER = "dev"
 _RUNS = 1024

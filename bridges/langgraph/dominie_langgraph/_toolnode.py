@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import anyio.from_thread
 import anyio.to_thread
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
@@ -13,6 +14,7 @@ from langgraph.types import Command
 from dominie_langgraph._tools import DEFAULT_WAIT_S, call_tool
 
 Result = ToolMessage | Command[Any]
+Execute = Callable[[ToolCallRequest], Awaitable[Result]]
 
 
 class ToolNode(tool_node.ToolNode):
@@ -24,18 +26,22 @@ class ToolNode(tool_node.ToolNode):
         def governed(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Result]) -> Result:
             return call_tool(request, execute, wait_s=approval_wait_s)
 
-        async def agoverned(request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Result]]) -> Result:
+        async def agoverned(
+            request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Result]]
+        ) -> Result:
             return await acall_tool(request, execute, wait_s=approval_wait_s)
 
         super().__init__(tools, wrap_tool_call=governed, awrap_tool_call=agoverned, **options)
 
 
-async def acall_tool(
-    request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[Result]], *, wait_s: float
-) -> Result:
+async def _await(execute: Execute, request: ToolCallRequest) -> Result:
+    return await execute(request)
+
+
+async def acall_tool(request: ToolCallRequest, execute: Execute, *, wait_s: float) -> Result:
     """`call_tool` for an asynchronous graph: the waiting is done in a thread, the agent's own function here."""
 
     def local(request: ToolCallRequest) -> Result:
-        return anyio.from_thread.run(execute, request)
+        return anyio.from_thread.run(_await, execute, request)
 
     return await anyio.to_thread.run_sync(lambda: call_tool(request, local, wait_s=wait_s))

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dominie
-from dominie import ApprovalRequired, Forbidden, Problem
-from dominie_contracts.tool import ToolSpec
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
+import dominie
+from dominie import ApprovalRequired, Forbidden, Problem
+from dominie_contracts.tool import ToolSpec
 from dominie_langgraph._runs import current_run, has_checkpointer
 
 DEFAULT_WAIT_S = 600.0

@@ -27,7 +27,9 @@ def create(path: Path) -> None:
     with closing(sqlite3.connect(path)) as ledger, ledger:
         ledger.execute("CREATE TABLE orders (id TEXT PRIMARY KEY, customer TEXT, email TEXT, paid_cents INTEGER)")
         ledger.execute("CREATE TABLE refunds (id INTEGER PRIMARY KEY, order_id TEXT, cents INTEGER, key TEXT UNIQUE)")
-        ledger.execute("CREATE TABLE mails (id INTEGER PRIMARY KEY, recipient TEXT, subject TEXT, body TEXT, key TEXT UNIQUE)")
+        ledger.execute(
+            "CREATE TABLE mails (id INTEGER PRIMARY KEY, recipient TEXT, subject TEXT, body TEXT, key TEXT UNIQUE)"
+        )
         ledger.executemany("INSERT INTO orders VALUES (?, ?, ?, ?)", ORDERS)
 
 
@@ -50,7 +52,9 @@ def list_customers() -> list[dict[str, str]]:
 def refund(order: str, amount_cents: int, key: str | None = None) -> str:
     """Pay back an amount, in cents, for an order. The same key pays once."""
     with closing(_open()) as ledger, ledger:
-        ledger.execute("INSERT OR IGNORE INTO refunds (order_id, cents, key) VALUES (?, ?, ?)", (order, amount_cents, key))
+        ledger.execute(
+            "INSERT OR IGNORE INTO refunds (order_id, cents, key) VALUES (?, ?, ?)", (order, amount_cents, key)
+        )
     time.sleep(float(os.environ.get("DESK_BANK_S", "0")))  # the bank takes its time to answer
     return f"refunded ${amount_cents / 100:.2f} for {order}"
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import dominie
 import ledger
+
+import dominie
 
 
 @dominie.tool(effect="read", integrity="record")

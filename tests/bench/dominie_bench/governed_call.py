@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import dominie
 import uvloop
-from dominie_kit.system import System
 
+import dominie
 from dominie_bench.floor import measure_floor, plain_server
 from dominie_bench.measure import Level, measure
+from dominie_kit.system import System
 
 LEVELS = (1, 32, 256)
 SERVICES = ("identity", "guardrail", "tool")
@@ -26,7 +26,7 @@ def run(calls: int, say: Callable[[str], None]) -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="dominie-bench-") as folder:
         with plain_server(Path(folder) / "plain") as url:
             say("floor: request/reply and one fsynced publish, plain nats-py")
-            floor = uvloop.run(measure_floor(url, calls))
+            floor = measure_floor(url, calls)
         project = Path(folder) / "project"
         project.mkdir()
         with System(project, services=SERVICES, keys=Path(folder) / "keys"), _worker(project):

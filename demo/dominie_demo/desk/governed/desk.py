@@ -4,11 +4,10 @@ import json
 import os
 from pathlib import Path
 
+import ledger
 from dominie_langgraph import DominieMiddleware
 from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
-
-import ledger
 
 PROMPT = """You are the refund desk of a small shop. Look an order up before you act on it.
 Refund what the customer asks for, up to what they paid. Answer in one or two sentences."""

@@ -4,10 +4,9 @@ import json
 import os
 from pathlib import Path
 
+import ledger
 from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
-
-import ledger
 
 PROMPT = """You are the refund desk of a small shop. Look an order up before you act on it.
 Refund what the customer asks for, up to what they paid. Answer in one or two sentences."""
