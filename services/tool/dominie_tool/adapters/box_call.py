@@ -34,13 +34,9 @@ async def call(host: Host, limits: Limits, work: Mapping[str, object]) -> Outcom
     """
     given = json.dumps({**work, "limits": asdict(limits)}, allow_nan=False).encode()
     ears = _Ears(limits.output_bytes)
-    with anyio.move_on_after(limits.time_s) as clock:
-        try:
-            async with open_box(host, limits) as box:
-                await ears.listen(box, given)
-        except OSError as fault:
-            raise SandboxUnavailable(f"the box did not start: {fault}") from fault
-    return verdict(ears.heard(timed_out=clock.cancelled_caught), limits, layers(host))
+    async with anyio.create_task_group() as tasks:  # cancelled from outside in whatever way, it waits for the box's end
+        tasks.start_soon(ears.attend, host, limits, given)
+    return verdict(ears.heard(), limits, layers(host))
 
 
 class _Ears:
@@ -52,8 +48,31 @@ class _Ears:
         self._printed = b""
         self._code: int | None = None
         self._starved = False
+        self._timed_out = False
+        self._fault: OSError | None = None
 
-    async def listen(self, box: Box, given: bytes) -> None:
+    async def attend(self, host: Host, limits: Limits, given: bytes) -> None:
+        """Start a box, and hear it out until the time is up."""
+        with anyio.move_on_after(limits.time_s) as clock:
+            try:
+                async with open_box(host, limits) as box:
+                    await self._listen(box, given)
+            except OSError as fault:
+                self._fault = fault
+        self._timed_out = clock.cancelled_caught
+
+    def heard(self) -> Heard:
+        """All of it.
+
+        Raises:
+            SandboxUnavailable: The box did not start.
+        """
+        if self._fault is not None:
+            raise SandboxUnavailable(f"the box did not start: {self._fault}") from self._fault
+        overflowed = self._left < 0
+        return Heard(bytes(self._result), self._printed, self._code, overflowed, self._starved, self._timed_out)
+
+    async def _listen(self, box: Box, given: bytes) -> None:
         """Hand the work in, and hear until the box has ended or said too much."""
         try:
             async with anyio.create_task_group() as tasks:
@@ -64,10 +83,6 @@ class _Ears:
                 self._code = await box.process.wait()
         finally:
             self._starved = box.cgroup is not None and box.cgroup.starved()
-
-    def heard(self, *, timed_out: bool) -> Heard:
-        """All of it."""
-        return Heard(bytes(self._result), self._printed, self._code, self._left < 0, self._starved, timed_out)
 
     async def _hear_prints(self, process: Process, scope: anyio.CancelScope) -> None:
         assert process.stdout is not None
