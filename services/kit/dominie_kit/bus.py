@@ -26,6 +26,7 @@ from dominie_kit.settings import KitSettings
 R = TypeVar("R", bound=Message)
 _ATTEMPT_S = 5.0
 _PAUSE_S = 0.1
+_RECONNECT_S = 0.1
 log = structlog.get_logger()
 
 
@@ -48,6 +49,7 @@ def edge_broker(service: str, settings: KitSettings, seeds: Seeds) -> NatsBroker
         security=NatsNKey.from_seed(seeds.edge),
         inbox_prefix=f"{service_inbox_prefix(service)}.edge",
         max_reconnect_attempts=-1,
+        reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # nats-py sleeps any number of seconds
         connect_timeout=5,
         name=f"{service}-edge",
         error_cb=_note_error,
@@ -76,6 +78,7 @@ class Inner:
             nkeys_seed_str=self._seeds.inner,
             inbox_prefix=f"{service_inbox_prefix(self._service)}.inner".encode(),
             max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # nats-py sleeps any number of seconds
             connect_timeout=5,
             name=f"{self._service}-inner",
             error_cb=_note_error,
