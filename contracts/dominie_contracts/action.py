@@ -96,6 +96,8 @@ class Started(Payload):
     enforcement: Literal["isolated", "worker", "cooperative", "service"] = "service"
     layers: tuple[str, ...] = ()
     """The layers of isolation that were applied."""
+    renewed: bool = False
+    """The owner only goes on: nothing was begun, the lease is longer."""
 
 
 class Finished(Payload):

@@ -31,7 +31,7 @@ class Line:
     action: str
     """The stream's id: an action's events, its permit and its approval share it."""
     agent: str
-    """The principal that acted."""
+    """The principal that acted; of a run's opening the agent whose run it is."""
     user: str | None
     run: str | None
     call: str | None
@@ -40,7 +40,7 @@ class Line:
     """The tool, model or namespace; on `requested` alone."""
     decision: Decision | None
     outcome: str | None
-    """`ok` or `error`; of a verdict `released` or `held`; of an approval `grant` or `deny`."""
+    """`ok` or `error`; of a verdict `released` or `held`; of an approval `grant` or `deny`; of a lease `renewed`."""
     cost_usd: float | None
     """What it adds to the run's cost; a judge's cost is that of its model calls, which stand for themselves."""
     duration_ms: float | None
@@ -64,12 +64,12 @@ class Step(NamedTuple):
 def line(event: Recorded) -> Line:
     """The line of an event; total: an event of a later version has fewer fields."""
     envelope, data = event.envelope, event.envelope.data
-    stream = StreamName.parse(envelope.stream)
-    asked = _text(data, "command") if envelope.type.endswith(".requested.v1") else None
+    stream, kind = StreamName.parse(envelope.stream), envelope.type.partition(".")[2]
+    command = _text(data, "command") if kind == "requested.v1" else None
     arguments = data.get("arguments")
-    resource = _text(data, "resource") if asked else None
-    decision = _text(data, "decision")
-    finished = envelope.type.endswith(".finished.v1")
+    resource = _text(data, "resource") if command else None
+    own = data if stream.category == RUN else {}
+    done = data if kind == "finished.v1" else {}
     return Line(
         position=event.position,
         stream=envelope.stream,
@@ -79,15 +79,15 @@ def line(event: Recorded) -> Line:
         tenant=envelope.tenant,
         category=stream.category,
         action=stream.id,
-        agent=envelope.actor.partition(" ")[0],
-        user=envelope.on_behalf_of,
-        run=envelope.correlation_id or (_text(data, "run") if stream.category == RUN else None),
-        call=signature(asked, resource, arguments if isinstance(arguments, dict) else {}) if asked else None,
+        agent=_text(own, "agent") or envelope.actor.partition(" ")[0],
+        user=envelope.on_behalf_of or _text(own, "user"),
+        run=envelope.correlation_id or _text(own, "run"),
+        call=signature(command, resource, arguments if isinstance(arguments, dict) else {}) if command else None,
         resource=resource,
-        decision=_DECISIONS.get(decision or ""),
-        outcome=_text(data, "outcome") or _text(data, "verdict") or (None if decision in _DECISIONS else decision),
-        cost_usd=_number(data, "cost_usd") if finished and stream.category != JUDGE else None,
-        duration_ms=_number(data, "duration_ms") if finished else None,
+        decision=_DECISIONS.get(_text(data, "decision") or "") if kind == "decided.v1" else None,
+        outcome=_text(data, _OUTCOMES[kind]) if kind in _OUTCOMES else _renewed(kind, data),
+        cost_usd=_number(done, "cost_usd") if stream.category != JUDGE else None,
+        duration_ms=_number(done, "duration_ms"),
         text=summarise(envelope.type, data, at=envelope.time),
     )
 
@@ -118,6 +118,8 @@ def run_status(steps: Iterable[Step]) -> RunStatus:
 
 
 _DECISIONS: dict[str, Decision] = {decision: decision for decision in get_args(Decision)}
+_OUTCOMES = {"finished.v1": "outcome", "judged.v1": "verdict", "answered.v1": "decision"}
+"""Where an event of this kind says how it went."""
 _STATES = {
     "requested.v1": "open",
     "approved.v1": "open",
@@ -128,6 +130,10 @@ _STATES = {
     "finished.v1 ok": "done",
     "finished.v1 error": "failed",
 }
+
+
+def _renewed(kind: str, data: dict[str, JsonValue]) -> str | None:
+    return "renewed" if kind == "started.v1" and data.get("renewed") is True else None
 
 
 def _text(data: dict[str, JsonValue], name: str) -> str | None:

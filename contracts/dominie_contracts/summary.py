@@ -102,9 +102,10 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
         case Approved():
             return f"approved by {_names(payload.by)}"
         case Started():
-            again = f" again (try {payload.attempt})" if payload.attempt > 1 else ""
+            again = f"started again (try {payload.attempt})" if payload.attempt > 1 else "started"
+            began = "still under way" if payload.renewed else again
             lease = f", lease {max(payload.lease_ms / 1000 - at.timestamp(), 0):.0f} s" if at else ""
-            return f"started{again} on {payload.owner} ({payload.enforcement}{lease})"
+            return f"{began} on {payload.owner} ({payload.enforcement}{lease})"
         case Finished():
             return _finished(payload)
         case Unknown():

@@ -9,8 +9,18 @@ from dominie_contracts import Envelope, Recorded
 from dominie_contracts.envelope import GENESIS
 from dominie_contracts.line import Line, RunStatus, Step, line, run_status
 
+OPENED: dict[str, JsonValue] = {"run": "r-9", "agent": "a-desk", "user": "u-dana"}
 
-def read(category: str, kind: str, *, run: str | None = "r-1", actor: str = "a-desk", **data: JsonValue) -> Line:
+
+def read(
+    category: str,
+    kind: str,
+    data: dict[str, JsonValue] | None = None,
+    *,
+    run: str | None = "r-1",
+    actor: str = "a-desk",
+    **more: JsonValue,
+) -> Line:
     envelope = Envelope(
         id="e",
         source="dominie/tool",
@@ -22,7 +32,7 @@ def read(category: str, kind: str, *, run: str | None = "r-1", actor: str = "a-d
         actor=actor,
         correlation_id=run,
         prev=GENESIS,
-        data=data,
+        data={**(data or {}), **more},
     )
     return line(Recorded(768, envelope, envelope.seal()))
 
@@ -36,10 +46,25 @@ def test_a_request_names_what_was_asked() -> None:
     assert (asked.call, asked.resource, asked.action) == ('refund(order="A1")', "refund", "x.1")
 
 
-def test_a_decision_is_no_outcome_and_an_answer_is_no_decision() -> None:
-    decided, answered = read("tool", "decided", decision="ask"), read("approval", "answered", decision="grant")
-    assert (decided.decision, decided.outcome) == ("ask", None)
-    assert (answered.decision, answered.outcome) == (None, "grant")
+@pytest.mark.parametrize("said", ["ask", "deny"])
+def test_a_decision_is_no_outcome(said: str) -> None:
+    decided = read("tool", "decided", decision=said)
+    assert (decided.decision, decided.outcome) == (said, None)
+
+
+@pytest.mark.parametrize("said", ["grant", "deny"])
+def test_a_persons_answer_is_no_decision(said: str) -> None:
+    answered = read("approval", "answered", decision=said)
+    assert (answered.decision, answered.outcome) == (None, said)
+
+
+def test_a_lease_that_is_renewed_is_told_from_a_start() -> None:
+    assert [read("tool", "started", renewed=renewed).outcome for renewed in (False, True)] == [None, "renewed"]
+
+
+def test_a_run_is_of_its_agent_whoever_opened_it() -> None:
+    opened = read("run", "opened", OPENED, run=None, actor="svc-gateway")
+    assert (opened.agent, opened.user, opened.run) == ("a-desk", "u-dana", "r-9")
 
 
 @pytest.mark.parametrize(("category", "cost"), [("model", 0.01), ("judge", None)])

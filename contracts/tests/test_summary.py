@@ -64,6 +64,11 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "started on tool-1a2b (worker, lease 10 s)",
     ),
     (
+        "tool",
+        Started(owner="tool-1a2b", lease_ms=AT_MS + 5_000, attempt=2, renewed=True),
+        "still under way on tool-1a2b (service, lease 5 s)",
+    ),
+    (
         "model",
         Finished(outcome="ok", duration_ms=12.34, cost_usd=0.0004, input_tokens=20, output_tokens=5),
         "finished in 12.3 ms, 20 + 5 tokens, $0.0004",

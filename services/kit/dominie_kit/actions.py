@@ -373,6 +373,7 @@ class Actions:
             attempt=attempt if renewed else attempt + 1,
             enforcement=work.enforcement,
             layers=work.layers,
+            renewed=renewed,
         )
 
     def _parked(self, action: Action, request: Request, decided: Decided) -> Parked:
