@@ -155,6 +155,14 @@ async def test_where_no_box_starts_it_says_so() -> None:
     assert "did not start" in raised.value.reason
 
 
+def test_without_bubblewrap_it_says_what_to_install() -> None:
+    code = "from dominie_tool.adapters.sandbox import Sandbox; print(Sandbox.missing(), Sandbox.layers())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PATH": "/nowhere"}, capture_output=True, text=True, timeout=30
+    )
+    assert "install the package 'bubblewrap' ()" in done.stdout
+
+
 async def test_every_layer_is_reported_and_only_if_it_holds() -> None:
     assert (await boxed("def attack(): pass")).layers == Sandbox.layers()
     assert "cgroup" not in (await boxed("def attack(): pass", cgroup=False)).layers

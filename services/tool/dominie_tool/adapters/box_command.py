@@ -74,6 +74,6 @@ def _files(host: Host, limits: Limits) -> Iterator[str]:
             yield from ("--symlink", os.readlink(folder), folder)
         elif os.path.isdir(folder):
             yield from ("--ro-bind", folder, folder)
+    yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_mb << 20), "--tmpfs", "/tmp")
     if host.prefix:
         yield from ("--ro-bind", host.prefix, host.prefix)
-    yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_mb << 20), "--tmpfs", "/tmp")

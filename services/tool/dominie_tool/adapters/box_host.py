@@ -45,13 +45,13 @@ def _survey() -> Host | str:
         )
     usage = subprocess.run([bwrap, "--help"], capture_output=True, text=True, timeout=_PROBE_S).stdout
     plain = Host(bwrap, "", None, setpriv, "--disable-userns" in usage, find_parents())
-    fault = "there is no Python 3.11 or later in /usr/bin"
+    faults = []
     for host in _candidates(plain):
-        found = _try(host)
-        if found is None:
+        fault = _try(host)
+        if fault is None:
             return host
-        fault = found
-    return f"{fault}; are user namespaces allowed here?"
+        faults.append(fault)
+    return f"{faults[0]} (a box needs user namespaces, and Python 3.11 or later in /usr/bin)"
 
 
 def _candidates(plain: Host) -> Iterator[Host]:
