@@ -21,7 +21,7 @@ class Log(SqlProjection):
     from the first one that names them.
     """
 
-    SCHEMA_VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 2
     SCHEMA: ClassVar[str] = """
         CREATE TABLE events (
             position INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL,

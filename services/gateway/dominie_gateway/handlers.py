@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from dominie_contracts import Command, Held, Message, Unauthenticated
+from dominie_contracts import Command, Held, Message, Unauthenticated, Unavailable
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import ExchangeApiKey, RunToken
 from dominie_contracts.judge import Review, Verdict
 from dominie_contracts.model import Completion, ListModels, Models
 from dominie_contracts.subjects import PLATFORM
+from dominie_eventstore import StoreUnavailable
 from dominie_gateway.aggregate import Asked, Json, answer, final_text
 from dominie_gateway.projection import Keys
 from dominie_kit import Context
@@ -77,18 +78,23 @@ class Handlers:
         return Answer(answer(found.completion), found.action, found.cost_usd)
 
     async def models(self, caller: Caller) -> Models:
-        """The models that are offered.
+        """The models that are offered; with a key that is known to hold, no run is opened to ask.
 
         Raises:
             Problem: What a service refused with.
         """
+        if self._keys.hold(digest_bytes(caller.api_key.encode())):
+            return await self._services.call(_context(caller, None), ListModels(), Models)
         _, found = await self._ask(ListModels(), Models, caller)
         return found
 
     async def _review(self, text: str, context: Context) -> None:
         if len(text) > MAX_JUDGED_CHARS:
             raise Held(f"the answer has {len(text)} characters; more than {MAX_JUDGED_CHARS} cannot be judged")
-        context.after = await self._log_end()  # the judges weigh the answer against all that the run has done
+        try:
+            context.after = await self._log_end()  # the judges weigh the answer against all that the run has done
+        except StoreUnavailable as error:
+            raise Unavailable(f"the log is away: {error}", retry_after_s=1) from error
         verdict = await self._services.call(context, Review(output=text), Verdict)
         if verdict.verdict != "released":
             why = "; ".join(vote.why for vote in verdict.votes if vote.vote == "reject" and vote.why)
@@ -104,16 +110,14 @@ class Handlers:
             try:
                 return context, await self._services.call(context, command, reply)
             except Unauthenticated:
-                del self._tokens[name]
+                self._tokens.pop(name, None)
         context = _context(caller, (await self._exchange(name, caller)).token)
         return context, await self._services.call(context, command, reply)
 
     def _cached(self, name: tuple[str, str, str | None]) -> RunToken | None:
         found = self._tokens.get(name)
-        if found is not None and (self._keys.is_revoked(name[0]) or found.expires_s - time.time() < _SPARE_S):
-            del self._tokens[name]
-            return None
-        return found
+        fresh = found is not None and found.expires_s - time.time() >= _SPARE_S
+        return found if fresh and self._keys.hold(name[0]) else None
 
     async def _exchange(self, name: tuple[str, str, str | None], caller: Caller) -> RunToken:
         command = ExchangeApiKey(key=caller.api_key, run=caller.run, session=caller.session)

@@ -1,11 +1,11 @@
-"""What the gateway reads of the log: which API keys are revoked, and the latest events for the live page."""
+"""What the gateway reads of the log: which API keys hold, and the latest events for the live page."""
 
 from collections import deque
 
 import anyio
 
 from dominie_contracts import Recorded
-from dominie_contracts.identity import KeyIssued, KeyRevoked
+from dominie_contracts.identity import KeyIssued, KeyRevoked, Revoked
 from dominie_contracts.line import Line, line
 from dominie_contracts.registry import parse_event
 
@@ -14,34 +14,37 @@ _INDEX_BITS = 8
 
 
 class Keys:
-    """A projection of the category `principal`: the digests of API keys that were revoked."""
+    """A projection of the category `principal`: the digests of the API keys that hold."""
 
     def __init__(self) -> None:
         self.position = 0
-        self._digests: dict[tuple[str, str, str], str] = {}
-        self._revoked: set[str] = set()
+        self._held: dict[str, tuple[str, str, str]] = {}
+        """By digest: tenant, principal and the key's id."""
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
         match parse_event(event.envelope.type, event.envelope.data):
             case KeyIssued() as issued:
-                self._digests[issued.tenant, issued.principal, issued.id] = issued.digest
-            case KeyRevoked() as revoked:
-                digest = self._digests.get((revoked.tenant, revoked.principal, revoked.id))
-                self._revoked |= {digest} if digest else set()
+                self._held[issued.digest] = (issued.tenant, issued.principal, issued.id)
+            case KeyRevoked() as key:
+                self._forget((key.tenant, key.principal, key.id))
+            case Revoked() as gone:
+                self._forget((gone.tenant, gone.principal))
             case _:
                 pass
 
     def reset(self) -> None:
         """Forget everything, before a rebuild."""
         self.position = 0
-        self._digests.clear()
-        self._revoked.clear()
+        self._held.clear()
 
-    def is_revoked(self, digest: str) -> bool:
-        """Whether the key with this digest was revoked."""
-        return digest in self._revoked
+    def hold(self, digest: str) -> bool:
+        """Whether the key with this digest was issued, and neither it nor its principal was revoked."""
+        return digest in self._held
+
+    def _forget(self, owner: tuple[str, ...]) -> None:
+        self._held = {digest: key for digest, key in self._held.items() if key[: len(owner)] != owner}
 
 
 class Recent:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,9 +16,10 @@ from pydantic import JsonValue
 from dominie_contracts import Command, Envelope, Forbidden, Message, Problem, Recorded, Unauthenticated, Unavailable
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.envelope import GENESIS
-from dominie_contracts.identity import ExchangeApiKey, KeyIssued, KeyRevoked, RunToken
+from dominie_contracts.identity import ExchangeApiKey, KeyIssued, KeyRevoked, Revoked, RunToken
 from dominie_contracts.judge import Review, Verdict, Vote
 from dominie_contracts.model import Chat, Completion, ListModels, Models, Offer
+from dominie_eventstore import StoreUnavailable
 from dominie_gateway.adapters.http import Api, application
 from dominie_gateway.adapters.live import LivePage
 from dominie_gateway.handlers import Handlers
@@ -86,11 +87,14 @@ def keys() -> Keys:
     return Keys()
 
 
-@asynccontextmanager
-async def connected(services: Services, keys: Keys, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    async def log_end() -> int:
-        return 4096
+async def log_end() -> int:
+    return 4096
 
+
+@asynccontextmanager
+async def connected(
+    services: Services, keys: Keys, settings: Settings, *, log_end: Callable[[], Awaitable[int]] = log_end
+) -> AsyncIterator[httpx.AsyncClient]:
     api = Api(Handlers(services, keys, log_end), settings, lambda: True)
     transport = httpx.ASGITransport(application(api, LivePage(Recent(5), None)))
     headers = {"authorization": "Bearer sk-1"}
@@ -144,6 +148,15 @@ async def test_a_held_answer_is_never_shown(client: httpx.AsyncClient, services:
     assert "all of it" not in reply.text
 
 
+async def test_without_the_log_nothing_is_shown(services: Services, keys: Keys) -> None:
+    async def away() -> int:
+        raise StoreUnavailable("no answer")
+
+    async with connected(services, keys, Settings(), log_end=away) as client:
+        reply = await client.post("/v1/chat/completions", json=CHAT)
+    assert (reply.status_code, "judge.review" in services.kinds) == (503, False)
+
+
 async def test_without_a_judge_nothing_is_shown(client: httpx.AsyncClient, services: Services) -> None:
     services.answers[Review] = Unavailable("judge is not running", retry_after_s=1)
     reply = await client.post("/v1/chat/completions", json=CHAT)
@@ -173,22 +186,7 @@ async def test_a_services_refusal_is_the_clients(client: httpx.AsyncClient, serv
     assert reply.json()["error"]["message"] == "a-desk was not granted the model 'auto'"
 
 
-async def test_one_run_needs_one_token(client: httpx.AsyncClient, services: Services) -> None:
-    for _ in range(2):
-        await client.get("/v1/models", headers={"x-dominie-run": "r-1"})
-    assert services.kinds == ["identity.exchange", "model.list", "model.list"]
-
-
-async def test_a_token_that_is_no_longer_taken_is_exchanged_once_more(
-    client: httpx.AsyncClient, services: Services
-) -> None:
-    await client.get("/v1/models", headers={"x-dominie-run": "r-1"})
-    services.answers[ListModels] = Unauthenticated("a-desk has another key now")
-    assert (await client.get("/v1/models", headers={"x-dominie-run": "r-1"})).status_code == 401
-    assert services.kinds[2:] == ["model.list", "identity.exchange", "model.list"]
-
-
-def told(payload: KeyIssued | KeyRevoked) -> Recorded:
+def told(payload: KeyIssued | KeyRevoked | Revoked) -> Recorded:
     envelope = Envelope(
         id="e",
         source="dominie/identity",
@@ -204,15 +202,53 @@ def told(payload: KeyIssued | KeyRevoked) -> Recorded:
     return Recorded(1, envelope, envelope.seal())
 
 
-async def test_a_key_that_was_revoked_is_not_used_again(
-    client: httpx.AsyncClient, services: Services, keys: Keys
+ISSUED = KeyIssued(tenant="acme", principal="a-desk", id="k1", digest=digest_bytes(b"sk-1"), user="u-dana", by="u-dev")
+
+
+@pytest.fixture
+def known(keys: Keys) -> Keys:
+    keys.apply(told(ISSUED))
+    return keys
+
+
+async def chat(client: httpx.AsyncClient) -> int:
+    return (await client.post("/v1/chat/completions", json=CHAT, headers={"x-dominie-run": "r-1"})).status_code
+
+
+async def test_one_run_needs_one_token(client: httpx.AsyncClient, services: Services, known: Keys) -> None:
+    assert [await chat(client), await chat(client)] == [200, 200]
+    assert services.kinds.count("identity.exchange") == 1
+
+
+async def test_a_token_that_is_no_longer_taken_is_exchanged_once_more(
+    client: httpx.AsyncClient, services: Services, known: Keys
 ) -> None:
-    await client.get("/v1/models", headers={"x-dominie-run": "r-1"})
-    digest = digest_bytes(b"sk-1")
-    keys.apply(told(KeyIssued(tenant="acme", principal="a-desk", id="k1", digest=digest, user="u-dana", by="u-dev")))
-    keys.apply(told(KeyRevoked(tenant="acme", principal="a-desk", id="k1", by="u-dev")))
+    await chat(client)
+    services.answers[Chat] = Unauthenticated("a-desk has another key now")
+    assert await chat(client) == 401
+    assert services.kinds[3:] == ["model.chat", "identity.exchange", "model.chat"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        KeyRevoked(tenant="acme", principal="a-desk", id="k1", by="u-dev"),
+        Revoked(tenant="acme", principal="a-desk", by="u-dev", reason="lost"),
+    ],
+    ids=["key", "agent"],
+)
+async def test_a_key_that_was_revoked_is_not_used_again(
+    client: httpx.AsyncClient, services: Services, known: Keys, end: KeyRevoked | Revoked
+) -> None:
+    await chat(client)
+    known.apply(told(end))
     services.answers[ExchangeApiKey] = Unauthenticated("the API key was revoked")
-    assert (await client.get("/v1/models", headers={"x-dominie-run": "r-1"})).status_code == 401
+    assert await chat(client) == 401
+
+
+async def test_to_ask_for_models_opens_no_run(client: httpx.AsyncClient, services: Services, known: Keys) -> None:
+    assert (await client.get("/v1/models")).status_code == 200
+    assert services.kinds == ["model.list"]
 
 
 @pytest.mark.parametrize("authorization", ["", "sk-1", "Basic sk-1", "Bearer "])

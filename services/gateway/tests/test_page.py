@@ -37,9 +37,10 @@ ANSWERED = line(4, "approval.answered", "granted by u-fin", agent="u-fin", user=
 APPROVED = line(5, "tool.approved", "approved by u-fin")
 AGAIN = line(6, "tool.decided", "allowed", decision="allow")
 STARTED = line(7, "tool.started", "started on tool-1")
+RENEWED = line(8, "tool.started", "still under way on tool-1", outcome="renewed")
 TAKEN = line(8, "tool.started", "started again (try 2) on tool-2")
 DONE = line(9, "tool.finished", "finished in 5.0 ms", outcome="ok", duration_ms=5.0, cost_usd=0.25)
-STORY = [ASKED, DECIDED, PARKED, ANSWERED, APPROVED, AGAIN, STARTED, TAKEN, DONE]
+STORY = [ASKED, DECIDED, PARKED, ANSWERED, APPROVED, AGAIN, STARTED, RENEWED, TAKEN, DONE]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ STORY = [ASKED, DECIDED, PARKED, ANSWERED, APPROVED, AGAIN, STARTED, TAKEN, DONE
         (STORY[:3], "waiting", "ask: finance"),
         (STORY[:4], "open", "granted by u-fin"),
         (STORY[:7], "open", "started on tool-1"),
+        (STORY[:8], "open", "still under way on tool-1"),
         (STORY, "done", "approved by u-fin; started again (try 2) on tool-2"),
         ([ASKED, STARTED, line(9, "tool.unknown", "unknown")], "failed", "unknown"),
         (

@@ -99,7 +99,8 @@ class Row:
         return next((step.duration_ms for step in reversed(self.steps) if step.duration_ms is not None), None)
 
     def _said(self, *kinds: str) -> list[str]:
-        return [step.text for step in self.steps if step.type.partition(".")[2] in kinds]
+        steps = (step for step in self.steps if step.outcome != "renewed")
+        return [step.text for step in steps if step.type.partition(".")[2] in kinds]
 
     @property
     def _main(self) -> Sequence[Line]:
