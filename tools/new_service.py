@@ -81,6 +81,7 @@ def main(name: str = "") -> None:
     for path, text in changed:
         path.write_text(text)
     tidy([path for path, _ in changed if path.suffix == ".py"])
+    subprocess.run([sys.executable, "tools/golden_schemas.py", "--write"], cwd=ROOT, check=True, stdout=sys.stderr)
     print(f"services/{name} is written. Next: make check test, then {contract.relative_to(ROOT)}")
 
 
