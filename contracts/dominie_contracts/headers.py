@@ -12,8 +12,6 @@ POSITION = "Dominie-Position"
 """The position of the last event that the reply wrote."""
 PROBLEM = "Dominie-Problem"
 """Set on a reply whose body is a problem; its value is the problem's type."""
-PARTIAL = "Dominie-Partial"
-"""Set on a reply that others follow (a page of a longer answer)."""
 TRACEPARENT = "traceparent"
 """W3C Trace Context."""
 

@@ -8,6 +8,9 @@ from dominie_contracts.guardrail import ApprovalAnswered, ApprovalView, Policies
 from dominie_contracts.registry import parse_event
 
 
+_TELLING = (Parked.KIND, Approved.KIND, Finished.KIND, ApprovalAnswered.KIND)
+
+
 class InForce:
     """The policy set in force; a projection of the category `policy`."""
 
@@ -45,10 +48,14 @@ class Asked:
         self._early: dict[tuple[str, str], ApprovalAnswered] = {}
 
     def apply(self, event: Recorded) -> None:
-        """Take in an event of an action's trail, or an answer."""
-        payload = parse_event(event.envelope.type, event.envelope.data)
+        """Take in an event of an action's trail, or an answer. Most are neither asked nor answered: those cost nothing."""
+        if not event.envelope.type.endswith(_TELLING):
+            return
         stream = StreamName.parse(event.envelope.stream)
         key = (stream.tenant, stream.id)
+        if event.envelope.type.endswith(Finished.KIND) and key not in self._entries:
+            return
+        payload = parse_event(event.envelope.type, event.envelope.data)
         if isinstance(payload, Parked):
             self._entries[key] = _entry(event, stream, payload)
             if key in self._early:

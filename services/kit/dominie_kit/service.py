@@ -62,11 +62,13 @@ class Service:
         self.in_force: Callable[[], tuple[str | None, int]] = lambda: (self.decisions.digest, self.decisions.position)
         self.routes: list[Route] = []
         self._projectors: list[Projector] = []
+        self._own: list[Projector] = []
         self._tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._ready = False
         self._process = psutil.Process()
+        self.route(AskStatus, self._answer_status, token=False, direct=False, between=True)
         follows = FOLLOWS.get(name, tuple(OWNER))
         if "principal" in follows:
             self.follow(self.standing, "principal", own=False)
@@ -105,7 +107,7 @@ class Service:
         projector = Projector(self.store, projection, name=f"{self.instance}-{category or 'all'}", category=category)
         self._projectors.append(projector)
         if own:
-            self._own = (*getattr(self, "_own", ()), projector)
+            self._own.append(projector)
 
     def background(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a task beside the service for as long as it lives; its end or error ends the service."""
@@ -131,7 +133,6 @@ class Service:
                 for task in self._tasks:
                     group.start_soon(task)
                 group.start_soon(self._beat)
-                self.route(AskStatus, self._answer_status, token=False, direct=False, between=True)
                 try:
                     yield
                 finally:
@@ -188,7 +189,7 @@ class Service:
         return self.status
 
     async def _caught_up(self, position: int, timeout_s: float) -> None:
-        for projector in getattr(self, "_own", ()):
+        for projector in self._own:
             try:
                 await projector.wait_for(position, timeout_s)
             except TimeoutError as error:

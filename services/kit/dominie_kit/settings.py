@@ -1,6 +1,5 @@
 """What every service reads from its surroundings, once."""
 
-import os
 from pathlib import Path
 
 from pydantic import Field
@@ -30,8 +29,3 @@ class KitSettings(BaseSettings):
     local: bool = False
     """Local development: an asserted user counts."""
     log_level: str = "warning"
-
-    @property
-    def pid(self) -> int:
-        """This process."""
-        return os.getpid()
