@@ -19,7 +19,7 @@ from dominie_contracts import Command, Message, Unavailable
 from dominie_contracts.operations import AskStatus, ServiceStatus
 from dominie_contracts.registry import OWNER
 from dominie_contracts.rights import FOLLOWS
-from dominie_contracts.subjects import heartbeat_subject, out_subject
+from dominie_contracts.subjects import heartbeat_subject, out_subject, service_subject
 from dominie_eventstore import EventStore, JetStreamEventStore, Projection, Projector
 from dominie_kit.actions import Actions
 from dominie_kit.bus import Inner, Seeds, edge_broker
@@ -68,7 +68,8 @@ class Service:
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._ready = False
         self._process = psutil.Process()
-        self.route(AskStatus, self._answer_status, token=False, direct=False, between=True)
+        status = Route(AskStatus, self._answer_status, token=False, direct=False, between=True)
+        self._subscribe(service_subject(name, AskStatus.NAME), status)
         follows = FOLLOWS.get(name, tuple(OWNER))
         if "principal" in follows:
             self.follow(self.standing, "principal", own=False)
