@@ -37,8 +37,8 @@ def summarise(type_: str, data: dict[str, JsonValue], *, at: datetime | None = N
 
 def clip(text: str, chars: int) -> str:
     """One line of at most so many characters, all of them printable."""
-    line = "".join(c if c.isprintable() else " " for c in text[: chars + 1]).strip()
-    return line if len(line) <= chars else line[: chars - 1] + "…"
+    line = "".join(c if c.isprintable() else " " for c in text[:chars])
+    return line.strip() if len(text) <= chars else line[: chars - 1].strip() + "…"
 
 
 def money(usd: float) -> str:
@@ -117,10 +117,9 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
 def _finished(finished: Finished) -> str:
     problem = finished.problem
     if problem is not None:
+        failed = f"failed in {duration(finished.duration_ms)}" if finished.duration_ms else "failed"
         refused = problem.type.rpartition(":")[2] in _REFUSALS
-        return (
-            f"refused: {problem.detail}" if refused else f"failed in {duration(finished.duration_ms)}: {problem.detail}"
-        )
+        return f"{'refused' if refused else failed}: {problem.detail}"
     ended = "finished" if finished.outcome == "ok" else "failed"
     parts = [f"{ended} in {duration(finished.duration_ms)}"]
     if finished.input_tokens is not None or finished.output_tokens is not None:

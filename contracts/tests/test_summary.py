@@ -16,7 +16,7 @@ from dominie_contracts.memory import Remembered, TurnAdded
 from dominie_contracts.model import ModelsOffered, Offer
 from dominie_contracts.registry import EVENTS
 from dominie_contracts.scheduler import PermitGranted, PermitReleased
-from dominie_contracts.summary import MAX_CHARS, duration, money, signature, summarise
+from dominie_contracts.summary import MAX_CHARS, clip, duration, money, signature, summarise
 from dominie_contracts.tool import ToolRegistered, ToolSpec
 
 AT = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
@@ -181,6 +181,13 @@ def test_a_model_call_is_told_by_its_last_message() -> None:
     question: list[JsonValue] = [{"type": "text", "text": "Where?"}]
     messages: list[JsonValue] = [{"role": "system", "content": "s"}, {"role": "user", "content": question}]
     assert signature("model.chat", "auto", {"messages": messages}) == 'chat auto("Where?")'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [(" ab ", "ab"), ("abcde", "abcde"), ("abcdef", "abcd…"), ("abc def", "abc…")]
+)
+def test_a_text_that_is_cut_says_so(text: str, words: str) -> None:
+    assert clip(text, 5) == words
 
 
 @given(st.text())

@@ -56,8 +56,8 @@ def _totals(found: Sequence[Group]) -> str:
         for status, words in _STATUS.items()
         if counts[status]
     )
-    cost = money(sum(group.cost_usd for group in runs))
-    spent = f'<li class="cost"><b>{cost}</b> spent</li>' if runs else ""
+    cost = sum(group.cost_usd for group in runs)
+    spent = f'<li class="cost"><b>{money(cost)}</b> spent</li>' if cost else ""
     return f'<ul id="totals" class="totals">{shown}{spent}</ul>'
 
 
@@ -73,13 +73,14 @@ def _shell(group: Group, rows: str) -> str:
     status, run = group.status, group.home.run or ""
     user = f' <span class="for">for</span> {escape(_name(group.user))}' if group.user else ""
     words = escape(f"{group.agent} {group.user or ''} {run} {group.home.tenant}".lower(), quote=True)
+    lasted = f"<span>{duration(group.lasted_ms)}</span>" if group.lasted_ms else ""
     cost = f"<span>{money(group.cost_usd)}</span>" if group.cost_usd else ""
     return (
         f'<article id="{id_}" class="run" data-status="{status}" data-words="{words}" aria-labelledby="{id_}-h">'
         f'<header><h2 id="{id_}-h">{escape(_name(group.agent))}{user}</h2>'
         f'<p class="status">{_STATUS[status]}</p>'
         f'<p class="meta">{_time(group.rows[0].began)}<span title="tenant">{escape(group.home.tenant)}</span>'
-        f'<code title="run">{escape(run)}</code><span>{duration(group.lasted_ms)}</span>{cost}</p>'
+        f'<code title="run">{escape(run)}</code>{lasted}{cost}</p>'
         f"</header><ol>{rows}</ol></article>"
     )
 
