@@ -12,19 +12,18 @@ from dominie_eventstore._errors import StoreUnavailable, WrongExpectedVersion
 from dominie_eventstore._filters import check_name, event_filter
 from dominie_eventstore._follower import Follower
 from dominie_eventstore._port import DEFAULT_TIMEOUT_S, Appended
+from dominie_eventstore._publisher import Publisher
 from dominie_eventstore._seal import digest, record, seal
 from dominie_eventstore._settle import settled
 from dominie_eventstore._subscription import JetStreamSubscription, events_of
 from dominie_eventstore._tails import NEW, Tail, Tails
 from dominie_eventstore._wire import (
-    EXPECTED_SEQUENCE,
     WRONG_LAST_SEQUENCE,
     Deadline,
     Lost,
     Refused,
     Wire,
     last_message,
-    parse,
 )
 
 
@@ -39,6 +38,7 @@ class JetStreamEventStore:
         if stream != EVENT_STREAM:
             raise ValueError(f"there is one segment so far, {EVENT_STREAM!r}, not {stream!r}")
         self._wire = Wire(nc)
+        self._publisher = Publisher(self._wire)
         self._timeout_s = timeout_s
         self._tails = Tails()
 
@@ -70,9 +70,8 @@ class JetStreamEventStore:
     ) -> int | None:
         """Publish; the message's sequence, or None if others were faster or the answer was lost."""
         payload = b"\n".join([raw for _, raw in sealed])
-        headers = {EXPECTED_SEQUENCE: str(after)}
         try:
-            answer = parse(await self._wire.ask(f"evt.{name}", payload, timeout_s=deadline.attempt_s, headers=headers))
+            return await self._publisher.publish(f"evt.{name}", payload, after=after, timeout_s=deadline.attempt_s)
         except Lost as error:
             await deadline.pause(error)
             return None
@@ -81,8 +80,6 @@ class JetStreamEventStore:
                 raise StoreUnavailable(f"append to {name}: {error}") from error
             deadline.check()
             return None
-        sequence: int = answer["seq"]
-        return sequence
 
     async def _look(self, name: str, deadline: Deadline) -> Tail:
         """Where the stream ends now."""

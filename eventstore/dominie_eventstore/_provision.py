@@ -48,6 +48,7 @@ def _config(replicas: int) -> dict[str, Any]:
         "num_replicas": replicas,
         "max_msg_size": MAX_EVENT_BYTES,
         "allow_direct": True,
+        "allow_atomic": True,
         "deny_delete": True,
         "deny_purge": True,
     }

@@ -52,8 +52,8 @@ async def test_a_subscription_survives_a_killed_broker(broker: "Broker", nc: Cli
 async def test_appends_and_a_reader_over_restarts(broker: "Broker", nc: Client, clients: Clients, rounds: int) -> None:
     """Writers write on while the broker is killed again and again: each append is stored once."""
     reader = JetStreamEventStore(await clients())
-    writers = 4
-    each = 60
+    writers = 40  # enough of them to go out in batches
+    each = 10
 
     async def kill_it() -> None:
         for number in range(1, rounds + 1):
