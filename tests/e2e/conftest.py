@@ -1,0 +1,154 @@
+"""What the tests of the whole house share: a system of nine services, a worker with a ledger, clients, the auditor."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+import pytest
+
+import dominie
+from dominie.keys import KeyPair
+from dominie_contracts.audit import LogReport, VerifyLog
+from dominie_kit.system import System
+
+DOMINIE = str(Path(sys.executable).with_name("dominie"))
+STOP_S = 15.0
+TOOLS = '''
+"""The ledger's tools: they pay once for a key, and write down every call."""
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+
+import dominie
+
+
+def _write(sql, *values):
+    with closing(sqlite3.connect(os.environ["LEDGER"], timeout=10)) as ledger, ledger:
+        ledger.execute(sql, values)
+
+
+@dominie.tool(effect="external", idempotent=True, timeout_s=5)
+def pay(order: str, ctx: dominie.ToolContext, cents: int = 100, bank_s: float = 0.0) -> str:
+    """Pay for an order; the bank takes its time to answer."""
+    _write("INSERT INTO calls (name, key) VALUES (?, ?)", order, ctx.key)
+    _write("INSERT OR IGNORE INTO payments (name, cents, key) VALUES (?, ?, ?)", order, cents, ctx.key)
+    time.sleep(bank_s)
+    return f"paid {cents} for {order}"
+
+
+@dominie.tool(effect="external", timeout_s=5)
+def mail(to: str, ctx: dominie.ToolContext, bank_s: float = 0.0) -> str:
+    """Send something that nobody can take back; it knows no key."""
+    _write("INSERT INTO calls (name, key) VALUES (?, ?)", to, ctx.key)
+    _write("INSERT INTO payments (name, cents, key) VALUES (?, 0, hex(randomblob(8)))", to)
+    time.sleep(bank_s)
+    return f"sent to {to}"
+
+
+@dominie.tool(effect="read", integrity="record")
+def balance(account: str) -> int:
+    """What an account holds."""
+    return len(account)
+'''
+
+
+class Ledger:
+    """What the worker's tools did."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with closing(sqlite3.connect(path)) as ledger, ledger:
+            ledger.execute("PRAGMA journal_mode=WAL")
+            ledger.execute("CREATE TABLE payments (name TEXT, cents INTEGER, key TEXT UNIQUE)")
+            ledger.execute("CREATE TABLE calls (name TEXT, key TEXT)")
+
+    def payments(self, name: str) -> int:
+        """How often this was paid."""
+        return self._count("payments", name)
+
+    def calls(self, name: str) -> int:
+        """How often a tool was called for this."""
+        return self._count("calls", name)
+
+    def _count(self, table: str, name: str) -> int:
+        with closing(sqlite3.connect(self.path, timeout=10)) as ledger:
+            return int(ledger.execute(f"SELECT count(*) FROM {table} WHERE name = ?", (name,)).fetchone()[0])
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """All of it, for one file of tests."""
+    folder = tmp_path_factory.mktemp("system")
+    (folder / "project").mkdir()
+    with System(folder / "project", keys=folder / "keys") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def ledger(system: System) -> Iterator[Ledger]:
+    """The ledger of a worker that serves `pay`, `mail` and `balance`."""
+    project = system.plan.folder
+    (project / "tools.py").write_text(TOOLS)
+    found = Ledger(project / "ledger.sqlite")
+    with (project / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(
+            [DOMINIE, "worker", "tools.py", "--json"],
+            cwd=project,
+            env=environment(LEDGER=str(found.path)),
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        assert worker.stdout is not None
+        with worker.stdout as told:
+            try:
+                assert json.loads(told.readline())["worker"] == "w-tools", (project / "worker.log").read_text()
+                yield found
+            finally:
+                worker.terminate()
+                worker.wait(STOP_S)
+
+
+ClientOf = Callable[[str], AbstractContextManager[dominie.Client]]
+
+
+@pytest.fixture(scope="module")
+def client_of(system: System) -> ClientOf:
+    """A client as an agent of the project, found as a program would find it."""
+
+    def make(name: str) -> dominie.Client:
+        with contextlib.chdir(system.plan.folder):
+            return dominie.Client(name)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def developer(system: System) -> Iterator[dominie.Client]:
+    """The project's developer, who may read the log too."""
+    keys = KeyPair.load(system.state.path / "dev.seed")
+    with dominie.Client(credentials=dominie.Credentials(system.nats_url, "local", "u-dev", keys)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def verify(developer: dominie.Client) -> Callable[[], LogReport]:
+    """Checks every stream's hash chain."""
+    return lambda: developer.ask(VerifyLog(), LogReport)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's own, without what another deployment left in it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")} | more
