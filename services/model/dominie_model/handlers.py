@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from typing import NoReturn
 
@@ -93,12 +94,13 @@ class Handlers:
         if not command.stream:
             return await self._provider().complete(request)
         number = 0
-        async for part in self._provider().stream(request):
-            if isinstance(part, ProviderResult):
-                return part
-            delta = Delta(stream_id=command.stream_id or "", number=number, chunk=_JSON.validate_python(part))
-            await self._stream(context, delta)
-            number += 1
+        async with aclosing(self._provider().stream(request)) as parts:
+            async for part in parts:
+                if isinstance(part, ProviderResult):
+                    return part
+                delta = Delta(stream_id=command.stream_id or "", number=number, chunk=_JSON.validate_python(part))
+                await self._stream(context, delta)
+                number += 1
         raise ProviderError("unavailable", command.model, "the stream ended without a result")
 
     async def _permit(self, command: Chat, action: Action) -> Permit:

@@ -30,6 +30,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         records,
         worker=call_worker,
         sandbox=boxes.run,
+        layers=boxes.layers,
     )
     service.resource(workers.listening)
     service.follow(catalog, CATALOG)

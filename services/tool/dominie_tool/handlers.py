@@ -57,12 +57,14 @@ class Handlers:
         *,
         worker: Run,
         sandbox: Run,
+        layers: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._store = store
         self._actions = actions
         self._standing = standing
         self._catalog = catalog
         self._records = records
+        self._layers = layers
         self._kinds: dict[str, Run] = {"worker": worker, "sandboxed": sandbox}
 
     async def register(self, command: RegisterTool, context: Context) -> RegisteredTool:
@@ -129,6 +131,7 @@ class Handlers:
                 effect=spec.effect != "read",
                 repeatable=spec.idempotent or spec.kind == "sandboxed" or spec.effect == "read",
                 enforcement="isolated" if spec.kind == "sandboxed" else "worker",
+                layers=self._layers() if spec.kind == "sandboxed" else (),
             ),
         )
         return _reply(done)

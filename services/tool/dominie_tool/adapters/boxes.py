@@ -25,6 +25,10 @@ class Boxes:
             )
         )
 
+    def layers(self) -> tuple[str, ...]:
+        """The layers that will hold a tool here; none where the sandbox cannot run."""
+        return tuple(self._sandbox.layers()) if Sandbox.missing() is None else ()
+
     async def run(self, tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
         """Run a tool in a box of its own.
 
