@@ -28,12 +28,12 @@ class Row:
     agent: str
     user: str | None
     run: str | None
-    data: str
+    raw: bytes
 
     @property
     def entry(self) -> Entry:
         """The event in words."""
-        data: dict[str, JsonValue] = json.loads(self.data)
+        data: dict[str, JsonValue] = json.loads(self.raw)["data"]
         return Entry(
             position=self.position,
             stream=self.stream,

@@ -1,7 +1,7 @@
 """Every event, with the columns that people search by; in SQLite, and always rebuildable from the log."""
 
-import json
 import sqlite3
+from pathlib import Path
 from typing import ClassVar
 
 from dominie_audit.aggregate import Row, RunRow, tenants_seen
@@ -10,8 +10,10 @@ from dominie_contracts.audit import Search
 from dominie_contracts.line import Line, Step, line
 from dominie_eventstore import SqlProjection
 
-_ROW = "position, stream, version, type, time, agent, user, run, data"
+_ROW = "position, stream, version, type, time, agent, user, run, raw"
 _SEEN = "tenant IN (?, ?)"
+_KNOWN = "SELECT max(run), max(tool) FROM events WHERE tenant = ? AND action = ?"
+_CACHE = 2048
 
 
 class Log(SqlProjection):
@@ -21,19 +23,19 @@ class Log(SqlProjection):
     from the first one that names them.
     """
 
-    SCHEMA_VERSION: ClassVar[int] = 2
+    SCHEMA_VERSION: ClassVar[int] = 3
     SCHEMA: ClassVar[str] = """
         CREATE TABLE events (
             position INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL,
             action TEXT NOT NULL, type TEXT NOT NULL, time TEXT NOT NULL, agent TEXT NOT NULL, user TEXT, run TEXT,
-            tool TEXT, decision TEXT, outcome TEXT, cost_usd REAL, data TEXT NOT NULL
+            tool TEXT, decision TEXT, outcome TEXT, raw BLOB NOT NULL
         );
         CREATE INDEX by_run ON events (tenant, run, position);
         CREATE INDEX by_action ON events (tenant, action, position);
         CREATE INDEX by_agent ON events (tenant, agent, position);
         CREATE INDEX by_user ON events (tenant, user, position);
-        CREATE INDEX by_tool ON events (tenant, tool, position);
-        CREATE INDEX by_decision ON events (tenant, decision, position);
+        CREATE INDEX by_tool ON events (tenant, tool, position) WHERE tool IS NOT NULL;
+        CREATE INDEX by_decision ON events (tenant, decision, position) WHERE decision IS NOT NULL;
         CREATE TABLE runs (
             tenant TEXT NOT NULL, run TEXT NOT NULL, agent TEXT NOT NULL, user TEXT, started TEXT NOT NULL,
             last TEXT NOT NULL, last_position INTEGER NOT NULL, events INTEGER NOT NULL, cost_usd REAL NOT NULL,
@@ -42,24 +44,38 @@ class Log(SqlProjection):
         CREATE INDEX by_last ON runs (tenant, last_position);
     """
 
+    def __init__(self, path: Path | None = None) -> None:
+        super().__init__(path)
+        self._actions: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+        """Run and tool of the latest actions."""
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self._actions.clear()
+
     def project(self, db: sqlite3.Connection, event: Recorded) -> None:
         """Write one event; one that was written before changes nothing."""
-        found = line(event)
-        known = db.execute(
-            "SELECT max(run), max(tool) FROM events WHERE tenant = ? AND action = ?", (found.tenant, found.action)
-        ).fetchone()
-        run, tool = found.run or known[0], found.resource or known[1]
-        data = json.dumps(event.envelope.data, ensure_ascii=False, separators=(",", ":"))
+        found = line(event, words=False)
+        run, tool = self._inherit(db, found)
         written = db.execute(
-            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(found.position, found.tenant, found.stream, found.version, found.action, found.type),
                 *(found.time.isoformat(), found.agent, found.user, run, tool),
-                *(found.decision, found.outcome, found.cost_usd, data),
+                *(found.decision, found.outcome, event.raw),
             ),
         )
         if run is not None and written.rowcount:
             self._count(db, found, run)
+
+    def _inherit(self, db: sqlite3.Connection, found: Line) -> tuple[str | None, str | None]:
+        name = (found.tenant, found.action)
+        run, tool = self._actions.get(name) or db.execute(_KNOWN, name).fetchone()
+        self._actions[name] = known = (found.run or run, found.resource or tool)
+        if len(self._actions) > _CACHE:
+            del self._actions[next(iter(self._actions))]
+        return known
 
     def _count(self, db: sqlite3.Connection, found: Line, run: str) -> None:
         time = found.time.isoformat()

@@ -11,6 +11,7 @@ from dominie_contracts.registry import parse_event
 
 _INDEX_BITS = 8
 """The bits of a position below its append's sequence (see `pack_position`)."""
+_SMALL_BYTES = 4096
 
 
 class Keys:
@@ -48,29 +49,32 @@ class Keys:
 
 
 class Recent:
-    """A projection of all events: the lines of the latest ones, and no more of them than the page shows."""
+    """A projection of all events: the lines of the latest ones, and no more of them than the page shows.
+
+    An event becomes a line when somebody looks; a large one at once, so that it is not kept.
+    """
 
     def __init__(self, size: int) -> None:
         self.position = 0
-        self._lines: deque[Line] = deque(maxlen=size)
+        self._size = size
+        self._kept: deque[Line | Recorded] = deque(maxlen=size)
         self._changed = anyio.Event()
         self.closed = False
 
     def begin_near(self, last_position: int) -> None:
         """Skip what the page would not hold: an append has one event or more."""
-        assert self._lines.maxlen is not None
-        self.position = max(0, last_position - (self._lines.maxlen << _INDEX_BITS))
+        self.position = max(0, last_position - (self._size << _INDEX_BITS))
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
-        self._lines.append(line(event))
+        self._kept.append(event if len(event.raw) <= _SMALL_BYTES else line(event))
         self._wake()
 
     def reset(self) -> None:
         """Forget everything, before a rebuild."""
         self.position = 0
-        self._lines.clear()
+        self._kept.clear()
 
     def close(self) -> None:
         """Nobody needs to wait any more."""
@@ -80,14 +84,16 @@ class Recent:
     @property
     def lines(self) -> tuple[Line, ...]:
         """The latest events, oldest first."""
-        return tuple(self._lines)
+        found = tuple(kept if isinstance(kept, Line) else line(kept) for kept in self._kept)
+        self._kept = deque(found, maxlen=self._size)
+        return found
 
     async def beyond(self, position: int, timeout_s: float) -> tuple[Line, ...]:
         """The events beyond a position, once there are some; none when the time is up or the service ends."""
         with anyio.move_on_after(timeout_s):
             while self.position <= position and not self.closed:
                 await self._changed.wait()
-        return tuple(found for found in self._lines if found.position > position)
+        return tuple(found for found in self.lines if found.position > position)
 
     def _wake(self) -> None:
         self._changed.set()
