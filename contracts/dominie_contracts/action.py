@@ -98,6 +98,8 @@ class Started(Payload):
     """The layers of isolation that were applied."""
     renewed: bool = False
     """The owner only goes on: nothing was begun, the lease is longer."""
+    given_back: bool = False
+    """Nothing happened after all, and the owner holds it no longer: whoever is asked next may begin it."""
 
 
 class Finished(Payload):
@@ -156,7 +158,7 @@ def evolve(state: ActionState, event: Payload) -> ActionState:
         case Approved():
             return replace(state, status="ready")
         case Started():
-            return replace(state, status="started", started=event)
+            return replace(state, status="ready" if event.given_back else "started", started=event)
         case Finished():
             return replace(state, status="finished", finished=event)
         case Unknown():

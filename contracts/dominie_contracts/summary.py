@@ -101,6 +101,8 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
             return f"waits for {_names(sorted({ask.group for ask in payload.asks}))} until {_clock(payload.expires_ms)}"
         case Approved():
             return f"approved by {_names(payload.by)}"
+        case Started(given_back=True):
+            return f"given back by {payload.owner}: nothing was done"
         case Started():
             again = f"started again (try {payload.attempt})" if payload.attempt > 1 else "started"
             began = "still under way" if payload.renewed else again

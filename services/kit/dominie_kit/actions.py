@@ -250,7 +250,12 @@ class Actions:
         if work.effect:
             await self.append(action, *opening, self._started(action, work))
             return await self._run(action, work)
-        outcome = await self._attempt(action, work)
+        try:
+            outcome = await self._attempt(action, work)
+        except NotDone as error:
+            raise error.problem from error
+        except Lost as lost:
+            raise _try_again(lost) from lost
         assert outcome is not None, "work whose outcome comes later has an effect"
         await self.append(action, *opening, *outcome.more, outcome.finished)
         return self._result(action)
@@ -267,6 +272,9 @@ class Actions:
                         return await self._resume(action, request, question, work)
                     case "started":
                         return await self._take_over(action, work)
+                    case "ready":
+                        await self.append(action, self._started(action, work))
+                        return await self._run(action, work)
                     case _:
                         raise Unavailable("the action's record is incomplete", retry_after_s=1)
             except WrongExpectedVersion:
@@ -317,9 +325,14 @@ class Actions:
         try:
             async with self._lease(action, work):
                 outcome = await self._attempt(action, work)
+        except NotDone as error:
+            started = self._started(action, work, renewed=True)
+            given_back = started.model_copy(update={"lease_ms": now_ms(), "renewed": False, "given_back": True})
+            await self.append(action, given_back)
+            raise error.problem from error
         except Lost as lost:
             if work.repeatable:
-                raise Unavailable(f"{lost}; ask again with the same key", retry_after_s=0.2) from lost
+                raise _try_again(lost) from lost
             await self.append(action, Unknown(why=str(lost)))
             raise Conflict("nobody can tell whether this happened; a person has to settle it") from lost
         if outcome is not None:
@@ -347,8 +360,6 @@ class Actions:
         begun = time.perf_counter()
         try:
             return await work.run(action)
-        except NotDone as error:
-            raise error.problem from error
         except (DeadlineExceeded, Unavailable):
             raise
         except Problem as problem:
@@ -439,6 +450,10 @@ async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
 
 def _failed(problem: Problem, *, duration_ms: float = 0.0) -> Finished:
     return Finished(outcome="error", problem=problem.details, duration_ms=round(duration_ms, 3))
+
+
+def _try_again(lost: Lost) -> Unavailable:
+    return Unavailable(f"{lost}; ask again with the same key", retry_after_s=0.2)
 
 
 def _forbidden(action: Action, decided: Decided) -> Forbidden:

@@ -1,0 +1,210 @@
+"""Given policies, when may this be done? The order of the rules, and what happens where they cannot be applied."""
+
+import json
+
+import pytest
+from pydantic import JsonValue
+
+from dominie_contracts import Unavailable
+from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesPublished, PolicyFile
+from dominie_contracts.operations import ServiceStatus
+from dominie_kit.decision import DecisionPoint, Policies, PolicyError, Question, check_policies
+from dominie_kit.handler_testing import PERMIT_ALL, Desk
+
+pytestmark = pytest.mark.anyio
+
+ASK = '@id("big") @ask("finance") @why("more than 50") forbid (principal, action, resource) when {%s};'
+OVER_50 = ASK % "context has amount && context.amount > 50"
+HARD = '@id("frozen") @why("the account is frozen") forbid (principal, action, resource == Tool::"refund");'
+CALL: dict[str, JsonValue] = {
+    "tenant": "acme",
+    "user": "u-dana",
+    "effect": "external",
+    "kind": "worker",
+    "version": "1",
+    "untrusted": [],
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def policies(*texts: str) -> Policies:
+    return Policies("d", (PolicyFile(name="test.cedar", text="\n".join(texts)),))
+
+
+def ask(tool: str = "refund", /, **more: JsonValue) -> Question:
+    return Question("a-desk", "tool.invoke", "Tool", tool, {**CALL, **more})
+
+
+def test_a_permit_allows_and_is_named() -> None:
+    decided = policies(PERMIT_ALL).decide(ask())
+    assert (decided.decision, decided.policies) == ("allow", ("all",))
+    assert decided.request == ask().request
+
+
+def test_no_permit_is_deny() -> None:
+    decided = policies('@id("mail") permit (principal, action, resource == Tool::"mail");').decide(ask())
+    assert (decided.decision, decided.policies, decided.why) == ("deny", (), ("no policy permits it",))
+
+
+def test_a_forbid_with_ask_asks_its_group() -> None:
+    decided = policies(PERMIT_ALL, OVER_50).decide(ask(amount=90))
+    assert decided.decision == "ask"
+    assert [(each.policy, each.group, each.why) for each in decided.asks] == [("big", "finance", "more than 50")]
+
+
+def test_a_hard_forbid_beats_an_ask() -> None:
+    decided = policies(PERMIT_ALL, OVER_50, HARD).decide(ask(amount=90), approved=frozenset({"big"}))
+    assert (decided.decision, decided.why) == ("deny", ("the account is frozen",))
+
+
+def test_an_ask_without_a_permit_is_deny() -> None:
+    assert policies(OVER_50).decide(ask(amount=90)).decision == "deny"
+    assert policies(OVER_50).decide(ask(amount=90), approved=frozenset({"big"})).decision == "deny"
+
+
+def test_an_approved_ask_passes_and_another_still_asks() -> None:
+    found = policies(PERMIT_ALL, OVER_50, '@id("night") @ask("ops") forbid (principal, action, resource);')
+    both = found.decide(ask(amount=90))
+    assert sorted(each.policy for each in both.asks) == ["big", "night"]
+    left = found.decide(ask(amount=90), approved=frozenset({"big"}))
+    assert [each.policy for each in left.asks] == ["night"]
+    assert found.decide(ask(amount=90), approved=frozenset({"big", "night"})).decision == "allow"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '@id("x") forbid (principal, action, resource) when {context.amount > 50};',
+        '@id("x") forbid (principal, action, resource) when {context has amount && context.amount * 10 > 50};',
+    ],
+)
+def test_a_policy_that_errs_is_deny(broken: str) -> None:
+    amount: dict[str, JsonValue] = {"amount": 2**62} if "has" in broken else {}
+    decided = policies(PERMIT_ALL, broken).decide(ask(**amount))
+    assert decided.decision == "deny"
+    assert decided.why[0].startswith("undecidable: ")
+
+
+@pytest.mark.parametrize("more", [{"colour": "red"}, {"amount": 2**63}, {"amount": 1.5}, {"effect": None}])
+def test_what_does_not_fit_the_schema_is_deny(more: dict[str, JsonValue]) -> None:
+    assert policies(PERMIT_ALL).decide(ask(**more)).decision == "deny"
+
+
+def test_an_action_nobody_knows_is_deny() -> None:
+    assert policies(PERMIT_ALL).decide(Question("a-desk", "tool.sell", "Tool", "refund", CALL)).decision == "deny"
+
+
+def test_names_are_values_never_policy_text() -> None:
+    found = policies(PERMIT_ALL, HARD)
+    assert found.decide(ask('refund"')).decision == "allow"
+    assert found.decide(ask("refund")).decision == "deny"
+
+
+def test_the_cache_tells_requests_and_approvals_apart() -> None:
+    found = policies(PERMIT_ALL, OVER_50)
+    for _ in range(2):
+        assert [found.decide(ask(amount=amount)).decision for amount in (50, 51)] == ["allow", "ask"]
+        assert found.decide(ask(amount=51), approved=frozenset({"big"})).decision == "allow"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("permit (principal", "a.cedar: does not parse"),
+        ("permit (principal, action, resource);", "has no @id"),
+        ('@id("all") permit (principal, action == Action::"tool.sell", resource);', "a.cedar: "),
+        ('@id("x") forbid (principal, action, resource) when {context.amount > 50};', "a.cedar: "),
+        (PERMIT_ALL * 2, "the id 'all' is taken by a.cedar"),
+        ("", "start with a permit"),
+    ],
+)
+def test_a_set_that_does_not_hold_is_refused(text: str, said: str) -> None:
+    with pytest.raises(PolicyError, match=said):
+        check_policies((PolicyFile(name="a.cedar", text=text),))
+
+
+def test_every_problem_is_named_with_its_file() -> None:
+    files = (PolicyFile(name="a.cedar", text="permit ("), PolicyFile(name="b.cedar", text="forbid ("))
+    with pytest.raises(PolicyError) as raised:
+        check_policies(files)
+    assert [problem.split(":")[0] for problem in raised.value.problems] == ["a.cedar", "b.cedar"]
+
+
+def test_a_set_that_holds_is_counted() -> None:
+    assert check_policies((PolicyFile(name="a", text=PERMIT_ALL), PolicyFile(name="b", text=OVER_50))) == 2
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def heartbeat(position: int) -> ServiceStatus:
+    return ServiceStatus(
+        service="guardrail",
+        instance="g-1",
+        version="1",
+        pid=1,
+        started="now",
+        ready=True,
+        rss_mb=1,
+        in_flight=0,
+        handled=0,
+        refused=0,
+        policy_position=position,
+    )
+
+
+async def published(point: DecisionPoint, text: str = PERMIT_ALL) -> int:
+    files = (PolicyFile(name="a.cedar", text=text),)
+    event = PoliciesPublished(digest=str(len(json.dumps(text))), files=files, by="operator")
+    (recorded,) = await Desk("guardrail").append(POLICY, POLICY_SET, event)
+    point.apply(recorded)
+    return recorded.position
+
+
+def test_without_policies_nothing_is_decided() -> None:
+    with pytest.raises(Unavailable, match="no policies have been published"):
+        DecisionPoint(staleness_s=15).decide(ask())
+
+
+async def test_policies_hold_for_a_while_without_word_and_then_no_longer() -> None:
+    clock = Clock()
+    point = DecisionPoint(staleness_s=15, clock=clock)
+    await published(point)
+    clock.now = 15
+    assert point.decide(ask()).decision == "allow"
+    clock.now = 16
+    with pytest.raises(Unavailable, match="last confirmed 16 s ago"):
+        point.decide(ask())
+
+
+async def test_a_heartbeat_confirms_the_policies_in_force_and_no_others() -> None:
+    clock = Clock()
+    point = DecisionPoint(staleness_s=15, clock=clock)
+    position = await published(point)
+    clock.now = 10
+    point.hear(heartbeat(position + 1))
+    clock.now = 20
+    with pytest.raises(Unavailable):
+        point.decide(ask())
+    point.hear(heartbeat(position))
+    assert point.decide(ask()).decision == "allow"
+
+
+async def test_new_policies_come_into_force_and_a_reset_forgets_them() -> None:
+    point = DecisionPoint(staleness_s=15)
+    await published(point)
+    before = point.digest
+    await published(point, HARD)
+    assert point.digest != before
+    assert point.decide(ask()).decision == "deny"
+    point.reset()
+    with pytest.raises(Unavailable):
+        point.decide(ask())
