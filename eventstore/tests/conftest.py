@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore import provision
 
 pytest.register_assert_rewrite("dominie_eventstore.conformance")
 START_S = 20.0
+ACCOUNTS = 100
+"""No file has more tests than that."""
 
 
 class Broker:
@@ -27,6 +28,7 @@ class Broker:
     def __init__(self, folder: Path, extra: str = "") -> None:
         self.folder = folder
         self.url = ""
+        self.account = 0
         self._config = folder / "server.conf"
         self._config.write_text(
             f'host: "127.0.0.1"\njetstream {{ store_dir: "{folder}/store", sync_interval: always }}\n{extra}\n'
@@ -39,15 +41,16 @@ class Broker:
         command = [binary, "-c", str(self._config), "-p", port, "--ports_file_dir", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.url = self._announced(self._process.pid)
+        self.url = self._announced(self._process)
 
-    def _announced(self, pid: int) -> str:
-        ports = self.folder / f"nats-server_{pid}.ports"
+    def _announced(self, process: subprocess.Popen[bytes]) -> str:
+        ports = self.folder / f"nats-server_{process.pid}.ports"
         end = time.monotonic() + START_S
-        while time.monotonic() < end:
+        while time.monotonic() < end and process.poll() is None:
             if ports.exists() and (text := ports.read_text()):
                 return str(json.loads(text)["nats"][0])
             select.select([], [], [], 0.01)
+        self.stop()
         raise RuntimeError((self.folder / "log").read_text())
 
     def kill(self) -> None:
@@ -65,10 +68,19 @@ async def silent(error: Exception) -> None:
     """Take the errors that nats-py reports beside."""
 
 
+def accounts(count: int) -> str:
+    """Configuration: as many accounts, each with its own JetStream; a test has one for itself."""
+    each = (f"A{n} {{ jetstream: enabled, users: [{{ user: A{n}, password: A{n} }}] }}" for n in range(count))
+    return f"accounts {{ {', '.join(each)} }}"
+
+
 async def connect(broker: Broker, client: Client | None = None, **options: object) -> Client:
+    """Connect to the account of the test that runs."""
     client = client or Client()
-    settings: dict[str, object] = {"pending_size": 0, "max_reconnect_attempts": -1, "reconnect_time_wait": 0.05}
-    await client.connect(broker.url, error_cb=silent, **(settings | options))  # type: ignore[arg-type]
+    name = f"A{broker.account}"
+    settings: dict[str, object] = {"user": name, "password": name, "pending_size": 0, "reconnect_time_wait": 0.05}
+    settings |= {"max_reconnect_attempts": -1, "error_cb": silent} | options
+    await client.connect(broker.url, **settings)  # type: ignore[arg-type]  # options of many types
     return client
 
 
@@ -91,7 +103,7 @@ def broker_with() -> type[Broker]:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    running = Broker(tmp_path_factory.mktemp("broker"))
+    running = Broker(tmp_path_factory.mktemp("broker"), accounts(ACCOUNTS))
     running.start()
     yield running
     running.stop()
@@ -113,9 +125,11 @@ async def clients(broker: Broker) -> AsyncIterator[Callable[..., Awaitable[Clien
 
 @pytest.fixture
 async def nc(broker: Broker) -> AsyncIterator[Client]:
-    """A connection to a broker whose stream of events is empty."""
+    """A connection to an account of its own, with an empty stream of events."""
+    broker.account += 1
     client = await connect(broker)
-    await client.request(f"$JS.API.STREAM.DELETE.{EVENT_STREAM}", b"", timeout=5)
-    await provision(client)
-    yield client
-    await close(client)
+    try:
+        await provision(client)
+        yield client
+    finally:
+        await close(client)
