@@ -8,6 +8,7 @@ from contextlib import suppress
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 from pydantic import JsonValue
+from referencing.exceptions import Unresolvable
 
 from dominie_contracts import (
     Conflict,
@@ -21,6 +22,7 @@ from dominie_contracts import (
 )
 from dominie_contracts.action import Finished, Integrity
 from dominie_contracts.labels import amount, label_arguments, label_result
+from dominie_contracts.registry import parse_event
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.tool import (
     CATALOG,
@@ -31,6 +33,7 @@ from dominie_contracts.tool import (
     ListTools,
     RegisteredTool,
     RegisterTool,
+    ToolRegistered,
     ToolResult,
     Tools,
     ToolSpec,
@@ -38,7 +41,7 @@ from dominie_contracts.tool import (
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
 from dominie_kit.standing import Standing
-from dominie_tool.aggregate import Registrant, State, decide
+from dominie_tool.aggregate import Registrant, State, decide, evolve
 from dominie_tool.projection import Catalog, Records, Tool, tool_of
 
 Run = Callable[[Tool, dict[str, JsonValue], Action], Awaitable[JsonValue]]
@@ -70,16 +73,15 @@ class Handlers:
     async def register(self, command: RegisterTool, context: Context) -> RegisteredTool:
         """Register a tool, or its next version."""
         spec = command.spec
-        try:
-            for schema in (spec.input_schema, spec.output_schema):
-                Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            raise Invalid(f"{spec.name!r}: not a JSON Schema: {error.message}") from error
-        found = self._catalog.find(context.tenant, spec.name)
-        events = decide(found.state if found else State(), command, self._registrant(spec, context))
+        _check_schemas(spec)
         stream = StreamName(context.tenant, CATALOG, spec.name)
+        recorded = await self._store.read(stream)
+        state = State()
+        for past in recorded:
+            payload = parse_event(past.envelope.type, past.envelope.data)
+            state = evolve(state, payload) if isinstance(payload, ToolRegistered) else state
+        events = decide(state, command, self._registrant(spec, context))
         for event in events:
-            recorded = await self._store.read(stream)
             draft = self._actions.draft(context, CATALOG, event)
             try:
                 appended = await self._store.append(stream, [draft], expected_version=len(recorded))
@@ -146,6 +148,7 @@ class Handlers:
         labels = await self._labels(tool, command.arguments, context)
         request = Request("tool.begin", command.arguments, spec.name, tool.version, labels=labels)
         try:
+            _check_schemas(spec)
             question = self._question("tool.begin", tool, command.arguments, labels, context)
         except Problem as problem:
             raise await self._actions.refuse(action, request, problem) from problem
@@ -210,7 +213,10 @@ class Handlers:
         spec = tool.spec
         if command == "tool.invoke" and not context.grants.allow("tools", spec.name):
             raise Forbidden(f"{context.principal} was not granted {spec.name!r}")
-        wrong = best_match(tool.validator.iter_errors(arguments))
+        try:
+            wrong = best_match(tool.validator.iter_errors(arguments))
+        except (Unresolvable, RecursionError) as error:
+            raise Invalid(f"{spec.name}: its input schema refers to what is not in it, or to itself") from error
         if wrong is not None:
             raise Invalid(f"{spec.name}: {wrong.json_path}: {wrong.message}")
         asked: dict[str, JsonValue] = {
@@ -231,6 +237,14 @@ class Handlers:
         if total is not None:
             asked["amount"] = total
         return Question(context.principal, command, "Tool", spec.name, asked)
+
+
+def _check_schemas(spec: ToolSpec) -> None:
+    try:
+        for schema in (spec.input_schema, spec.output_schema):
+            Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise Invalid(f"{spec.name!r}: not a JSON Schema: {error.message}") from error
 
 
 async def _later(action: Action) -> None:

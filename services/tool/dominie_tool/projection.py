@@ -4,6 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from jsonschema import Draft202012Validator
+from referencing.jsonschema import EMPTY_REGISTRY
 
 from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Finished
@@ -29,8 +30,9 @@ class Tool:
 
 
 def tool_of(state: State, spec: ToolSpec) -> Tool:
-    """A tool's specification with what calling it needs, made once."""
-    return Tool(state, spec, binding_version(spec), roles(spec.input_schema), Draft202012Validator(spec.input_schema))
+    """A tool's specification with what calling it needs, made once. No `$ref` leads out of its schema."""
+    validator = Draft202012Validator(spec.input_schema, registry=EMPTY_REGISTRY)
+    return Tool(state, spec, binding_version(spec), roles(spec.input_schema), validator)
 
 
 class Catalog:

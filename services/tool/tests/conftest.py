@@ -1,0 +1,123 @@
+"""The tool service's handlers on a log in memory, with a worker and a sandbox that only note what they are asked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from dominie_contracts import Grants
+from dominie_contracts.identity import PRINCIPAL, Registered
+from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
+from dominie_kit import Action
+from dominie_kit.handler_testing import Desk
+from dominie_kit.standing import Standing
+from dominie_tool.handlers import Handlers
+from dominie_tool.projection import Catalog, Records, Tool
+
+
+@dataclass
+class Runner:
+    """Runs no tool: gives each its result, or raises it; and notes what the log held when it was called."""
+
+    desk: Desk
+    results: dict[str, Any] = field(default_factory=dict)
+    calls: list[tuple[str, dict[str, JsonValue]]] = field(default_factory=list)
+    seen: list[list[str]] = field(default_factory=list)
+
+    async def run(self, tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
+        self.calls.append((tool.spec.name, arguments))
+        self.seen.append(await self.desk.types(TOOL))
+        found = self.results.get(tool.spec.name, "done")
+        if isinstance(found, Exception):
+            raise found
+        result: JsonValue = found
+        return result
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    desk = Desk("tool")
+    await desk.publish()
+    return desk
+
+
+@pytest.fixture
+def worker(desk: Desk) -> Runner:
+    return Runner(desk)
+
+
+@pytest.fixture
+def sandbox(desk: Desk) -> Runner:
+    return Runner(desk)
+
+
+@pytest.fixture
+def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[[], Handlers]:
+    """Another instance of the service at each call, with read models of its own."""
+
+    def build() -> Handlers:
+        catalog, records, standing = Catalog(), Records(), Standing()
+        desk.follow(catalog, CATALOG)
+        desk.follow(records, TOOL)
+        desk.follow(standing, PRINCIPAL)
+        actions = desk.actions(TOOL)
+        return Handlers(desk.store, actions, standing, catalog, records, worker=worker.run, sandbox=sandbox.run)
+
+    return build
+
+
+@pytest.fixture
+def handlers(instance: Callable[[], Handlers]) -> Handlers:
+    return instance()
+
+
+def tool(name: str = "refund", properties: dict[str, Any] | None = None, **more: Any) -> ToolSpec:
+    """A tool whose arguments may have roles: {"amount": "amount"}."""
+    schema = {
+        key: {"x-dominie": {"role": value}} if isinstance(value, str) else value
+        for key, value in (properties or {}).items()
+    }
+    return ToolSpec.model_validate(
+        {"name": name, "input_schema": {"type": "object", "properties": schema}, **more},
+    )
+
+
+@pytest.fixture
+def have(desk: Desk) -> Callable[..., Any]:
+    """Register a tool, past the handlers."""
+
+    async def register(name: str = "refund", properties: dict[str, Any] | None = None, **more: Any) -> None:
+        event = ToolRegistered(spec=tool(name, properties, **more), owner="w-ledger")
+        await desk.append(CATALOG, name, event)
+        await desk.caught_up()
+
+    return register
+
+
+@pytest.fixture
+def known(desk: Desk) -> Callable[..., Any]:
+    """Register a principal with grants."""
+
+    async def register(principal: str, *tools: str) -> None:
+        grants = Grants(tools=tools)
+        event = Registered(
+            tenant="acme",
+            principal=principal,
+            nkey="U",
+            sponsor=None,
+            grants=grants,
+            users=(),
+            groups=(),
+            by="operator",
+        )
+        await desk.append(PRINCIPAL, principal, event)
+        await desk.caught_up()
+
+    return register

@@ -1,0 +1,75 @@
+"""Given a registration or none, when a tool is to be registered, then this is written."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dominie_contracts import Forbidden, Invalid
+from dominie_contracts.tool import RegisterTool, ToolRegistered, ToolSpec
+from dominie_tool.aggregate import Registrant, State, binding_version, decide, evolve
+
+OWNER = Registrant("w-ledger", may=True, developer=False)
+DEVELOPER = Registrant("u-dev", may=True, developer=True)
+SPEC = ToolSpec(name="refund", input_schema={"type": "object"})
+NEXT = SPEC.model_copy(update={"version": "2"})
+SPECS = st.builds(
+    ToolSpec,
+    name=st.just("refund"),
+    version=st.sampled_from("12"),
+    input_schema=st.just({"type": "object"}),
+    effect=st.sampled_from(["read", "write", "external"]),
+    timeout_s=st.sampled_from([1.0, 30.0]),
+)
+
+
+def state(spec: ToolSpec = SPEC, owner: str = "w-ledger") -> State:
+    return evolve(State(), ToolRegistered(spec=spec, owner=owner))
+
+
+def test_a_tool_is_registered() -> None:
+    assert decide(State(), RegisterTool(spec=SPEC), OWNER) == [ToolRegistered(spec=SPEC, owner="w-ledger")]
+
+
+def test_its_next_version_is_registered() -> None:
+    assert decide(state(), RegisterTool(spec=NEXT), OWNER) == [ToolRegistered(spec=NEXT, owner="w-ledger")]
+
+
+def test_who_was_not_granted_the_name_may_not() -> None:
+    with pytest.raises(Forbidden, match="w-ledger may not register 'refund'"):
+        decide(State(), RegisterTool(spec=SPEC), Registrant("w-ledger", may=False, developer=False))
+
+
+def test_another_worker_cannot_take_a_tool() -> None:
+    with pytest.raises(Forbidden, match="belongs to w-ledger"):
+        decide(state(), RegisterTool(spec=NEXT), Registrant("w-other", may=True, developer=False))
+
+
+def test_a_developer_can() -> None:
+    assert decide(state(), RegisterTool(spec=NEXT), DEVELOPER) == [ToolRegistered(spec=NEXT, owner="u-dev")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"kind": "local"},
+        {"kind": "sandboxed"},
+        {"kind": "sandboxed", "source": "def f(): ..."},
+        {"kind": "worker", "source": "def f(): ...", "function": "f"},
+    ],
+)
+def test_a_specification_that_contradicts_itself_is_invalid(changed: dict[str, str]) -> None:
+    with pytest.raises(Invalid):
+        decide(State(), RegisterTool(spec=SPEC.model_copy(update=changed)), OWNER)
+
+
+@given(SPECS)
+def test_a_duplicate_changes_nothing(spec: ToolSpec) -> None:
+    (event,) = decide(State(), RegisterTool(spec=spec), OWNER)
+    registered = evolve(State(), event)
+    assert decide(registered, RegisterTool(spec=spec), OWNER) == []
+    assert evolve(registered, event) == registered
+
+
+@given(SPECS, SPECS)
+def test_a_yes_is_bound_to_everything_the_registration_says(one: ToolSpec, other: ToolSpec) -> None:
+    assert (binding_version(one) == binding_version(other)) == (one == other)

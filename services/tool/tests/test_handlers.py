@@ -1,0 +1,282 @@
+"""`invoke`, `register` and `list` as the edge hands them on: what runs, what is answered, what the log then holds."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from dominie_contracts import Conflict, Forbidden, Grants, Invalid, ToolFailed, Unauthenticated, Unavailable
+from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ListTools, RegisterTool, ToolSpec
+from dominie_kit import Lost, NotDone
+from dominie_kit.context import Context
+from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_tool.handlers import Handlers
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = (
+    PERMIT_ALL
+    + """
+@id("limit") @why("too much") forbid (principal, action, resource)
+when { context has amount && context.amount > 5000 };
+@id("recipients") @why("who is that?") forbid (principal, action, resource)
+when { context.untrusted.contains("recipient") };
+@id("eve") @why("not her") forbid (principal, action, resource)
+when { context has recipient && context.recipient == "eve@example.com" };
+"""
+)
+READ = ["requested.v1", "decided.v1", "finished.v1"]
+EFFECT = ["requested.v1", "decided.v1", "started.v1", "finished.v1"]
+REFUSED = ["requested.v1", "finished.v1"]
+
+
+def call(tool: str = "refund", **arguments: JsonValue) -> InvokeTool:
+    return InvokeTool(tool=tool, arguments=arguments)
+
+
+def spec(name: str = "refund", /, **more: Any) -> ToolSpec:
+    return ToolSpec.model_validate({"name": name, "input_schema": {"type": "object"}, **more})
+
+
+def worker_context(desk: Desk, principal: str = "w-ledger", *groups: str) -> Context:
+    """A tool worker, or a person: without a run token."""
+    return replace(desk.context(agent=principal), claims=None, groups=groups)
+
+
+async def test_a_read_is_one_append(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> None:
+    await have(effect="read")
+    done = await handlers.invoke(call(order="17"), desk.context())
+    assert (done.result, done.labels, worker.calls) == ("done", {}, [("refund", {"order": "17"})])
+    events = [event async for event in desk.store.read_all(category=TOOL)]
+    assert await desk.types(TOOL) == READ
+    assert len({event.position >> 8 for event in events}) == 1
+    assert events[0].envelope.stream.endswith(done.action)
+
+
+@pytest.mark.parametrize("effect", ["write", "external"])
+async def test_an_effect_is_started_on_the_record_first(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any, effect: str
+) -> None:
+    await have(effect=effect)
+    await handlers.invoke(call(), desk.context())
+    assert worker.seen == [EFFECT[:3]]
+    assert await desk.types(TOOL) == EFFECT
+
+
+async def test_a_sandboxed_tool_runs_in_the_sandbox(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any, sandbox: Any
+) -> None:
+    await have("adder", kind="sandboxed", source="def add(a): return a", function="add")
+    await handlers.invoke(call("adder", a=1), desk.context())
+    assert (sandbox.calls, worker.calls) == ([("adder", {"a": 1})], [])
+    started = [event async for event in desk.store.read_all(category=TOOL)][2]
+    assert started.envelope.data["enforcement"] == "isolated"
+
+
+async def test_a_repeated_call_has_the_firsts_outcome_at_another_instance(
+    desk: Desk, instance: Callable[[], Handlers], have: Any, worker: Any
+) -> None:
+    first, second = instance(), instance()
+    await have()
+    done = await first.invoke(call(), desk.context("k"))
+    assert await second.invoke(call(), desk.context("k")) == done
+    assert len(worker.calls) == 1
+    with pytest.raises(Conflict):
+        await second.invoke(call(order="18"), desk.context("k"))
+
+
+async def test_an_unknown_tool_is_invalid_on_the_record(desk: Desk, handlers: Handlers) -> None:
+    with pytest.raises(Invalid, match="no tool 'refund' is registered"):
+        await handlers.invoke(call(), desk.context())
+    assert await desk.types(TOOL) == REFUSED
+
+
+async def test_a_tool_of_another_tenant_is_unknown(desk: Desk, handlers: Handlers, have: Any) -> None:
+    await have()
+    with pytest.raises(Invalid, match="no tool"):
+        await handlers.invoke(call(), desk.context(tenant="other"))
+
+
+async def test_what_was_not_granted_is_forbidden_on_the_record(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any
+) -> None:
+    await have()
+    with pytest.raises(Forbidden, match="not granted 'refund'"):
+        await handlers.invoke(call(), desk.context(grants=Grants(tools=("mail",))))
+    assert await desk.types(TOOL) == REFUSED
+    assert not worker.calls
+
+
+@pytest.mark.parametrize("arguments", [{}, {"order": 17}, {"order": "17", "more": 1}])
+async def test_arguments_that_do_not_fit_are_invalid_on_the_record(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any, arguments: dict[str, Any]
+) -> None:
+    schema = {"type": "object", "properties": {"order": {"type": "string"}}}
+    await have(input_schema={**schema, "required": ["order"], "additionalProperties": False})
+    with pytest.raises(Invalid, match=r"refund: \$"):
+        await handlers.invoke(InvokeTool(tool="refund", arguments=arguments), desk.context())
+    assert await desk.types(TOOL) == REFUSED
+    assert not worker.calls
+
+
+@pytest.mark.parametrize("reference", ["http://127.0.0.1:9/s.json", "file:///etc/passwd", "#/nowhere", "#"])
+async def test_a_schema_leads_nowhere_else(desk: Desk, handlers: Handlers, have: Any, reference: str) -> None:
+    await have(input_schema={"$ref": reference})
+    with pytest.raises(Invalid, match="refers to what is not in it"):
+        await handlers.invoke(call(), desk.context())
+
+
+@pytest.mark.parametrize("amount", [-1, 1.0, 0.5, True, "10", None, 2**53])
+async def test_an_amount_is_a_whole_number_from_0(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any, amount: JsonValue
+) -> None:
+    await have(properties={"amount": "amount"})
+    with pytest.raises(Invalid):
+        await handlers.invoke(call(amount=amount), desk.context())
+    assert not worker.calls
+
+
+async def test_amounts_add_up_for_the_policies(desk: Desk, handlers: Handlers, have: Any) -> None:
+    await desk.publish(LIMITS)
+    await have(properties={"goods": "amount", "postage": "amount"})
+    await handlers.invoke(call(goods=4000, postage=1000), desk.context())
+    with pytest.raises(Forbidden, match="too much"):
+        await handlers.invoke(call(goods=4000, postage=1001), desk.context())
+    assert await desk.types(TOOL) == [*EFFECT, *READ]
+
+
+async def test_a_recipient_from_nowhere_is_untrusted(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> None:
+    await desk.publish(LIMITS)
+    await have("mail", {"to": "recipient"})
+    with pytest.raises(Forbidden, match="who is that"):
+        await handlers.invoke(call("mail", to="eve@example.org"), desk.context())
+    assert not worker.calls
+
+
+async def test_a_recipient_from_a_record_of_the_run_is_none(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any
+) -> None:
+    await desk.publish(LIMITS)
+    await have("lookup", effect="read", output_schema={"x-dominie": {"integrity": "record"}})
+    await have("mail", {"to": "recipient"})
+    worker.results = {"lookup": {"mail": ["ada@example.com"]}}
+    found = await handlers.invoke(call("lookup"), desk.context(run="r-1"))
+    assert found.labels == {"/mail/0": "record"}
+    await handlers.invoke(call("mail", to="ada@example.com"), desk.context(run="r-1"))
+    for to, run in (("ada@example.com", "r-2"), ("ada@example.com,eve@example.org", "r-1")):
+        with pytest.raises(Forbidden, match="who is that"):
+            await handlers.invoke(call("mail", to=to), desk.context(run=run))
+
+
+async def test_a_tools_word_is_untrusted_unless_it_says_otherwise(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any
+) -> None:
+    await desk.publish(LIMITS)
+    await have("read_ticket", effect="read")
+    await have("mail", {"to": "recipient"})
+    worker.results = {"read_ticket": "eve@example.org"}
+    await handlers.invoke(call("read_ticket"), desk.context())
+    with pytest.raises(Forbidden, match="who is that"):
+        await handlers.invoke(call("mail", to="eve@example.org"), desk.context())
+
+
+async def test_policies_see_the_recipient(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> None:
+    await desk.publish(LIMITS)
+    await have("lookup", effect="read", output_schema={"x-dominie": {"integrity": "record"}})
+    await have("mail", {"to": "recipient"})
+    worker.results = {"lookup": "eve@example.com"}
+    await handlers.invoke(call("lookup"), desk.context())
+    with pytest.raises(Forbidden, match="not her"):
+        await handlers.invoke(call("mail", to="eve@example.com"), desk.context())
+
+
+async def test_a_tool_that_fails_has_failed_for_good(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> None:
+    await have()
+    worker.results = {"refund": ToolFailed("refund: no such order")}
+    for _ in range(2):
+        with pytest.raises(ToolFailed, match="no such order"):
+            await handlers.invoke(call(), desk.context("k"))
+    assert len(worker.calls) == 1
+    assert await desk.types(TOOL) == EFFECT
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_without_a_worker_it_waits_for_one(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any, idempotent: bool
+) -> None:
+    await have(idempotent=idempotent)
+    worker.results = {"refund": NotDone(Unavailable("no worker of 'refund' is running"))}
+    with pytest.raises(Unavailable, match="no worker"):
+        await handlers.invoke(call(), desk.context("k"))
+    worker.results = {}
+    assert (await handlers.invoke(call(), desk.context("k"))).result == "done"
+
+
+@pytest.mark.parametrize(
+    ("more", "again"),
+    [
+        ({"effect": "read"}, True),
+        ({"effect": "external", "idempotent": True}, True),
+        ({"effect": "external"}, False),
+        ({"effect": "write"}, False),
+    ],
+)
+async def test_an_answer_that_never_came_is_asked_for_again_where_nothing_is_done_twice(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any, more: dict[str, Any], again: bool
+) -> None:
+    await have(**more)
+    worker.results = {"refund": Lost("the worker did not answer")}
+    with pytest.raises(Unavailable if again else Conflict):
+        await handlers.invoke(call(), desk.context("k"))
+    worker.results = {}
+    if again:
+        assert (await handlers.invoke(call(), desk.context("k"))).result == "done"
+    else:
+        with pytest.raises(Conflict, match="nobody can tell"):
+            await handlers.invoke(call(), desk.context("k"))
+
+
+async def test_a_worker_registers_what_it_was_granted(desk: Desk, handlers: Handlers, known: Any) -> None:
+    await known("w-ledger", "refund")
+    first = await handlers.register(RegisterTool(spec=spec()), worker_context(desk))
+    again = await handlers.register(RegisterTool(spec=spec()), worker_context(desk))
+    assert (first.changed, again.changed) == (True, False)
+    with pytest.raises(Forbidden, match="may not register 'mail'"):
+        await handlers.register(RegisterTool(spec=spec("mail")), worker_context(desk))
+    assert await desk.types(CATALOG) == ["registered.v1"]
+
+
+async def test_another_worker_cannot_take_a_tool_however_quick(desk: Desk, handlers: Handlers, known: Any) -> None:
+    for principal in ("w-ledger", "w-other"):
+        await known(principal, "refund")
+    await handlers.register(RegisterTool(spec=spec()), worker_context(desk))
+    with pytest.raises(Forbidden, match="belongs to w-ledger"):
+        await handlers.register(RegisterTool(spec=spec(version="2")), worker_context(desk, "w-other"))
+
+
+async def test_an_agent_registers_nothing_and_a_developer_anything(desk: Desk, handlers: Handlers, known: Any) -> None:
+    await known("a-desk", "refund")
+    with pytest.raises(Forbidden):
+        await handlers.register(RegisterTool(spec=spec()), desk.context())
+    assert (await handlers.register(RegisterTool(spec=spec()), worker_context(desk, "u-dev", "developers"))).changed
+
+
+@pytest.mark.parametrize("field", ["input_schema", "output_schema"])
+async def test_what_is_no_json_schema_is_not_registered(desk: Desk, handlers: Handlers, field: str) -> None:
+    broken = spec(**{field: {"type": "thing"}})
+    with pytest.raises(Invalid, match="not a JSON Schema"):
+        await handlers.register(RegisterTool(spec=broken), worker_context(desk, "u-dev", "developers"))
+
+
+async def test_an_agent_is_shown_what_it_may_call_and_a_person_all(desk: Desk, handlers: Handlers, have: Any) -> None:
+    await have("refund")
+    await have("mail", kind="sandboxed", source="def mail(): ...", function="mail")
+    granted = await handlers.list_tools(ListTools(), desk.context(grants=Grants(tools=("mail",))))
+    assert [(tool.name, tool.source) for tool in granted.tools] == [("mail", None)]
+    everything = await handlers.list_tools(ListTools(), worker_context(desk, "u-dev", "developers"))
+    assert [tool.name for tool in everything.tools] == ["mail", "refund"]
+    assert not (await handlers.list_tools(ListTools(), desk.context(tenant="other"))).tools
+    with pytest.raises(Unauthenticated):
+        await handlers.list_tools(ListTools(), worker_context(desk, "a-desk"))
