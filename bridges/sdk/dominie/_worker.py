@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from pydantic import JsonValue, ValidationError
 
 from dominie._ask import Question, ask
-from dominie._connection import Mailbox, Subscription
+from dominie._connection import Connection, Subscription
 from dominie._link import Link
 from dominie._tool import AnyTool, ToolContext
 from dominie_contracts import Invalid, Problem, headers
@@ -24,7 +24,7 @@ REGISTER_S = 60.0
 FINISH_S = 10.0
 ANSWER_S = 300.0
 """How long an answer is worth delivering."""
-AGAIN_S, UNHEARD_S = 0.2, 0.25
+AGAIN_S = 0.2
 REMEMBERED = 1_000
 
 
@@ -40,6 +40,8 @@ class Worker:
         self._threads = CapacityLimiter(THREADS)
         self._answers: OrderedDict[tuple[str, str], asyncio.Task[WorkerAnswer]] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
+        self._round_trip = asyncio.Lock()
+        self._vouching: asyncio.Future[bool] | None = None
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
         """Register the tools and answer their calls until `stop`; then finish what has begun.
@@ -98,34 +100,30 @@ class Worker:
         until_s = time.monotonic() + ANSWER_S
         with suppress(Problem):
             while True:
-                if await self._delivered(call.reply_to, body, until_s):
+                connection = await self._link.connection(until_s)
+                await connection.publish(call.reply_to, body)
+                if await self._confirmed(connection):
                     return
                 await asyncio.sleep(AGAIN_S)
 
-    async def _delivered(self, subject: str, body: bytes, until_s: float) -> bool:
-        """Publish an answer; whether somebody heard it (the broker says at once when nobody listens)."""
-        connection = await self._link.connection(until_s)
-        mailbox: Mailbox = asyncio.Queue()
-        inbox = connection.expect(subject, mailbox)
-        try:
-            await connection.publish(subject, body, reply=inbox)
-            if not await connection.confirmed():
-                return False
-            async with asyncio.timeout(UNHEARD_S):
-                await mailbox.get()
-        except TimeoutError:
-            return True
-        finally:
-            connection.forget(inbox)
-        return False
+    async def _confirmed(self, connection: Connection) -> bool:
+        """Whether the broker has an answer; one round trip vouches for all that were published before it."""
+        if self._vouching is None:
+            self._vouching = asyncio.ensure_future(self._vouch(connection))
+        return await asyncio.shield(self._vouching)
+
+    async def _vouch(self, connection: Connection) -> bool:
+        async with self._round_trip:
+            self._vouching = None  # what is published from here on needs the next one
+            return await connection.confirmed()
 
     def _once(self, call: WorkerCall) -> asyncio.Task[WorkerAnswer]:
         name = (call.tool, call.key)
         task = self._answers.get(name)
         if task is None:
             task = self._answers[name] = self._calls.create_task(self._work(call))
-            for old in [old for old, task in self._answers.items() if task.done()][: len(self._answers) - REMEMBERED]:
-                del self._answers[old]
+            if len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():
+                self._answers.popitem(last=False)
         return task
 
     async def _work(self, call: WorkerCall) -> WorkerAnswer:
