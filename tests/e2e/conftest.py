@@ -88,6 +88,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def dominie_command() -> str:
+    """The command that a user types."""
+    return DOMINIE
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """All of it, for one file of tests."""
@@ -117,7 +123,7 @@ def ledger(system: System) -> Iterator[Ledger]:
                 assert json.loads(told.readline())["worker"] == "w-tools", (project / "worker.log").read_text()
                 yield found
             finally:
-                worker.terminate()
+                worker.kill()  # asked to end, it would first try to deliver what a killed service asked for
                 worker.wait(STOP_S)
 
 

@@ -22,6 +22,7 @@ from dominie_contracts.problems import problem_from
 from dominie_contracts.subjects import service_inbox_prefix, service_subject
 from dominie_kit.context import Context
 from dominie_kit.settings import KitSettings
+from dominie_kit.steady import SteadyBroker, SteadyClient
 
 R = TypeVar("R", bound=Message)
 _ATTEMPT_S = 5.0
@@ -44,7 +45,7 @@ class Seeds(Message):
 
 def edge_broker(service: str, settings: KitSettings, seeds: Seeds) -> NatsBroker:
     """The broker that takes commands; it connects when the app starts."""
-    return NatsBroker(
+    return SteadyBroker(
         settings.nats_url,
         security=NatsNKey.from_seed(seeds.edge),
         inbox_prefix=f"{service_inbox_prefix(service)}.edge",
@@ -66,7 +67,7 @@ class Inner:
     """The inner connection: events, other services, tool workers."""
 
     def __init__(self, service: str, settings: KitSettings, seeds: Seeds) -> None:
-        self.client = Client()
+        self.client: Client = SteadyClient()
         self._service = service
         self._settings = settings
         self._seeds = seeds
