@@ -22,8 +22,15 @@ async def provision(nc: Client, *, replicas: int = 1, timeout_s: float = 10.0) -
         StoreUnavailable: JetStream refuses, or did not answer in time.
     """
     wire = Wire(nc)
-    deadline = Deadline(f"provisioning {EVENT_STREAM}", timeout_s)
-    config = json.dumps(_config(replicas)).encode()
+    try:
+        await _provision(
+            wire, json.dumps(_config(replicas)).encode(), Deadline(f"provisioning {EVENT_STREAM}", timeout_s)
+        )
+    finally:
+        await wire.close()
+
+
+async def _provision(wire: Wire, config: bytes, deadline: Deadline) -> None:
     verb = "CREATE"
     while True:
         try:

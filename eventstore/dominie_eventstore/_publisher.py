@@ -50,7 +50,7 @@ class Publisher:
             Refused: It is not stored.
         """
         offer = _Offer(subject, payload, after)
-        if self._alone < _MOST_ALONE and not self._queue:
+        if self._alone < _MOST_ALONE and not self._turn.locked():
             await self._publish_alone(offer, timeout_s)
         else:
             await self._publish_together(offer, timeout_s)

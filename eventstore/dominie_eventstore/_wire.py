@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error
 
 from dominie_contracts.subjects import EVENT_STREAM
@@ -92,6 +94,7 @@ class Wire:
     def __init__(self, nc: Client) -> None:
         self.nc = nc
         self._inbox: str | None = None
+        self._listening: Subscription | None = None
         self._numbers = itertools.count(1)
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
 
@@ -124,11 +127,17 @@ class Wire:
     async def _listen(self) -> str:
         self._inbox = inbox = self.nc.new_inbox()
         try:
-            await self.nc.subscribe(f"{inbox}.*", cb=self._answered)
+            self._listening = await self.nc.subscribe(f"{inbox}.*", cb=self._answered)
         except Error as error:
             self._inbox = None
             raise Lost(f"the connection cannot be used: {error!r}") from error
         return inbox
+
+    async def close(self) -> None:
+        """Leave nothing on the connection."""
+        if self._listening is not None:
+            with suppress(Error):
+                await self._listening.unsubscribe()
 
     async def _answered(self, message: Msg) -> None:
         waiting = self._waiting.get(message.subject)

@@ -153,3 +153,24 @@ async def test_a_store_that_never_saw_the_stream_asks_once(nc: Client, clients: 
     await store.append(stream(), [draft()], expected_version=1)
 
     assert client.published == [f"$JS.API.DIRECT.GET.EVENTS_0.{stream().subject}", stream().subject]
+
+
+async def test_two_processes_race_on_one_stream(nc: Client, clients: Clients) -> None:
+    """Each version is won by exactly one, whoever remembers what."""
+    stores = [JetStreamEventStore(nc), JetStreamEventStore(await clients())]
+    won: list[tuple[int, str]] = []
+
+    async def write(name: str, store: JetStreamEventStore) -> None:
+        for version in range(30):
+            try:
+                await store.append(stream(), [draft(name)], expected_version=version)
+                won.append((version, name))
+            except WrongExpectedVersion as error:
+                assert error.actual > version
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for number, store in enumerate(stores):
+            group.create_task(write(str(number), store))
+
+    assert [version for version, _ in sorted(won)] == list(range(30))
+    assert texts(await stores[0].read(stream())) == [name for _, name in sorted(won)]

@@ -9,6 +9,9 @@ import pytest
 from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeout
 
+from dominie_contracts.registry import OWNER
+from dominie_contracts.rights import FOLLOWS, inner_rights
+from dominie_contracts.subjects import SERVICES
 from dominie_eventstore import JetStreamEventStore, StoreUnavailable, provision, publish_subjects
 from dominie_eventstore.conformance import all_of, draft, first_of, stream, texts
 
@@ -158,3 +161,21 @@ def test_the_subjects_themselves() -> None:
         "$JS.API.CONSUMER.CREATE.EVENTS_0.*.evt.0.>",
         "$JS.FC.EVENTS_0.>",
     )
+
+
+def covers(right: str, subject: str) -> bool:
+    """Whether a right allows to publish to a subject (whose own wildcards are plain tokens to the broker)."""
+    have, want = right.split("."), subject.split(".")
+    if have[-1] == ">":
+        return len(want) >= len(have) and all(a in ("*", b) for a, b in zip(have[:-1], want, strict=False))
+    return len(have) == len(want) and all(a in ("*", b) for a, b in zip(have, want, strict=True))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_contracts_give_each_service_what_its_store_needs(service: str) -> None:
+    owned = [category for category, owner in OWNER.items() if owner == service]
+    needed = publish_subjects(owned, FOLLOWS.get(service, ("*",)))
+
+    rights = inner_rights(service).publish
+
+    assert [subject for subject in needed if not any(covers(right, subject) for right in rights)] == []
