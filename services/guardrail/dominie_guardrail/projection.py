@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Approved, Finished, Parked
-from dominie_contracts.guardrail import ApprovalAnswered, ApprovalView, PoliciesPublished
+from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered, ApprovalView, PoliciesPublished
 from dominie_contracts.registry import parse_event
-
 
 _TELLING = (Parked.KIND, Approved.KIND, Finished.KIND, ApprovalAnswered.KIND)
 
@@ -33,22 +32,39 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An asked action as the log tells it."""
+    """An asked action as the log tells it; `view` as it was when it was asked."""
 
     view: ApprovalView
     parked: Parked
     chain: str
+    position: int
+    used: bool = False
+    ended: bool = False
+
+    def seen(self, answer: ApprovalAnswered | None) -> ApprovalView:
+        """The action with its answer, in whatever order its events were read."""
+        by = {"by": answer.by, "note": answer.note} if answer else {}
+        return self.view.model_copy(update={"status": self._status(answer), **by})
+
+    def _status(self, answer: ApprovalAnswered | None) -> str:
+        if self.used:
+            return "used"
+        if answer is not None and answer.decision == "deny":
+            return "denied"
+        if self.ended:
+            return "expired"
+        return "granted" if answer else "pending"
 
 
 class Asked:
-    """The asked actions of every category. An answer may be read before its question: it waits."""
+    """The asked actions of every category, and the answers. Each category is read by itself, so either may be first."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
-        self._early: dict[tuple[str, str], ApprovalAnswered] = {}
+        self._answers: dict[tuple[str, str], ApprovalAnswered] = {}
 
     def apply(self, event: Recorded) -> None:
-        """Take in an event of an action's trail, or an answer. Most are neither asked nor answered: those cost nothing."""
+        """Take in an event of an action's trail, or an answer; what tells nothing costs nothing."""
         if not event.envelope.type.endswith(_TELLING):
             return
         stream = StreamName.parse(event.envelope.stream)
@@ -56,20 +72,14 @@ class Asked:
         if event.envelope.type.endswith(Finished.KIND) and key not in self._entries:
             return
         payload = parse_event(event.envelope.type, event.envelope.data)
-        if isinstance(payload, Parked):
+        if isinstance(payload, ApprovalAnswered):
+            self._answers.setdefault(key, payload)
+        elif isinstance(payload, Parked):
             self._entries[key] = _entry(event, stream, payload)
-            if key in self._early:
-                self._answer(key, self._early.pop(key))
-        elif isinstance(payload, ApprovalAnswered) and key not in self._entries:
-            self._early[key] = payload
-        elif key not in self._entries:
-            return
-        elif isinstance(payload, ApprovalAnswered):
-            self._answer(key, payload)
-        elif isinstance(payload, Approved):
-            self._update(key, status="used")
-        elif isinstance(payload, Finished) and self._entries[key].view.status in ("pending", "granted"):
-            self._update(key, status="expired")
+        elif isinstance(payload, Approved) and key in self._entries:
+            self._entries[key] = replace(self._entries[key], used=True)
+        elif isinstance(payload, Finished) and key in self._entries:
+            self._entries[key] = replace(self._entries[key], ended=True)
 
     def find(self, tenant: str, action: str) -> Entry | None:
         """One asked action."""
@@ -77,7 +87,11 @@ class Asked:
 
     def all(self, tenant: str, *, now_ms: int) -> list[ApprovalView]:
         """A tenant's asked actions, oldest first; what nobody answered in time has expired."""
-        views = [entry.view for (owner, _), entry in self._entries.items() if owner == tenant]
+        views = [
+            entry.seen(self._answers.get(key))
+            for key, entry in sorted(self._entries.items(), key=lambda item: item[1].position)
+            if key[0] == tenant
+        ]
         return [
             view.model_copy(update={"status": "expired"})
             if view.status == "pending" and now_ms > view.expires_ms
@@ -86,17 +100,10 @@ class Asked:
         ]
 
     def forget(self, category: str) -> None:
-        """Forget a category's actions, before a rebuild."""
+        """Forget a category's events, before a rebuild."""
+        if category == APPROVAL:
+            self._answers.clear()
         self._entries = {key: entry for key, entry in self._entries.items() if entry.view.category != category}
-
-    def _answer(self, key: tuple[str, str], answer: ApprovalAnswered) -> None:
-        if self._entries[key].view.status == "pending":
-            status = "granted" if answer.decision == "grant" else "denied"
-            self._update(key, status=status, by=answer.by, note=answer.note)
-
-    def _update(self, key: tuple[str, str], **changes: str) -> None:
-        entry = self._entries[key]
-        self._entries[key] = replace(entry, view=entry.view.model_copy(update=changes))
 
 
 class AskedIn:
@@ -118,11 +125,6 @@ class AskedIn:
         self._asked.forget(self._category)
 
 
-def _expire(view: ApprovalView, now_ms: int) -> ApprovalView:
-    late = view.status == "pending" and now_ms > view.expires_ms
-    return view.model_copy(update={"status": "expired"}) if late else view
-
-
 def _entry(event: Recorded, stream: StreamName, parked: Parked) -> Entry:
     envelope = event.envelope
     view = ApprovalView(
@@ -141,4 +143,4 @@ def _entry(event: Recorded, stream: StreamName, parked: Parked) -> Entry:
         status="pending",
         expires_ms=parked.expires_ms,
     )
-    return Entry(view, parked, envelope.actor)
+    return Entry(view, parked, envelope.actor, event.position)

@@ -1,0 +1,125 @@
+"""What guardrail knows is what the log says, in whatever order its categories were read."""
+
+from collections.abc import Sequence
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dominie_contracts import Payload, Recorded
+from dominie_contracts.action import Approved, Ask, Finished, Parked
+from dominie_contracts.guardrail import APPROVAL, POLICY, POLICY_SET, ApprovalAnswered, ApprovalView, PoliciesPublished
+from dominie_contracts.tool import TOOL
+from dominie_guardrail.projection import Asked, AskedIn, InForce
+from dominie_kit.handler_testing import Desk
+
+pytestmark = pytest.mark.anyio
+
+PARKED = Parked(
+    asks=(Ask(policy="p", group="finance", why="much"),), digest="d", command="tool.invoke", arguments={}, expires_ms=9
+)
+APPROVED = Approved(approvals=("act-1",), by=("u-fay",))
+FINISHED = Finished(outcome="ok", duration_ms=1)
+STEPS = st.sampled_from(["yes", "no", "used", "finished"])
+SCRIPTS = st.lists(st.tuples(st.sampled_from(["act-1", "act-2"]), STEPS), max_size=8)
+
+
+def answered(decision: str = "grant", by: str = "u-fay") -> ApprovalAnswered:
+    known = {"action": "act-1", "category": TOOL, "digest": "d", "groups": ("finance",), "expires_ms": 9, "note": "ok"}
+    return ApprovalAnswered.model_validate({**known, "decision": decision, "by": by})
+
+
+async def views(desk: Desk, categories: Sequence[str], *, now_ms: int = 1) -> list[ApprovalView]:
+    """What is seen when the categories are read one after the other."""
+    asked = Asked()
+    for category in categories:
+        part = AskedIn(asked, category)
+        async for event in desk.store.read_all(category=category):
+            part.apply(event)
+    return asked.all("acme", now_ms=now_ms)
+
+
+@pytest.mark.parametrize("order", [(TOOL, APPROVAL), (APPROVAL, TOOL)])
+@pytest.mark.parametrize(
+    ("trail", "answer", "status"),
+    [
+        ((), None, "pending"),
+        ((), "grant", "granted"),
+        ((), "deny", "denied"),
+        ((APPROVED,), "grant", "used"),
+        ((APPROVED, FINISHED), "grant", "used"),
+        ((FINISHED,), "deny", "denied"),
+        ((FINISHED,), "grant", "expired"),
+        ((FINISHED,), None, "expired"),
+    ],
+)
+async def test_how_an_action_stands(
+    desk: Desk, order: tuple[str, str], trail: tuple[Payload, ...], answer: str | None, status: str
+) -> None:
+    await desk.append(TOOL, "act-1", PARKED, *trail)
+    if answer is not None:
+        await desk.append(APPROVAL, "act-1", answered(answer))
+    (view,) = await views(desk, order)
+    assert (view.status, view.by, view.note) == (status, *(("u-fay", "ok") if answer else (None, "")))
+
+
+async def test_what_nobody_answers_in_time_expires(desk: Desk) -> None:
+    await desk.append(TOOL, "act-1", PARKED)
+    assert [(await views(desk, (TOOL,), now_ms=now))[0].status for now in (9, 10)] == ["pending", "expired"]
+
+
+async def test_the_first_answer_stands(desk: Desk) -> None:
+    await desk.append(TOOL, "act-1", PARKED)
+    await desk.append(APPROVAL, "act-1", answered("deny"), answered("grant", by="u-gil"))
+    (view,) = await views(desk, (TOOL, APPROVAL))
+    assert (view.status, view.by) == ("denied", "u-fay")
+
+
+async def test_what_never_asked_is_not_listed(desk: Desk) -> None:
+    await desk.append(TOOL, "act-1", FINISHED)
+    assert await views(desk, (TOOL,)) == []
+
+
+async def test_the_set_in_force_is_the_last_one(desk: Desk) -> None:
+    in_force = InForce()
+    for event in await desk.append(
+        POLICY, POLICY_SET, *(PoliciesPublished(digest=digest, files=(), by="operator") for digest in "ab")
+    ):
+        in_force.apply(event)
+    assert (in_force.digest, in_force.version) == ("b", 2)
+    in_force.reset()
+    assert (in_force.digest, in_force.version, in_force.position) == (None, 0, 0)
+
+
+@given(SCRIPTS, st.permutations([TOOL, APPROVAL]), st.sampled_from([TOOL, APPROVAL]))
+def test_a_rebuilt_read_model_equals_the_live_one(
+    script: list[tuple[str, str]], order: list[str], rebuilt: str
+) -> None:
+    payloads: dict[str, tuple[str, Payload]] = {
+        "yes": (APPROVAL, answered("grant")),
+        "no": (APPROVAL, answered("deny")),
+        "used": (TOOL, APPROVED),
+        "finished": (TOOL, FINISHED),
+    }
+
+    async def run() -> None:
+        desk, live = Desk("guardrail"), Asked()
+        parts = {category: AskedIn(live, category) for category in (TOOL, APPROVAL)}
+
+        def tell(events: Sequence[Recorded]) -> None:
+            for event in events:
+                parts[event.envelope.type.split(".")[0]].apply(event)
+
+        for id in ("act-1", "act-2"):
+            tell(await desk.append(TOOL, id, PARKED))
+        for id, step in script:
+            category, payload = payloads[step]
+            tell(await desk.append(category, id, payload))
+        seen = live.all("acme", now_ms=1)
+        assert await views(desk, order) == seen
+        parts[rebuilt].reset()
+        tell([event async for event in desk.store.read_all(category=rebuilt)])
+        assert live.all("acme", now_ms=1) == seen
+
+    anyio.run(run)
