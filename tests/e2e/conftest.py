@@ -35,7 +35,7 @@ def _write(sql, *values):
         ledger.execute(sql, values)
 
 
-@dominie.tool(effect="external", idempotent=True, timeout_s=5)
+@dominie.tool(effect="external", idempotent=True, timeout_s=5, roles={"cents": "amount"})
 def pay(order: str, ctx: dominie.ToolContext, cents: int = 100, bank_s: float = 0.0) -> str:
     """Pay for an order; the bank takes its time to answer."""
     _write("INSERT INTO calls (name, key) VALUES (?, ?)", order, ctx.key)
