@@ -47,7 +47,8 @@ def decide(
     holders = dict(state.holders)
     match command:
         case AskPermit():
-            if command.permit in holders or free(state, command.model, slots, now_ms=now_ms) < 1:
+            held = holders.get(command.permit)
+            if (held and held.lease_until_ms > now_ms) or free(state, command.model, slots, now_ms=now_ms) < 1:
                 return []
             until_ms = now_ms + command.lease_ms
             return [

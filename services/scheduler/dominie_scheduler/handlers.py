@@ -1,7 +1,6 @@
 """The scheduler's commands. One instance grants at a time: the queue lives in its memory, the permits in the log."""
 
 import itertools
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import anyio
@@ -19,7 +18,7 @@ from dominie_contracts.scheduler import (
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Actions, Context
 from dominie_kit.bus import now_ms
-from dominie_scheduler.aggregate import Waiting, decide, evolve, next_waiting
+from dominie_scheduler.aggregate import Waiting, decide, next_waiting
 from dominie_scheduler.projection import Offers, Slots
 
 _TICK_S = 0.25
@@ -43,14 +42,14 @@ class Handlers:
         self._offers = offers
         self._default_slots = default_slots
         self._numbers = itertools.count()
-        self._queue: OrderedDict[str, _Turn] = OrderedDict()
+        self._queue: dict[int, _Turn] = {}
 
     async def permit(self, command: AskPermit, context: Context) -> Permit:
         """Answer when it is this call's turn; the same permit asked for again is the same question."""
         arrived_ms = now_ms()
         until_ms = arrived_ms + min(command.deadline_ms, int(context.left_s * 1000))
         turn = _Turn(Waiting(command, arrived_ms, until_ms, next(self._numbers)))
-        self._queue[command.permit] = turn
+        self._queue[turn.waiting.number] = turn
         try:
             while True:
                 granted = await self._try(turn, context)
@@ -63,7 +62,7 @@ class Handlers:
                 with anyio.move_on_after(min(_TICK_S, left_s)):
                     await turn.changed.wait()
         finally:
-            self._queue.pop(command.permit, None)
+            del self._queue[turn.waiting.number]
             self._wake(command.model)
 
     async def release(self, command: ReleasePermit, context: Context) -> Released:
@@ -99,8 +98,8 @@ class Handlers:
         tenant: str,
         expected_version: int,
     ) -> None:
-        self._slots.state = evolve(self._slots.state, event)
         draft = self._actions.draft(context, PERMIT, event)
+        self._slots.write(draft.id, event)
         stream = StreamName(tenant, PERMIT, permit)
         try:
             appended = await self._store.append(stream, [draft], expected_version=expected_version)

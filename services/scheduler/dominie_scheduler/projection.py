@@ -13,10 +13,19 @@ class Slots:
     def __init__(self) -> None:
         self.position = 0
         self.state = State()
+        self._ahead: set[str] = set()
+
+    def write(self, id: str, event: PermitGranted | PermitReleased) -> None:
+        """Take in an event that is about to be written; the log hands it on later, and then it changes nothing."""
+        self._ahead.add(id)
+        self.state = evolve(self.state, event)
 
     def apply(self, event: Recorded) -> None:
-        """Take in an event; one that was taken in when it was written changes nothing."""
+        """Take in an event."""
         self.position = event.position
+        if event.envelope.id in self._ahead:
+            self._ahead.remove(event.envelope.id)
+            return
         payload = parse_event(event.envelope.type, event.envelope.data)
         if isinstance(payload, PermitGranted | PermitReleased):
             self.state = evolve(self.state, payload)
@@ -24,6 +33,7 @@ class Slots:
     def reset(self) -> None:
         """Forget everything, before a rebuild."""
         self.position, self.state = 0, State()
+        self._ahead.clear()
 
 
 class Offers:
