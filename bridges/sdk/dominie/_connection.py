@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
 
 from dominie._credentials import Credentials
 
 CONNECT_TIMEOUT_S = 2
 """A broker whose callout has nobody to ask pings after 2 s, which nats-py takes for a welcome."""
+FLUSH_S = 3600
 PING_S = 10
 _VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
 
@@ -66,10 +68,16 @@ class Connection:
         self._waiting: dict[str, tuple[str, Mailbox]] = {}
         self._names = itertools.count()
         self._inbox = f"{credentials.inbox_prefix}.{uuid.uuid4().hex}"
-        self._subscribed: dict[Subscription, object] = {}
+        self._subscribed: dict[Subscription, NatsSubscription] = {}
         self._refused: set[str] = set()
         self.opened_s = time.monotonic()
         self.closed = asyncio.Event()
+        self._shut = asyncio.Event()
+        self._replies: NatsSubscription | None = None
+        self._round_trip = asyncio.Lock()
+        self._vouching: asyncio.Task[bool] | None = None
+        self._flushing: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
         self.idle = asyncio.Event()
         self.idle.set()
         self.why = ""
@@ -101,7 +109,7 @@ class Connection:
                 if not self._nats.is_connected:
                     raise NotConnected(f"the broker at {who.url} took the connection and did not welcome it")
                 self.opened_s = time.monotonic()
-                await self._nats.subscribe(f"{self._inbox}.*", cb=self._replied)
+                self._replies = await self._nats.subscribe(f"{self._inbox}.*", cb=self._replied)
                 await self._flush()
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise await self._failed(error) from error
@@ -142,17 +150,56 @@ class Connection:
         with suppress(OSError, nats.errors.Error):
             await self._nats.publish(subject, data, reply=reply, headers=headers)
 
-    async def confirmed(self) -> bool:
-        """Whether the broker has everything that was published until now."""
+    async def deliver(self, subject: str, data: bytes) -> bool:
+        """Publish, and say whether somebody heard it: the broker has it, and did not answer that nobody listens."""
+        mailbox: Mailbox = asyncio.Queue()
+        reply = self.expect(subject, mailbox)
         try:
-            await self._flush()
-        except (OSError, TimeoutError, nats.errors.Error):
-            return False
-        return self.alive
+            await self.publish(subject, data, reply=reply)
+            return await self._vouched() and mailbox.empty()
+        finally:
+            self.forget(reply)
+
+    async def _vouched(self) -> bool:
+        """Whether the broker has what was published until now; one round trip vouches for all who wait."""
+        if self._vouching is None:
+            self._vouching = asyncio.ensure_future(self._vouch())
+        return await asyncio.shield(self._vouching)
+
+    async def _vouch(self) -> bool:
+        async with self._round_trip:
+            self._vouching = None  # what is published from here on needs the next one
+            try:
+                await self._flush()
+            except (OSError, TimeoutError, nats.errors.Error):
+                return False
+            assert self._replies is not None
+            await self._replies._pending_queue.join()  # a "nobody listens" comes before the pong
+            return self.alive
 
     async def _flush(self) -> None:
+        """Wait until the broker has all of it; one that does not answer is given up.
+
+        A flush of nats-py must not be cancelled: the pong that comes later ends its reading, and nobody is told.
+        """
         await asyncio.sleep(0)  # nats-py writes its ping at once, and what was published in a task of its own
-        await self._nats.flush(timeout=CONNECT_TIMEOUT_S)
+        flushing = asyncio.ensure_future(self._nats.flush(timeout=FLUSH_S))
+        self._flushing.add(flushing)
+        flushing.add_done_callback(self._flushed)
+        closed = asyncio.ensure_future(self.closed.wait())
+        try:
+            await asyncio.wait((flushing, closed), timeout=CONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closed.cancel()
+        if not flushing.done():
+            await self.close()
+            raise TimeoutError
+        flushing.result()
+
+    def _flushed(self, flushing: asyncio.Task[None]) -> None:
+        self._flushing.discard(flushing)
+        if not flushing.cancelled():
+            flushing.exception()  # whoever waits for it is told; nobody else need be
 
     async def subscribe(self, subscription: Subscription) -> bool:
         """Subscribe; whether the broker allows it."""
@@ -171,11 +218,17 @@ class Connection:
         return subscription in self._subscribed
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """Hear no more; what has come already is still handled."""
+        """Hear no more; what the broker has sent already is still handled.
+
+        nats-py's own drain asks for the last message before it says that it wants no more.
+        """
         found = self._subscribed.pop(subscription, None)
-        if found is not None:
+        if found is not None and self.alive:
             with suppress(OSError, TimeoutError, nats.errors.Error):
-                await found.drain()  # type: ignore[attr-defined]  # nats-py's Subscription
+                await self._nats._send_unsubscribe(found._id)
+                await self._flush()
+                await found._pending_queue.join()
+                await found.unsubscribe()
 
     async def retire(self) -> None:
         """Take no more work, and close when nobody waits for a reply any longer."""
@@ -185,11 +238,23 @@ class Connection:
         await self.close()
 
     async def close(self) -> None:
-        """Close at once."""
+        """Close at once; a caller that is cancelled meanwhile still leaves nothing open."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        try:
+            await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            await asyncio.wait((self._closing,))
+            raise
+
+    async def _close(self) -> None:
         with suppress(OSError, TimeoutError, AttributeError, nats.errors.Error):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._nats.close()
-        await self._closed()
+                await self._shut.wait()  # where nats-py was closing already, its own close returns before the end
+        for flushing in tuple(self._flushing):
+            flushing.cancel()
+        self._gone()
 
     async def _replied(self, message: Msg) -> None:
         found = self._waiting.get(message.subject.rpartition(".")[2])
@@ -210,6 +275,10 @@ class Connection:
                 mailbox.put_nowait(Refused(self))
 
     async def _closed(self) -> None:
+        self._shut.set()
+        self._gone()
+
+    def _gone(self) -> None:
         if not self.closed.is_set():
             self.closed.set()
             for _, mailbox in tuple(self._waiting.values()):

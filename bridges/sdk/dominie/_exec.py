@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,12 +57,12 @@ def program_name(command: Sequence[str]) -> str:
 
 
 def _supervise(command: Sequence[str], project: Project, principal: str, user: str, key: ApiKey | None) -> int:
-    with _forwarding() as children:
+    with _forwarding() as adopt:
         try:
             child = subprocess.Popen(command, env=_environment(project, principal, user, key))
         except OSError as error:
             raise Invalid(f"{command[0]!r} cannot be run: {error.strerror}") from error
-        children.append(child)
+        adopt(child)
         process = Process(
             agent=principal,
             pid=child.pid,
@@ -94,19 +94,26 @@ def _environment(project: Project, principal: str, user: str, key: ApiKey | None
 
 
 @contextmanager
-def _forwarding() -> "Iterator[list[subprocess.Popen[bytes]]]":
-    """Hand signals on to the child; a terminal has sent it its own Ctrl-C already."""
-    children: list[subprocess.Popen[bytes]] = []
+def _forwarding() -> "Iterator[Callable[[subprocess.Popen[bytes]], None]]":
+    """Hand signals on to the child that is adopted, those too that came before it."""
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
-        from_terminal = number in (signal.SIGINT, signal.SIGQUIT) and _in_foreground()
-        for child in children:
-            if not from_terminal and child.poll() is None:
-                child.send_signal(number)
+        if child is None:
+            early.append(number)
+        elif number not in (signal.SIGINT, signal.SIGQUIT) or not _in_foreground():  # a terminal has sent it those
+            child.send_signal(number)
+
+    def adopt(born: "subprocess.Popen[bytes]") -> None:
+        nonlocal child
+        child = born
+        for number in early:
+            child.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
-        yield children
+        yield adopt
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -12,13 +12,14 @@ from contextlib import suppress
 
 from dominie._connection import Connection, Denied, NotConnected, Subscription
 from dominie._credentials import Credentials
-from dominie_contracts.problems import Forbidden, Problem, Unauthenticated, Unavailable
+from dominie_contracts.problems import Forbidden, Problem, Unauthenticated, Unavailable, problem_from
 
 QUICK_S = 1.2
 """A refusal that comes faster is identity's own; the broker's, when identity is away, takes 1.5 s."""
 DENIALS = 3
 """So many quick refusals in a row are final, until one connection succeeds."""
 RETRY_S, RETRY_MAX_S = 0.05, 2.0
+CLOSE_S = 0.5
 SUBSCRIBE_S = 15.0
 """How long new rights may take to reach the broker."""
 
@@ -35,26 +36,27 @@ class Link:
         self._new = new
         self._rights_s = credentials.rights_s
         self._current: Connection | None = None
+        self._connections: set[Connection] = set()
         self._subscriptions: list[Subscription] = []
         self._changed = asyncio.Event()
         self._renew = asyncio.Event()
         self._failure: Problem | None = None
         self._why = "not tried yet"
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to connect; the work belongs to the loop, not to the caller's task, and ends with `close`."""
-        if self._task is None:
+        if self._task is None and not self._stopping:
             self._task = asyncio.create_task(self._keep(), name=f"dominie-link-{self.credentials.principal}")
 
     async def close(self) -> None:
         """Close every connection."""
-        task, self._task = self._task, None
+        self._stopping = True
         self._fail(Unavailable("this client is closed; make a new one"))
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        while self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait((self._task,), timeout=CLOSE_S)  # nats-py swallows a cancellation now and then
 
     async def ready(self, timeout_s: float) -> None:
         """Wait for a connection; raises as `connection` does."""
@@ -70,7 +72,7 @@ class Link:
         self.start()
         while self._current is None or not self._current.alive:
             if self._failure is not None:
-                raise self._failure
+                raise problem_from(self._failure.details)
             changed = self._changed
             try:
                 async with asyncio.timeout(deadline_s - time.monotonic()):
@@ -122,6 +124,8 @@ class Link:
             async with asyncio.TaskGroup() as retiring:
                 while True:
                     fresh = await self._open()
+                    if self._stopping:
+                        return
                     await self._resubscribe(fresh)
                     last, self._current = self._current, fresh
                     self._renew.clear()
@@ -133,8 +137,7 @@ class Link:
             self._fail(Unavailable(f"the link broke: {type(error).__name__}: {error}"))
             raise
         finally:
-            if self._current is not None:
-                await self._current.close()
+            await asyncio.gather(*(connection.close() for connection in tuple(self._connections)))
 
     async def _open(self) -> Connection:
         """The next connection, however long it takes."""
@@ -145,6 +148,7 @@ class Link:
                     await self._admitted()
                 began_s = time.monotonic()
                 connection = Connection(self.credentials, self._lost)
+                self._connections.add(connection)
                 await connection.open()
             except NotConnected as error:
                 self._why = str(error)
@@ -186,6 +190,7 @@ class Link:
                 await fresh.subscribe(subscription)
 
     def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
         if "authentication expired" in connection.why.lower():
             self._rights_s = min(self._rights_s, time.monotonic() - connection.opened_s)
         if connection is self._current:

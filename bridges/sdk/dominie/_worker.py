@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from pydantic import JsonValue, ValidationError
 
 from dominie._ask import Question, ask
-from dominie._connection import Connection, Subscription
+from dominie._connection import Subscription
 from dominie._link import Link
 from dominie._tool import AnyTool, ToolContext
 from dominie_contracts import Invalid, Problem, headers
@@ -40,8 +40,6 @@ class Worker:
         self._threads = CapacityLimiter(THREADS)
         self._answers: OrderedDict[tuple[str, str], asyncio.Task[WorkerAnswer]] = OrderedDict()
         self._running: set[asyncio.Task[None]] = set()
-        self._round_trip = asyncio.Lock()
-        self._vouching: asyncio.Future[bool] | None = None
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
         """Register the tools and answer their calls until `stop`; then finish what has begun.
@@ -101,21 +99,9 @@ class Worker:
         with suppress(Problem):
             while True:
                 connection = await self._link.connection(until_s)
-                await connection.publish(call.reply_to, body)
-                if await self._confirmed(connection):
+                if await connection.deliver(call.reply_to, body):
                     return
                 await asyncio.sleep(AGAIN_S)
-
-    async def _confirmed(self, connection: Connection) -> bool:
-        """Whether the broker has an answer; one round trip vouches for all that were published before it."""
-        if self._vouching is None:
-            self._vouching = asyncio.ensure_future(self._vouch(connection))
-        return await asyncio.shield(self._vouching)
-
-    async def _vouch(self, connection: Connection) -> bool:
-        async with self._round_trip:
-            self._vouching = None  # what is published from here on needs the next one
-            return await connection.confirmed()
 
     def _once(self, call: WorkerCall) -> asyncio.Task[WorkerAnswer]:
         name = (call.tool, call.key)

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from dominie import Credentials, Invalid, ToolContext, tool
 from dominie._link import Link
 from dominie._worker import Worker
-from dominie.testing import Broker, House
+from dominie.testing import Broker, Callout, House
 from dominie_contracts.subjects import return_subject
 from dominie_contracts.tool import RegisteredTool, RegisterTool, WorkerAnswer
 
@@ -221,3 +221,25 @@ async def test_what_runs_is_finished_before_it_stops(
 def test_two_tools_of_one_name_are_refused(credentials: Credentials) -> None:
     with pytest.raises(Invalid):
         Worker(Link(credentials), [greet, greet])
+
+
+async def test_a_worker_loses_no_call_while_its_rights_are_renewed(
+    callout: Callout, answered: House, guarded: Credentials
+) -> None:
+    answered.on(RegisterTool, lambda c, asked: RegisteredTool(name=c.spec.name, version="1", changed=True))
+    callout.known["w-desk"] = guarded.keys.public
+    callout.publish.append("ret.acme.greet.>")
+    callout.subscribe.append("call.acme.greet")
+    service = ToolService(answered.nats)
+    await answered.nats.subscribe("ret.>", cb=service.heard)
+    with anyio.fail_after(30):
+        async with working(replace(guarded, rights_s=0.2), greet):
+            number, before = 0, callout.connects
+            while callout.connects < before + 15:
+                await service.send("greet", {"name": str(number)}, key=str(number))
+                number += 1
+                if number % 10 == 0:
+                    await answered.nats.flush()
+            missing = {f"hello {n}" for n in range(number)}
+            while missing:
+                missing.discard(str((await service.answers.get())[1].result))

@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+PIPE_WIDTH = 400
+"""Where nobody looks, nothing is folded."""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -20,7 +22,7 @@ def say(data: Mapping[str, Any], human: "Callable[[Console], object]", *, as_jso
         return
     from rich.console import Console
 
-    human(Console(soft_wrap=not sys.stdout.isatty()))
+    human(Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH))
 
 
 def note(text: str) -> None:
@@ -34,7 +36,9 @@ def table(console: "Console", columns: Sequence[str], rows: Iterable[Sequence[ob
     from rich.table import Table
     from rich.text import Text
 
-    found = Table(*columns, box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    found = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    for number, column in enumerate(columns):
+        found.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         found.add_row(*(Text(safe(str(cell))) for cell in row))
     console.print(found if found.row_count else Text(empty, style="dim"))
