@@ -53,26 +53,31 @@ class Handlers:
         """One completion, once for its key, if policy allows it and when it is its turn."""
         action = self._actions.open(context)
         request = Request("model.chat", _arguments(command), command.model, priority=command.priority)
+        try:
+            question = self._question(command, context)
+        except Problem as problem:
+            raise await self._actions.refuse(action, request, problem) from problem
+        waited = [0.0]
+
+        async def work(action: Action) -> Outcome:
+            return await self._call(command, action, waited)
+
+        done = await self._actions.perform(action, request, question, Work(work, effect=True))
+        return _completion(done, waited[0])
+
+    def _question(self, command: Chat, context: Context) -> Question:
         problem = refuse(command, frozenset(self._targets))
-        if problem is None and not context.grants.allow("models", command.model):
-            refused: Problem = Forbidden(f"{context.principal} was not granted the model {command.model!r}")
-            raise await self._actions.refuse(action, request, refused)
         if problem is not None:
-            raise await self._actions.refuse(action, request, problem)
+            raise problem
+        if not context.grants.allow("models", command.model):
+            raise Forbidden(f"{context.principal} was not granted the model {command.model!r}")
         asked: dict[str, JsonValue] = {
             "tenant": context.tenant,
             "user": context.user or "",
             "tools": tool_names(command.tools),
             "priority": command.priority,
         }
-        waited = [0.0]
-
-        async def work(action: Action) -> Outcome:
-            return await self._call(command, action, waited)
-
-        question = Question(context.principal, "model.chat", "Model", command.model, asked)
-        done = await self._actions.perform(action, request, question, Work(work, effect=True))
-        return _completion(done, waited[0])
+        return Question(context.principal, "model.chat", "Model", command.model, asked)
 
     async def _call(self, command: Chat, action: Action, waited: list[float]) -> Outcome:
         context = action.context
