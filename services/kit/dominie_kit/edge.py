@@ -29,6 +29,7 @@ from dominie_contracts import (
 )
 from dominie_contracts.rights import caller
 from dominie_contracts.subjects import PLATFORM, inbox_prefix
+from dominie_eventstore import StoreUnavailable
 from dominie_kit.bus import problem_body
 from dominie_kit.context import Context
 from dominie_kit.run_tokens import RunTokenVerifier
@@ -109,16 +110,21 @@ class Edge:
         try:
             body, found = await self._serve(route, message)
         except Problem as problem:
-            self.refused += 1
-            details = problem.details
-            body, found = problem_body(details), {headers.PROBLEM: problem.type}
             log.info("edge.problem", subject=message.subject, type=problem.type, detail=problem.detail)
+            body, found = self._refuse(problem)
+        except StoreUnavailable as error:
+            log.warning("edge.log_away", subject=message.subject, error=str(error))
+            body, found = self._refuse(
+                Unavailable(f"{self._service} cannot write to the event log ({error})", retry_after_s=1)
+            )
         except Exception as error:
-            self.refused += 1
             log.exception("edge.failed", subject=message.subject, error=repr(error))
-            failure = Unavailable(f"{self._service} failed; its log says why", retry_after_s=1)
-            body, found = problem_body(failure.details), {headers.PROBLEM: failure.type}
+            body, found = self._refuse(Unavailable(f"{self._service} failed; its log says why", retry_after_s=1))
         await message._client.publish(message.reply, body, headers=found)
+
+    def _refuse(self, problem: Problem) -> tuple[bytes, dict[str, str]]:
+        self.refused += 1
+        return problem_body(problem.details), {headers.PROBLEM: problem.type}
 
     async def _serve(self, route: Route, message: Msg) -> tuple[bytes, dict[str, str]]:
         context = self._context(route, message)
