@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error
+from pydantic_core import from_json
 
 from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore._errors import StoreUnavailable
@@ -110,15 +110,17 @@ class Wire:
         if not self.nc.is_connected:
             await connected(self.nc, timeout_s)
         reply = f"{self._inbox or await self._listen()}.{next(self._numbers)}"
-        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Msg] = loop.create_future()
         self._waiting[reply] = answer
+        alarm = loop.call_later(timeout_s, _give_up, answer)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.nc.publish(subject, payload, reply=reply, headers=headers)
-                message = await answer
+            await self.nc.publish(subject, payload, reply=reply, headers=headers)
+            message = await answer
         except (Error, OSError, TimeoutError) as error:
             raise Lost(f"{subject}: {error!r}") from error
         finally:
+            alarm.cancel()
             del self._waiting[reply]
         if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
             raise Lost(f"{subject}: nobody answers there")
@@ -145,6 +147,11 @@ class Wire:
             waiting.set_result(message)
 
 
+def _give_up(answer: asyncio.Future[Msg]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
 async def connected(nc: Client, timeout_s: float) -> None:
     """Wait until the connection is up.
 
@@ -168,7 +175,7 @@ def parse(answer: Msg) -> dict[str, Any]:
     Raises:
         Refused: It is an error.
     """
-    body: dict[str, Any] = json.loads(answer.data)
+    body: dict[str, Any] = from_json(answer.data)
     if error := body.get("error"):
         raise Refused(error.get("err_code", 0), error.get("description", "unknown error"))
     return body

@@ -62,7 +62,8 @@ async def test_after_a_lost_answer_others_may_have_gone_on(nc: Client, clients: 
 
     class Slow(Unreliable):
         async def afterwards(self) -> None:
-            await self.flush()
+            while not await other.read(stream()):
+                await self.flush()
             await other.append(stream(), [draft("theirs"), draft("too")], expected_version=1)
 
     store = JetStreamEventStore(await clients(Slow("answer lost")))
