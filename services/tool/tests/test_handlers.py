@@ -128,6 +128,16 @@ async def test_a_schema_leads_nowhere_else(desk: Desk, handlers: Handlers, have:
         await handlers.invoke(call(), desk.context())
 
 
+async def test_a_schema_refers_to_its_own_parts(desk: Desk, handlers: Handlers, have: Any) -> None:
+    order = {"type": "string", "pattern": "^[0-9]+$"}
+    await have(
+        input_schema={"type": "object", "properties": {"order": {"$ref": "#/$defs/order"}}, "$defs": {"order": order}}
+    )
+    await handlers.invoke(call(order="17"), desk.context())
+    with pytest.raises(Invalid, match="order"):
+        await handlers.invoke(call(order="x"), desk.context())
+
+
 @pytest.mark.parametrize("amount", [-1, 1.0, 0.5, True, "10", None, 2**53])
 async def test_an_amount_is_a_whole_number_from_0(
     desk: Desk, handlers: Handlers, have: Any, worker: Any, amount: JsonValue
