@@ -1,13 +1,23 @@
 """A real broker, a tiny house behind it, and a callout that gives each principal the rights a test says."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from dominie import Credentials
 from dominie.keys import KeyPair
 from dominie.testing import Broker, Callout, House, keeping_house
+
+ENVIRONMENT = ("URL", "TENANT", "PRINCIPAL", "SEED", "SEED_FILE", "RIGHTS_S", "USER", "APPROVER_SEED_FILE")
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(f"DOMINIE_{name}", raising=False)
 
 
 @pytest.fixture
@@ -33,6 +43,13 @@ def broker(silent_broker: Broker) -> Broker:
 @pytest.fixture
 async def house(broker: Broker) -> AsyncIterator[House]:
     async with keeping_house(broker.url) as found:
+        yield found
+
+
+@pytest.fixture
+def open_house(broker: Broker) -> Iterator[House]:
+    """A house on a loop of its own, for programs that have none."""
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(keeping_house(broker.url)) as found:
         yield found
 
 
@@ -66,3 +83,17 @@ async def answered(callout: Callout) -> AsyncIterator[House]:
 @pytest.fixture
 def guarded(callout: Callout, keys: KeyPair) -> Credentials:
     return Credentials(url=callout.broker.url, tenant="acme", principal="a-desk", keys=keys, rights_s=0.4, user="u-dev")
+
+
+@pytest.fixture
+def project(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project" / ".dominie"
+    (tmp_path / "keys" / "people").mkdir(parents=True)
+    folder.mkdir(parents=True)
+    for path in (folder / "dev.seed", tmp_path / "keys" / "people" / "u-finance.seed"):
+        path.write_text(KeyPair.generate().seed)
+    found = {"nats_url": broker.url, "tenant": "acme", "developer": "u-dev", "seed_file": "dev.seed"}
+    more = {"gateway_url": "http://localhost:1", "rights_s": 60, "keys": str(tmp_path / "keys")}
+    (folder / "client.json").write_text(json.dumps({**found, **more}))
+    monkeypatch.chdir(folder.parent)
+    return folder.parent

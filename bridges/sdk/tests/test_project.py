@@ -14,20 +14,9 @@ from dominie.keys import KeyPair
 from dominie.testing import Broker, House
 from dominie_contracts.identity import PrincipalView, Register
 
-ENVIRONMENT = (
-    "DOMINIE_URL",
-    "DOMINIE_TENANT",
-    "DOMINIE_PRINCIPAL",
-    "DOMINIE_SEED",
-    "DOMINIE_SEED_FILE",
-    "DOMINIE_USER",
-)
-
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    for name in ENVIRONMENT:
-        monkeypatch.delenv(name, raising=False)
     (tmp_path / "work" / "deep").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work" / "deep")
     monkeypatch.setattr("sys.argv", ["my desk.py"])

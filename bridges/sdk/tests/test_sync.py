@@ -7,20 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 import dominie
 from dominie import AsyncClient, AsyncRun, Client, Credentials, Run, tool
-from dominie.testing import Broker, House, keeping_house
+from dominie.testing import House
 from dominie_contracts.model import Chat, Completion
 from dominie_contracts.tool import BeginLocal, Begun, FinishLocal, InvokeTool, ToolResult
 
 
 @pytest.fixture
-def house(broker: Broker) -> Iterator[House]:
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(keeping_house(broker.url)) as found:
-        found.on(InvokeTool, lambda command, asked: ToolResult(result=command.arguments, labels={}, action="act"))
-        yield found
+def house(open_house: House) -> House:
+    open_house.on(InvokeTool, lambda command, asked: ToolResult(result=command.arguments, labels={}, action="act"))
+    return open_house
 
 
 @pytest.fixture

@@ -1,0 +1,237 @@
+"""The command line against a tiny house: data on standard output, prose on standard error."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from dominie import Forbidden
+from dominie._processes import Process, record
+from dominie.commands import register
+from dominie.keys import KeyPair
+from dominie.testing import House
+from dominie_contracts import Grants
+from dominie_contracts.action import Ask
+from dominie_contracts.audit import Entries, Entry, ListRuns, LogReport, Runs, RunView, Search, Trail, VerifyLog
+from dominie_contracts.guardrail import Approvals, ApprovalView, Approve, ListApprovals
+from dominie_contracts.identity import (
+    ApiKey,
+    Done,
+    IssueApiKey,
+    ListPrincipals,
+    Principals,
+    PrincipalView,
+    Register,
+    Revoke,
+)
+from dominie_contracts.tool import ListTools, RegisteredTool, RegisterTool, Tools, ToolSpec
+
+TOOLS = '''
+import dominie
+
+@dominie.tool(effect="read")
+def lookup(order: str) -> str:
+    """Look an order up."""
+    return order
+
+@dominie.tool(kind="sandboxed")
+def add(a: int, b: int) -> int:
+    return a + b
+'''
+
+
+def run(*arguments: str) -> Result:
+    app = typer.Typer()
+    register(app)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def data(*arguments: str) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def principal(name: str = "a-desk", nkey: str = "U1") -> PrincipalView:
+    return PrincipalView(
+        tenant="acme",
+        principal=name,
+        nkey=nkey,
+        sponsor="u-dev",
+        grants=Grants(tools=("refund",)),
+        users=("u-dev",),
+        groups=(),
+        revoked=False,
+    )
+
+
+def waiting(action: str = "a1b2c3") -> ApprovalView:
+    return ApprovalView(
+        action=action,
+        tenant="acme",
+        category="tool",
+        agent="a-desk",
+        user="u-dana",
+        run="r1",
+        command="tool.invoke",
+        resource="refund",
+        arguments={"cents": 9000, "note": "\x1b[31mred"},
+        labels={"/note": "untrusted"},
+        asks=(Ask(policy="big", group="finance", why="more than $50"),),
+        digest="d" * 64,
+        status="pending",
+        expires_ms=1_900_000_000_000,
+    )
+
+
+def entry() -> Entry:
+    return Entry(
+        position=7,
+        stream="0.acme.tool.x",
+        version=1,
+        type="tool.requested.v1",
+        time="2026-11-21T03:06:53.685Z",
+        agent="a-desk",
+        user="u-dana",
+        run="r1",
+        summary="refund(cents=9000) asked",
+        data={},
+    )
+
+
+def test_version_is_said() -> None:
+    assert set(data("version")) == {"dominie", "python"}
+    assert run("version").stdout.startswith("dominie ")
+
+
+def test_an_agent_is_registered_with_its_rights(project: Path, open_house: House) -> None:
+    open_house.on(Register, lambda command, asked: principal(command.principal, command.nkey))
+    found = data("agent", "register", "desk", "--tool", "refund", "--model", "auto", "--user", "dana")
+    asked = open_house.commands(Register)[0]
+    assert asked.subject.principal == "u-dev"
+    assert asked.command.grants == Grants(tools=("refund",), models=("auto",), namespaces=("*",))
+    assert asked.command.users == ("u-dana",)
+    seed = Path(found["seed_file"])
+    assert KeyPair.load(seed).public == asked.command.nkey and seed.is_relative_to(project)
+
+
+def test_agents_are_listed_revoked_and_given_keys(project: Path, open_house: House) -> None:
+    open_house.on(ListPrincipals, lambda command, asked: Principals(principals=(principal(),)))
+    open_house.on(Revoke, lambda command, asked: Done())
+    open_house.on(IssueApiKey, lambda command, asked: ApiKey(key="dk_1", id="k1"))
+    assert [p["principal"] for p in data("agent", "list")["principals"]] == ["a-desk"]
+    assert "a-desk" in run("agent", "list").stdout
+    assert data("agent", "revoke", "desk", "--reason", "left") == {"revoked": "a-desk"}
+    shown = run("agent", "key", "desk")
+    assert shown.stdout == "dk_1\n" and "k1" in shown.stderr
+    assert open_house.commands(IssueApiKey)[0].command.user == "u-dev"
+
+
+def test_approvals_are_shown_and_answered_by_an_approver(project: Path, open_house: House) -> None:
+    def no_trail(command: Trail, asked: object) -> Entries:
+        raise Forbidden("not for you")
+
+    open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(waiting(), waiting("ffff"))))
+    open_house.on(Trail, no_trail)
+    open_house.on(Approve, lambda command, asked: Done())
+    assert [a["action"] for a in data("approvals", "list")["approvals"]] == ["a1b2c3", "ffff"]
+    shown = run("approvals", "show", "a1")
+    assert "9000" in shown.stdout and "more than $50" in shown.stdout and "untrusted" in shown.stdout
+    assert "\x1b" not in shown.stdout and "auditors" in shown.stderr
+    assert data("approvals", "approve", "a1", "--note", "fine")["decision"] == "grant"
+    assert run("approvals", "deny", "ff").stdout.startswith("u-finance denied refund(")
+    grant, deny = open_house.commands(Approve)
+    assert (grant.subject.principal, grant.command.digest, grant.command.note) == ("u-finance", "d" * 64, "fine")
+    assert (deny.command.action, deny.command.decision) == ("ffff", "deny")
+
+
+def test_an_auditor_sees_the_run_beside_the_approval(project: Path, open_house: House) -> None:
+    open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(waiting(),)))
+    open_house.on(Trail, lambda command, asked: Entries(entries=(entry(),)))
+    assert [e["position"] for e in data("approvals", "show", "a1")["trail"]] == [7]
+
+
+def test_an_action_that_is_not_clear_is_not_answered(project: Path, open_house: House) -> None:
+    open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(waiting("a1"), waiting("a2"))))
+    for action, said in (("a", "several"), ("b", "no action")):
+        assert said in str(run("approvals", "approve", action).exception)
+    assert not open_house.commands(Approve)
+
+
+def test_an_approvers_key_can_be_elsewhere(
+    project: Path, open_house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=()))
+    (tmp_path / "mine").write_text(KeyPair.generate().seed)
+    data("approvals", "list", "--as", "pat", "--key", str(tmp_path / "mine"))
+    monkeypatch.setenv("DOMINIE_APPROVER_SEED_FILE", str(tmp_path / "mine"))
+    data("approvals", "list", "--as", "kim")
+    assert [a.subject.principal for a in open_house.commands(ListApprovals)] == ["u-pat", "u-kim"]
+    monkeypatch.delenv("DOMINIE_APPROVER_SEED_FILE")
+    assert "u-nobody.seed" in str(run("approvals", "list", "--as", "nobody").exception)
+
+
+def test_the_log_is_verified_searched_and_traced(project: Path, open_house: House) -> None:
+    open_house.on(VerifyLog, lambda command, asked: LogReport(ok=True, events=9, streams=3))
+    open_house.on(Search, lambda command, asked: Entries(entries=(entry(),)))
+    open_house.on(Trail, lambda command, asked: Entries(entries=(entry(),) if command.run == "r1" else ()))
+    assert data("audit", "verify")["events"] == 9
+    assert (
+        data("audit", "search", "--agent", "desk", "--user", "dana", "--decision", "deny")["entries"][0]["run"] == "r1"
+    )
+    command = open_house.commands(Search)[0].command
+    assert (command.agent, command.user, command.decision) == ("a-desk", "u-dana", "deny")
+    assert "refund(cents=9000) asked" in run("trace", "r1").stdout
+    assert "dominie ps" in str(run("trace", "r2").exception)
+
+
+def test_a_broken_log_is_exit_code_1(project: Path, open_house: House) -> None:
+    broken = LogReport(ok=False, events=9, streams=3, broken_at=7, stream="0.acme.tool.x", version=2, why="hash")
+    open_house.on(VerifyLog, lambda command, asked: broken)
+    for arguments in (("audit", "verify"), ("audit", "verify", "--json")):
+        assert run(*arguments).exit_code == 1
+    assert json.loads(run("audit", "verify", "--json").stdout)["broken_at"] == 7
+
+
+def test_tools_are_added_and_listed(project: Path, open_house: House) -> None:
+    (project / "my_tools.py").write_text(TOOLS)
+    spec = ToolSpec(name="lookup", input_schema={"type": "object"}, effect="read", description="Look up.")
+    open_house.on(RegisterTool, lambda c, asked: RegisteredTool(name=c.spec.name, version="1", changed=True))
+    open_house.on(ListTools, lambda command, asked: Tools(tools=(spec,)))
+    assert data("tool", "add", "my_tools.py") == {"tools": [{"name": "add", "version": "1", "changed": True}]}
+    added = open_house.commands(RegisterTool)[0].command.spec
+    assert (added.kind, added.function, added.source) == ("sandboxed", "add", TOOLS)
+    assert data("tool", "list")["tools"][0]["name"] == "lookup"
+    assert "Look up." in run("tool", "list").stdout
+    for file, said in (("none.py", "no Python file"), ("dev.txt", "no Python file")):
+        assert said in str(run("tool", "add", file).exception)
+
+
+def test_a_file_that_does_not_load_says_why(project: Path) -> None:
+    (project / "bad_tools.py").write_text("1 / 0")
+    (project / "no_tools.py").write_text("x = 1")
+    assert "ZeroDivisionError" in str(run("tool", "add", "bad_tools.py").exception)
+    assert "no @dominie.tool" in str(run("tool", "add", "no_tools.py").exception)
+
+
+def test_ps_shows_processes_and_runs(project: Path, open_house: House) -> None:
+    view = RunView(
+        run="r1",
+        agent="a-desk",
+        user="u-dana",
+        started="2026-11-21T03:06:53Z",
+        last="2026-11-21T03:06:54Z",
+        events=7,
+        cost_usd=0.01,
+        status="finished",
+    )
+    open_house.on(ListRuns, lambda command, asked: Runs(runs=(view,)))
+    stale = Process(agent="a-old", pid=os.getpid(), command=("x",), started="2026", born=1)
+    path = record(project / ".dominie", stale)
+    assert data("ps") == {"processes": [], "runs": [view.model_dump(mode="json")]}
+    assert "r1" in run("ps").stdout and path.exists()
