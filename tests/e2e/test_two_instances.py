@@ -148,14 +148,21 @@ async def paid(ledger: Ledger, order: str) -> None:
 async def test_a_repeated_command_has_the_first_ones_outcome_at_the_other(
     twins: Twins, agent: Agent, ledger: Ledger
 ) -> None:
-    paid = await agent.pay("repeated", "key-repeated", cents=700)
-    first = await agent.owner("repeated")
-    for away in (first, twins.other(first)):
-        with twins.without(away):
-            assert await agent.pay("repeated", "key-repeated", cents=700) == paid == "paid 700 for repeated"
-            with pytest.raises(Conflict, match="another request"):
-                await agent.pay("repeated", "key-repeated", cents=701)
+    said = await agent.pay("repeated", "key-repeated", cents=700)
+    with twins.without(await agent.owner("repeated")):
+        assert await agent.pay("repeated", "key-repeated", cents=700) == said == "paid 700 for repeated"
     assert (ledger.calls("repeated"), ledger.payments("repeated")) == (1, 1)
+
+
+async def test_a_key_that_was_used_for_something_else_is_a_conflict_at_either(
+    twins: Twins, agent: Agent, ledger: Ledger
+) -> None:
+    for number, away in enumerate(twins.pids):
+        order = f"changed-{number}"
+        await agent.pay(order, f"key-{order}", cents=700)
+        with twins.without(away), pytest.raises(Conflict, match="another request"):
+            await agent.pay(order, f"key-{order}", cents=701)
+        assert (ledger.calls(order), ledger.payments(order)) == (1, 1)
 
 
 async def test_the_other_takes_over_from_one_that_stopped_after_the_effect(
