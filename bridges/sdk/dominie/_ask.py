@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from nats.aio.msg import Msg
@@ -65,12 +66,11 @@ async def ask(link: Link, question: Question, reply: type[R]) -> tuple[R, int]:
 
 class _Asking:
     def __init__(self, link: Link, question: Question) -> None:
-        service, command = question.command.NAME.split(".")
         who = link.credentials
         self._link = link
         self._question = question
-        self._service = service
-        self._subject = str(CommandSubject(who.tenant, who.principal, service, command, question.resource))
+        self._service = question.command.NAME.partition(".")[0]
+        self._subject = _subject(who.tenant, who.principal, question.command.NAME, question.resource)
         self._body = question.command.model_dump_json().encode()
         if len(self._body) > headers.MAX_COMMAND_BYTES:
             limit = headers.MAX_COMMAND_BYTES
@@ -177,3 +177,9 @@ class _Asking:
         return DeadlineExceeded(
             f"{name} had no answer in {seconds:g} s; ask again with the same key to learn its outcome"
         )
+
+
+@lru_cache(maxsize=1024)
+def _subject(tenant: str, principal: str, name: str, resource: str | None) -> str:
+    service, command = name.split(".")
+    return str(CommandSubject(tenant, principal, service, command, resource))

@@ -132,6 +132,6 @@ class AsyncClient:
         return found
 
     def _started(self) -> Link:
-        if self._link is None:
+        if self._link is None or self._link.ended:
             self._link = make_link(self._identity)
         return self._link

@@ -20,6 +20,7 @@ DENIALS = 3
 """So many quick refusals in a row are final, until one connection succeeds."""
 RETRY_S, RETRY_MAX_S = 0.05, 2.0
 CLOSE_S = 0.5
+CLOSED = "this client is closed; make a new one"
 SUBSCRIBE_S = 15.0
 """How long new rights may take to reach the broker."""
 
@@ -50,10 +51,15 @@ class Link:
         if self._task is None and not self._stopping:
             self._task = asyncio.create_task(self._keep(), name=f"dominie-link-{self.credentials.principal}")
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has been closed, or its loop has."""
+        return self._stopping or (self._task is not None and self._task.done())
+
     async def close(self) -> None:
         """Close every connection."""
         self._stopping = True
-        self._fail(Unavailable("this client is closed; make a new one"))
+        self._fail(Unavailable(CLOSED))
         while self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait((self._task,), timeout=CLOSE_S)  # nats-py swallows a cancellation now and then
@@ -137,6 +143,8 @@ class Link:
             self._fail(Unavailable(f"the link broke: {type(error).__name__}: {error}"))
             raise
         finally:
+            if self._failure is None:
+                self._fail(Unavailable(CLOSED))
             await asyncio.gather(*(connection.close() for connection in tuple(self._connections)))
 
     async def _open(self) -> Connection:

@@ -1,5 +1,6 @@
 """The synchronous client: the same methods, any number of threads, functions run where they are called."""
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Iterator
@@ -137,3 +138,12 @@ def test_an_unclosed_client_closes_with_its_last_reference(credentials: Credenti
     before = threading.active_count()
     Client(credentials=credentials).run("dana").invoke("pay", {})
     assert threading.active_count() <= before
+
+
+def test_an_async_client_can_be_used_from_one_loop_after_another(credentials: Credentials, house: House) -> None:
+    client = AsyncClient(credentials=credentials)
+
+    async def invoke(n: int) -> Any:
+        return (await client.run("dana").invoke("pay", {"n": n})).result
+
+    assert [asyncio.run(invoke(n)) for n in range(2)] == [{"n": 0}, {"n": 1}]
