@@ -117,7 +117,7 @@ def test_a_restarted_agent_finds_its_run(house: Any, thread: Any) -> None:
     assert house.paid().count("E1") == 1
 
 
-def run_of(answer: dict[str, Any], config: dict[str, Any]) -> str:
+def run_of(answer: dict[str, Any], config: Any) -> str:
     from langchain_core.runnables.config import set_config_context
 
     with set_config_context(config) as context:

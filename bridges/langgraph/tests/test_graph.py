@@ -50,7 +50,8 @@ def test_a_node_that_is_run_again_repeats_no_call(house: Any, thread: Any) -> No
     drawn = StateGraph(MessagesState)
     drawn.add_node("node", ask_then_wait)
     drawn.add_edge(START, "node")
-    compiled, config = drawn.compile(checkpointer=InMemorySaver()), thread()
+    compiled: Any = drawn.compile(checkpointer=InMemorySaver())
+    config = thread()
     compiled.invoke(say("hello"), config)
     answer = compiled.invoke(Command(resume=True), config)
     assert house.events(run_of({"messages": answer["messages"][:1]}, config)).count("model.requested.v1") == 2

@@ -50,9 +50,9 @@ def dominie(*arguments: str, cwd: Path | None = None) -> "subprocess.Popen[str]"
 
 PROGRAM = """
 import json, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(42))
 print(json.dumps({k: v for k, v in os.environ.items() if k.startswith(("DOMINIE_", "OPENAI_"))}), flush=True)
 if sys.argv[1:] == ["wait"]:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(42))
     signal.pause()
 if sys.argv[1:] == ["die"]:
     os.kill(os.getpid(), signal.SIGKILL)
