@@ -146,25 +146,25 @@ class ActionState:
 
 def evolve(state: ActionState, event: Payload) -> ActionState:
     """The state after one more event; events of other kinds count in the version alone."""
-    state = replace(state, version=state.version + 1)
+    version = state.version + 1
     match event:
         case Requested():
-            return replace(state, status="requested", requested=event)
+            return replace(state, version=version, status="requested", requested=event)
         case Decided():
             status: dict[Decision, Status] = {"allow": "ready", "ask": "requested", "deny": "denied"}
-            return replace(state, status=status[event.decision], decided=event)
+            return replace(state, version=version, status=status[event.decision], decided=event)
         case Parked():
-            return replace(state, status="parked", parked=event)
+            return replace(state, version=version, status="parked", parked=event)
         case Approved():
-            return replace(state, status="ready")
+            return replace(state, version=version, status="ready")
         case Started():
-            return replace(state, status="ready" if event.given_back else "started", started=event)
+            return replace(state, version=version, status="ready" if event.given_back else "started", started=event)
         case Finished():
-            return replace(state, status="finished", finished=event)
+            return replace(state, version=version, status="finished", finished=event)
         case Unknown():
-            return replace(state, status="unknown")
+            return replace(state, version=version, status="unknown")
         case _:
-            return state
+            return replace(state, version=version)
 
 
 def fold(events: Iterable[Payload]) -> ActionState:

@@ -19,6 +19,8 @@ from dominie._credentials import Credentials
 CONNECT_TIMEOUT_S = 2
 """A broker whose callout has nobody to ask pings after 2 s, which nats-py takes for a welcome."""
 FLUSH_S = 3600
+GATHER_S = 0.01
+"""How long answers gather before one round trip vouches for all of them."""
 PING_S = 10
 _VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
 
@@ -168,6 +170,7 @@ class Connection:
 
     async def _vouch(self) -> bool:
         async with self._round_trip:
+            await asyncio.sleep(GATHER_S)
             self._vouching = None  # what is published from here on needs the next one
             try:
                 await self._flush()

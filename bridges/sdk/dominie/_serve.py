@@ -3,7 +3,10 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
 
 from dominie._config import find
 from dominie._register import make_link
@@ -22,7 +25,16 @@ def serve(*tools: AnyTool, name: str | None = None, ready: Callable[[], None] = 
     Raises:
         Problem: It could not be registered, or may not serve them.
     """
-    asyncio.run(_serve(tools, name, ready))
+    _run(_serve(tools, name, ready))
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    """On uvloop, where it is installed: it is the faster one."""
+    with suppress(ImportError):
+        uvloop = import_module("uvloop")
+        uvloop.run(serving)
+        return
+    asyncio.run(serving)
 
 
 async def _serve(tools: tuple[AnyTool, ...], name: str | None, ready: Callable[[], None]) -> None:

@@ -8,13 +8,11 @@ import json
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
 import nats.errors
 import structlog
-from faststream.nats import NatsBroker
-from faststream.nats.security import NatsNKey
 from nats.aio.client import Client
 
 from dominie_contracts import Command, DeadlineExceeded, Message, Problem, ProblemDetails, Unavailable, headers
@@ -22,7 +20,7 @@ from dominie_contracts.problems import problem_from
 from dominie_contracts.subjects import service_inbox_prefix, service_subject
 from dominie_kit.context import Context
 from dominie_kit.settings import KitSettings
-from dominie_kit.steady import SteadyBroker, SteadyClient
+from dominie_kit.steady import SteadyClient
 
 R = TypeVar("R", bound=Message)
 _ATTEMPT_S = 5.0
@@ -43,45 +41,30 @@ class Seeds(Message):
         return cls.model_validate_json((keys / "services" / f"{service}.json").read_bytes())
 
 
-def edge_broker(service: str, settings: KitSettings, seeds: Seeds) -> NatsBroker:
-    """The broker that takes commands; it connects when the app starts."""
-    return SteadyBroker(
-        settings.nats_url,
-        security=NatsNKey.from_seed(seeds.edge),
-        inbox_prefix=f"{service_inbox_prefix(service)}.edge",
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # nats-py sleeps any number of seconds
-        connect_timeout=5,
-        name=f"{service}-edge",
-        error_cb=_note_error,
-        apply_types=False,
-        logger=None,
-    )
-
-
 async def _note_error(error: Exception) -> None:
     log.warning("bus.error", error=str(error) or type(error).__name__)
 
 
-class Inner:
-    """The inner connection: events, other services, tool workers."""
+class Connection:
+    """One of a service's connections, which no message and no absence of the broker can end."""
 
-    def __init__(self, service: str, settings: KitSettings, seeds: Seeds) -> None:
+    def __init__(self, service: str, kind: Literal["edge", "inner"], settings: KitSettings, seed: str) -> None:
         self.client: Client = SteadyClient()
-        self._service = service
-        self._settings = settings
-        self._seeds = seeds
+        self._name = f"{service}-{kind}"
+        self._inbox_prefix = f"{service_inbox_prefix(service)}.{kind}".encode()
+        self._url = settings.nats_url
+        self._seed = seed
 
     async def open(self) -> None:
-        """Connect, and keep trying while the broker is away."""
+        """Connect, and keep trying while the broker is away. What is published meanwhile is refused, not kept."""
         await self.client.connect(
-            self._settings.nats_url,
-            nkeys_seed_str=self._seeds.inner,
-            inbox_prefix=f"{service_inbox_prefix(self._service)}.inner".encode(),
+            self._url,
+            nkeys_seed_str=self._seed,
+            inbox_prefix=self._inbox_prefix,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # nats-py sleeps any number of seconds
             connect_timeout=5,
-            name=f"{self._service}-inner",
+            name=self._name,
             error_cb=_note_error,
             pending_size=0,
         )
@@ -90,6 +73,13 @@ class Inner:
         """Close the connection; nats-py raises where the broker is gone already."""
         with suppress(OSError, nats.errors.Error):
             await self.client.close()
+
+
+class Inner(Connection):
+    """The inner connection: events, other services, tool workers."""
+
+    def __init__(self, service: str, settings: KitSettings, seeds: Seeds) -> None:
+        super().__init__(service, "inner", settings, seeds.inner)
 
     async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
         """Send a command to another service and wait for its answer, until the context's deadline.

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from pydantic import ValidationError
@@ -120,7 +121,10 @@ class Edge:
         except Exception as error:
             log.exception("edge.failed", subject=message.subject, error=repr(error))
             body, found = self._refuse(Unavailable(f"{self._service} failed; its log says why", retry_after_s=1))
-        await message._client.publish(message.reply, body, headers=found)
+        try:
+            await message._client.publish(message.reply, body, headers=found)
+        except (nats.errors.Error, OSError) as error:  # the asker tries again, and meets the record
+            log.warning("edge.unanswered", subject=message.subject, error=repr(error))
 
     def _refuse(self, problem: Problem) -> tuple[bytes, dict[str, str]]:
         self.refused += 1

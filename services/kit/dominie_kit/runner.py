@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from importlib.metadata import EntryPoint, entry_points
 
+import anyio
 import structlog
 import uvloop
-from faststream import FastStream
 
 from dominie_contracts import Invalid
 from dominie_kit.service import Service
@@ -46,23 +47,13 @@ def main(names: Sequence[str], *, on_ready: Callable[[], None] | None = None) ->
 
 
 async def _run(services: Sequence[Service], on_ready: Callable[[], None] | None) -> None:
-    @asynccontextmanager
-    async def lifespan() -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for service in services:
-                await stack.enter_async_context(service.running())
-            yield
-
-    app = FastStream(*(service.broker for service in services), lifespan=lifespan, logger=None)
-
-    @app.after_startup
-    async def ready() -> None:
+    async with AsyncExitStack() as stack:
+        signals = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
         for service in services:
-            await service.ready()
+            await stack.enter_async_context(service.running())
         if on_ready is not None:
             on_ready()
-
-    await app.run()
+        await anext(signals)
 
 
 def _set_up_logs(level: str) -> None:

@@ -1,5 +1,6 @@
 """A service: its routes, what it follows, what runs beside it, and its two connections."""
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,7 +13,6 @@ from typing import Any
 import anyio
 import psutil
 import structlog
-from faststream.nats import NatsBroker, NatsMessage
 from nats.aio.msg import Msg
 
 from dominie_contracts import Command, Message, Unavailable
@@ -22,7 +22,7 @@ from dominie_contracts.rights import FOLLOWS
 from dominie_contracts.subjects import heartbeat_subject, out_subject, service_subject
 from dominie_eventstore import EventStore, JetStreamEventStore, Projection, Projector
 from dominie_kit.actions import Actions
-from dominie_kit.bus import Inner, Seeds, edge_broker
+from dominie_kit.bus import Connection, Inner, Seeds
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.edge import Edge, Handler, Route
@@ -31,7 +31,6 @@ from dominie_kit.settings import KitSettings
 from dominie_kit.standing import Standing
 
 log = structlog.get_logger()
-_SPARE_WORKERS = 8
 _DRAIN_S = 3.0
 
 
@@ -50,7 +49,7 @@ class Service:
         self.store: EventStore = store or JetStreamEventStore(self.inner.client)
         self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
         self.standing = Standing()
-        self.broker: NatsBroker = edge_broker(name, settings, seeds)
+        self.outer = Connection(name, "edge", settings, seeds.edge)
         self.edge = Edge(
             name,
             RunTokenVerifier(_signer(settings.keys)),
@@ -69,7 +68,7 @@ class Service:
         self._ready = False
         self._process = psutil.Process()
         status = Route(AskStatus, self._answer_status, token=False, direct=False, between=True)
-        self._subscribe(service_subject(name, AskStatus.NAME), status)
+        self._subjects: list[tuple[str, Route]] = [(service_subject(name, AskStatus.NAME), status)]
         follows = FOLLOWS.get(name, tuple(OWNER))
         if "principal" in follows:
             self.follow(self.standing, "principal", own=False)
@@ -99,9 +98,9 @@ class Service:
         word = command.NAME.split(".")[-1]
         tail = ".*" if resource else ""
         if direct:
-            self._subscribe(f"cmd.*.*.{self.name}.{word}{tail}", route)
+            self._subjects.append((f"cmd.*.*.{self.name}.{word}{tail}", route))
         if between:
-            self._subscribe(f"svc.{self.name}.{word}", route)
+            self._subjects.append((f"svc.{self.name}.{word}", route))
 
     def follow(self, projection: Projection, category: str | None, *, own: bool = True) -> None:
         """Keep a read model up to date; with `own`, `Dominie-After` waits for it."""
@@ -120,10 +119,11 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Connect, catch up, and run what runs beside; the runner starts the edge inside."""
+        """Connect, catch up, run what runs beside, and take commands; yields once it does."""
         async with AsyncExitStack() as stack:
-            await self.inner.open()
-            stack.push_async_callback(self.inner.close)
+            for connection in (self.inner, self.outer):
+                await connection.open()
+                stack.push_async_callback(connection.close)
             for opened in self._resources:
                 await stack.enter_async_context(opened())
             async with anyio.create_task_group() as group:
@@ -135,23 +135,15 @@ class Service:
                     group.start_soon(task)
                 group.start_soon(self._beat)
                 try:
-                    yield
+                    async with self._serving():
+                        yield
                 finally:
-                    await self._drain()
                     group.cancel_scope.cancel()
 
     async def stream(self, context: Context, message: Message) -> None:
         """Send something on the agent's `out.` subject, as it comes; nobody keeps it."""
         subject = out_subject(context.tenant, context.principal, context.run or "")
-        client = await self.broker.connect()
-        await client.publish(subject, message.model_dump_json().encode())
-
-    async def ready(self) -> None:
-        """From now on, commands are taken; called when the edge has started."""
-        client = await self.broker.connect()
-        await client.flush()
-        await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write
-        self._ready = True
+        await self.outer.client.publish(subject, message.model_dump_json().encode())
 
     @property
     def status(self) -> ServiceStatus:
@@ -172,19 +164,28 @@ class Service:
             policy_position=position,
         )
 
-    def _subscribe(self, subject: str, route: Route) -> None:
-        async def take(message: Msg) -> None:
-            await self.edge.take(route, message)
+    @asynccontextmanager
+    async def _serving(self) -> AsyncIterator[None]:
+        """Take commands, each in a task of its own; at the end, finish what was begun, within a bound."""
+        client, begun = self.outer.client, set[asyncio.Task[None]]()
+        async with asyncio.TaskGroup() as calls:
+            for subject, route in self._subjects:
 
-        self.broker.subscriber(
-            subject,
-            queue=self.name,
-            decoder=_raw,
-            max_workers=self.settings.max_in_flight + _SPARE_WORKERS,
-            no_reply=True,
-            title=route.command.NAME,
-            description=(route.command.__doc__ or "").strip(),
-        )(take)
+                async def take(message: Msg, route: Route = route) -> None:
+                    task = calls.create_task(self.edge.take(route, message))
+                    begun.add(task)
+                    task.add_done_callback(begun.discard)
+
+                await client.subscribe(subject, queue=self.name, cb=take)
+            await client.flush()
+            await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write
+            self._ready = True
+            try:
+                yield
+            finally:
+                await self._drain()
+                for task in begun:
+                    task.cancel()
 
     async def _answer_status(self, command: AskStatus, context: Context) -> Message:
         return self.status
@@ -215,11 +216,6 @@ class Service:
     async def _drain(self) -> None:
         with anyio.move_on_after(_DRAIN_S, shield=True):
             await self.edge.drained()
-
-
-async def _raw(message: NatsMessage) -> Msg:
-    """The message as it came: the edge reads headers and body itself."""
-    return message.raw_message
 
 
 def _signer(keys: Path) -> str:

@@ -7,7 +7,6 @@ The broker passes such messages on as they are, so any agent could take a servic
 from typing import Any
 
 import structlog
-from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 log = structlog.get_logger()
@@ -21,13 +20,3 @@ class SteadyClient(Client):
             await super()._process_msg(sid, subject, *rest)
         except Exception as error:
             log.warning("bus.dropped", subject=subject[:200].decode(errors="replace"), error=repr(error))
-
-
-class SteadyBroker(NatsBroker):
-    """FastStream's broker over such a connection."""
-
-    async def _connect(self) -> Client:
-        client = SteadyClient()
-        await client.connect(**self._connection_kwargs)
-        self.config.connect(client)
-        return client

@@ -197,9 +197,4 @@ async def house(folder: Path) -> AsyncIterator[House]:
 async def serving(service: Service) -> AsyncIterator[Service]:
     """Run a service in this loop, as the runner does."""
     async with service.running():
-        await service.broker.start()
-        await service.ready()
-        try:
-            yield service
-        finally:
-            await service.broker.stop()
+        yield service

@@ -5,7 +5,6 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import anyio
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -64,7 +63,7 @@ class Workers:
             await self._client.publish(
                 call_subject(context.tenant, spec.name), call.model_dump_json().encode(), reply_to
             )
-            with anyio.fail_after(spec.timeout_s):
+            async with asyncio.timeout(spec.timeout_s):
                 message = await answered
         except NatsError as error:
             raise NotDone(Unavailable("the bus is away", retry_after_s=0.5)) from error
