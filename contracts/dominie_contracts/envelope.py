@@ -48,7 +48,7 @@ class Envelope(BaseModel):
     policy_version: str | None = None
     prev: str
     """The SHA-256, in hex, of the stream's previous event."""
-    data: Annotated[dict[str, JsonValue], SkipValidation]
+    data: dict[str, Annotated[JsonValue, SkipValidation]]
     """JSON already: of a payload that was validated, or parsed from stored bytes."""
 
     def seal(self) -> bytes:
