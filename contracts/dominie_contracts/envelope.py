@@ -6,9 +6,9 @@ An event is serialised once, by `seal`; those bytes are what is stored, hashed a
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, SkipValidation
+from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
 
 GENESIS = "0" * 64
 """`prev` of a stream's first event."""
@@ -48,7 +48,7 @@ class Envelope(BaseModel):
     policy_version: str | None = None
     prev: str
     """The SHA-256, in hex, of the stream's previous event."""
-    data: dict[str, Annotated[JsonValue, SkipValidation]]
+    data: dict[str, JsonValue]
     """JSON already: of a payload that was validated, or parsed from stored bytes."""
 
     def seal(self) -> bytes:
