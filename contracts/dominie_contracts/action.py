@@ -41,7 +41,7 @@ class Requested(Payload):
     """The idempotency key."""
     arguments: dict[str, JsonValue]
     digest: str
-    """Of command, resource and arguments (RFC 8785, SHA-256)."""
+    """Of command, resource, version, arguments and user (RFC 8785, SHA-256): what a key stands for."""
     session: str | None = None
     priority: Priority = "standard"
     deadline_ms: NonNegativeInt

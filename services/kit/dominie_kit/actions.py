@@ -223,6 +223,7 @@ class Actions:
             "resource": request.resource,
             "version": request.version,
             "arguments": arguments,
+            "user": context.user,
         }
         return Requested(
             command=request.command,

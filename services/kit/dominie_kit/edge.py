@@ -84,7 +84,7 @@ class Edge:
         self._max_in_flight = max_in_flight
         self._default_deadline_s = default_deadline_s
         self._caught_up = caught_up
-        self._flights: dict[tuple[str, str, str, str], _Flight] = {}
+        self._flights: dict[tuple[str, ...], _Flight] = {}
 
     @property
     def in_flight(self) -> int:
@@ -132,7 +132,7 @@ class Edge:
 
     async def _serve(self, route: Route, message: Msg) -> tuple[bytes, dict[str, str]]:
         context = self._context(route, message)
-        name = (context.tenant, context.principal, route.command.NAME, context.key)
+        name = (context.tenant, context.principal, context.user or "", route.command.NAME, context.key)
         flight = self._flights.get(name)
         if flight is None:
             if self.in_flight >= self._max_in_flight:

@@ -200,6 +200,13 @@ async def test_other_arguments_under_the_same_key_are_a_conflict(
     assert len(ledger.done) == 1
 
 
+async def test_another_user_under_the_same_key_is_a_conflict(desk: Desk, here: Actions, ledger: Ledger) -> None:
+    await act(here, desk.context("k"), Work(ledger.run, effect=True))
+    with pytest.raises(Conflict, match="another request"):
+        await act(here, desk.context("k", user="u-eli"), Work(ledger.run, effect=True))
+    assert len(ledger.done) == 1
+
+
 async def test_a_key_is_its_principals_and_its_tenants_own(desk: Desk, here: Actions, ledger: Ledger) -> None:
     for context in (desk.context("k"), desk.context("k", agent="a-other"), desk.context("k", tenant="other")):
         await act(here, context, Work(ledger.run, effect=True))

@@ -69,10 +69,11 @@ async def test_a_repeated_command_is_answered_from_the_record(desk: Desk, handle
         await handlers.remember(Remember(text="likes coffee"), desk.context("k1"))
 
 
-async def test_a_repeated_recall_for_another_user_shows_nothing(desk: Desk, handlers: Handlers) -> None:
+async def test_a_repeated_recall_for_another_user_is_a_conflict(desk: Desk, handlers: Handlers) -> None:
     await handlers.remember(Remember(text="likes tea"), desk.context(user="u-dana"))
     await handlers.recall(Recall(query="tea"), desk.context("k", user="u-dana"))
-    assert not (await handlers.recall(Recall(query="tea"), desk.context("k", user="u-erin"))).memories
+    with pytest.raises(Conflict):
+        await handlers.recall(Recall(query="tea"), desk.context("k", user="u-erin"))
 
 
 async def test_without_a_grant_it_is_refused_on_the_record(desk: Desk, handlers: Handlers) -> None:

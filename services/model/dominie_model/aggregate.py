@@ -31,6 +31,8 @@ def refuse(command: Chat, offered: frozenset[str]) -> Invalid | None:
         return Invalid(f"no model {command.model!r} is offered; there are: {', '.join(sorted(offered))}")
     if command.max_cost_usd is not None:
         return Invalid("max_cost_usd needs budgets, which this version has not; leave it out")
+    if not all(isinstance(message.get("role"), str) for message in command.messages):
+        return Invalid("each message must have a role: {'role': 'user', 'content': …}")
     if command.stream and command.stream_id is None:
         return Invalid("a streamed call needs a stream_id")
     return None

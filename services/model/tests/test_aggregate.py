@@ -37,6 +37,7 @@ def test_offers_are_announced_when_they_change(first: tuple[Offer, ...], second:
         ({"model": "gpt-9"}, "no model 'gpt-9' is offered; there are: auto, fast"),
         ({"max_cost_usd": 0.1}, "max_cost_usd needs budgets"),
         ({"stream": True}, "needs a stream_id"),
+        ({"messages": [{"content": "hello"}]}, "must have a role"),
     ],
 )
 def test_a_call_that_cannot_be_made(more: dict[str, Any], said: str) -> None:
