@@ -8,7 +8,8 @@ is the same step when it is made again.
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from pydantic import JsonValue
 
@@ -41,20 +42,37 @@ class Step:
             self.give_back()
 
 
+@dataclass(slots=True)
+class _Count:
+    """How many equal steps there were, and which of their numbers were given back, the smallest first."""
+
+    next: int = 0
+    free: list[int] = field(default_factory=list)
+
+    def take(self) -> int:
+        if self.free:
+            return heappop(self.free)
+        self.next += 1
+        return self.next - 1
+
+    def give_back(self, number: int) -> None:
+        if number not in self.free:
+            heappush(self.free, number)
+
+
 class Occurrences:
     """Counts the equal steps of one run."""
 
     def __init__(self, run: str) -> None:
         self._run = run
-        self._taken: defaultdict[str, set[int]] = defaultdict(set)
+        self._counts: defaultdict[str, _Count] = defaultdict(_Count)
 
     def take(self, what: str, value: Mapping[str, JsonValue]) -> Step:
         """The next occurrence of a step with this value."""
         base = plain(self._run, what, digest_json(value)[:32])
-        taken = self._taken[base]
-        number = next(n for n in range(len(taken) + 1) if n not in taken)
-        taken.add(number)
-        return Step(plain(base, str(number)), lambda: taken.discard(number))
+        count = self._counts[base]
+        number = count.take()
+        return Step(plain(base, str(number)), lambda: count.give_back(number))
 
     def call(self, tool_call_id: str) -> Step:
         """The step of a framework's tool call."""

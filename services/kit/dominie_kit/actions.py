@@ -147,6 +147,7 @@ class Actions:
         self._decisions = decisions
         self._standing = standing
         self._service = service
+        self._source = f"dominie/{service}"
         self._category = category
         self._instance = instance
 
@@ -194,7 +195,7 @@ class Actions:
         Raises:
             WrongExpectedVersion: Somebody else appended first.
         """
-        drafts = [self.draft(action.context, self._category, payload) for payload in payloads]
+        drafts = self.drafts(action.context, self._category, *payloads)
         appended = await self._store.append(action.stream, drafts, expected_version=action.state.version)
         for payload in payloads:
             action.state = evolve(action.state, payload)
@@ -202,19 +203,28 @@ class Actions:
 
     def draft(self, context: Context, category: str, payload: Payload) -> Draft:
         """An event of this service, about this command."""
-        return Draft(
-            id=uuid.uuid4().hex,
-            source=f"dominie/{self._service}",
-            type=event_type(category, payload),
-            time=datetime.now(UTC),
-            actor=context.chain,
-            data=payload.model_dump(mode="json"),
-            on_behalf_of=context.user,
-            correlation_id=context.run,
-            causation_id=context.key,
-            traceparent=context.traceparent,
-            policy_version=self._decisions.digest,
-        )
+        return self.drafts(context, category, payload)[0]
+
+    def drafts(self, context: Context, category: str, *payloads: Payload) -> list[Draft]:
+        """Events of this service, about this command, to be written together."""
+        append, now = uuid.uuid4().hex, datetime.now(UTC)
+        actor, user, run, policies = context.chain, context.user, context.run, self._decisions.digest
+        return [
+            Draft(
+                id=f"{append}-{number}",
+                source=self._source,
+                type=event_type(category, payload),
+                time=now,
+                actor=actor,
+                data=payload.model_dump(mode="json"),
+                on_behalf_of=user,
+                correlation_id=run,
+                causation_id=context.key,
+                traceparent=context.traceparent,
+                policy_version=policies,
+            )
+            for number, payload in enumerate(payloads)
+        ]
 
     def _requested(self, context: Context, request: Request) -> Requested:
         arguments = dict(request.arguments)
