@@ -4,11 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dominie_kit.actions import Action, Actions, Lost, NotDone, Outcome, Request, Work
+    from dominie_kit.actions import Actions
     from dominie_kit.context import Context
     from dominie_kit.decision import Question
     from dominie_kit.service import Service
     from dominie_kit.settings import KitSettings
+    from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
 
 __all__ = [
     "Action",
@@ -23,11 +24,17 @@ __all__ = [
     "Service",
     "Work",
 ]
-_HOMES = {"Context": "context", "KitSettings": "settings", "Question": "decision", "Service": "service"}
+_HOMES = {
+    "Actions": "actions",
+    "Context": "context",
+    "KitSettings": "settings",
+    "Question": "decision",
+    "Service": "service",
+}
 
 
 def __getattr__(name: str) -> object:
     """Import on first use: `dominie --help` must not wait for what only services need."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'actions')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'work')}"), name)

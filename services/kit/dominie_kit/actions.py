@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
 
 import anyio
 from pydantic import JsonValue
@@ -29,13 +28,10 @@ from dominie_contracts import (
     Unavailable,
 )
 from dominie_contracts.action import (
-    ActionState,
     Approved,
     Decided,
     Finished,
-    Integrity,
     Parked,
-    Priority,
     Requested,
     Started,
     Unknown,
@@ -52,82 +48,11 @@ from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint, Question
 from dominie_kit.standing import Standing
+from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
 
 APPROVAL_LIFE_S = 24 * 3600
-LEASE_S = 5.0
 _POLL_S = 0.05
 _TRIES = 8
-
-
-class NotDone(Exception):
-    """Raised by work whose effect surely did not happen; the action may be tried again."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
-
-
-class Lost(Exception):
-    """Raised by work of which nobody can tell whether its effect happened."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked, as the trail records it."""
-
-    command: str
-    arguments: Mapping[str, JsonValue]
-    resource: str | None = None
-    version: str = "1"
-    """Of the tool, where there is one: a yes is bound to it."""
-    session: str | None = None
-    priority: Priority = "standard"
-    labels: Mapping[str, Integrity] = field(default_factory=dict)
-    """Where each argument came from, by JSON pointer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the work went: the last event of the trail, and what the service adds before it."""
-
-    finished: Finished
-    more: tuple[Payload, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What an allowed action does.
-
-    With `effect`, `started` is durable before `run` is called; without, the whole trail is one append.
-    `repeatable`: it may run again when its outcome was lost.
-    """
-
-    run: Callable[["Action"], Awaitable[Outcome | None]]
-    """None: the outcome comes later, from elsewhere; only with `effect`."""
-    effect: bool = False
-    repeatable: bool = True
-    owner: str | None = None
-    """Who runs it, where that is not this service: the same one asking again is told to go on."""
-    lease_s: float = LEASE_S
-    """Renewed while this service runs it, so that a dead one is soon relieved."""
-    enforcement: Literal["isolated", "worker", "cooperative", "service"] = "service"
-    layers: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Action:
-    """One action: its stream, and what has happened in it."""
-
-    stream: StreamName
-    context: Context
-    state: ActionState = field(default_factory=ActionState)
-    agent: str | None = None
-    """The principal that asked for it, once its record was read."""
-
-    @property
-    def id(self) -> str:
-        """The id of the stream."""
-        return self.stream.id
 
 
 class Actions:

@@ -25,7 +25,7 @@ from dominie_contracts.action import Finished, Started
 from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered
 from dominie_contracts.identity import PRINCIPAL, Registered
 from dominie_contracts.tool import TOOL
-from dominie_kit.actions import Action, Actions, Lost, NotDone, Outcome, Request, Work
+from dominie_kit import Action, Actions, Lost, NotDone, Outcome, Request, Work
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import Question
