@@ -25,7 +25,7 @@ from dominie_eventstore import JetStreamEventStore
 from dominie_identity import build
 from dominie_identity.settings import Settings
 from dominie_kit import Service
-from dominie_kit.bus import Inner, Seeds
+from dominie_kit.bus import Inner
 from dominie_kit.testing import House, Peer, assertion, connected, house, is_refused, serving
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +76,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 
 async def _tools(found: House, settings: Settings) -> None:
     """`refund` belongs to one worker, `mail` to the other; as the tool service writes it."""
-    inner = Inner("tool", settings, Seeds.load(settings.keys, "tool"))
+    inner = Inner("tool", settings)
     await inner.open()
     try:
         for name, owner in (("refund", LEDGER), ("mail", MAILER)):

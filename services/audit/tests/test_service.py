@@ -18,7 +18,7 @@ from dominie_contracts import Draft, StreamName
 from dominie_contracts.audit import Entries, LogReport, Trail, VerifyLog
 from dominie_eventstore import EventStore, JetStreamEventStore
 from dominie_kit import Context, Service
-from dominie_kit.bus import Inner, Seeds
+from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
 from dominie_kit.testing import house, serving
 
@@ -49,7 +49,7 @@ async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
 
 @asynccontextmanager
 async def writing(settings: Settings) -> AsyncIterator[EventStore]:
-    tool = Inner("tool", settings, Seeds.load(settings.keys, "tool"))
+    tool = Inner("tool", settings)
     await tool.open()
     try:
         yield JetStreamEventStore(tool.client)

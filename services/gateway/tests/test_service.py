@@ -13,7 +13,7 @@ from dominie_eventstore import JetStreamEventStore
 from dominie_gateway import build
 from dominie_gateway.settings import Settings
 from dominie_kit import Service
-from dominie_kit.bus import Inner, Seeds
+from dominie_kit.bus import Inner
 from dominie_kit.testing import House, house, serving
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +44,7 @@ def url(settings: Settings) -> str:
 
 async def write(settings: Settings, why: str) -> None:
     """Write an event as the tool service does."""
-    tool = Inner("tool", settings, Seeds.load(settings.keys, "tool"))
+    tool = Inner("tool", settings)
     await tool.open()
     draft = Draft(
         id=why,

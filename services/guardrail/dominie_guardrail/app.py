@@ -32,7 +32,6 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.store,
         service.actions(APPROVAL),
         service.standing,
-        in_force,
         asked,
         now_ms=now_ms,
         approval_s=settings.guardrail_approval_s,

@@ -21,7 +21,7 @@ from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_guardrail.aggregate import Approver, State, Waiting, answer, evolve, publish
-from dominie_guardrail.projection import Asked, Entry, InForce
+from dominie_guardrail.projection import Asked, Entry
 from dominie_kit import Actions, Context
 from dominie_kit.decision import PolicyError, check_policies
 from dominie_kit.standing import Standing
@@ -37,7 +37,6 @@ class Handlers:
         store: EventStore,
         actions: Actions,
         standing: Standing,
-        in_force: InForce,
         asked: Asked,
         *,
         now_ms: Callable[[], int],
@@ -46,7 +45,6 @@ class Handlers:
         self._store = store
         self._actions = actions
         self._standing = standing
-        self._in_force = in_force
         self._asked = asked
         self._now_ms = now_ms
         self._approval_s = approval_s

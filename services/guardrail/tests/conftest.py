@@ -63,8 +63,8 @@ def desk(in_force: InForce, asked: Asked) -> Desk:
 
 
 @pytest.fixture
-def handlers(desk: Desk, standing: Standing, in_force: InForce, asked: Asked, clock: Clock) -> Handlers:
-    return Handlers(desk.store, desk.actions(APPROVAL), standing, in_force, asked, now_ms=clock, approval_s=APPROVAL_S)
+def handlers(desk: Desk, standing: Standing, asked: Asked, clock: Clock) -> Handlers:
+    return Handlers(desk.store, desk.actions(APPROVAL), standing, asked, now_ms=clock, approval_s=APPROVAL_S)
 
 
 def waiting(cents: int = 9000, *, groups: tuple[str, ...] = ("finance",)) -> Parked:

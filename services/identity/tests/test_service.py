@@ -23,7 +23,7 @@ from dominie_contracts.identity import (
 )
 from dominie_contracts.problems import Forbidden, Unauthenticated
 from dominie_contracts.token import Grants
-from dominie_kit.bus import Inner, Seeds
+from dominie_kit.bus import Inner
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
@@ -57,7 +57,7 @@ async def test_a_person_without_the_group_registers_nothing(acme: House) -> None
 
 async def test_the_gateway_exchanges_an_api_key_until_it_is_revoked(acme: House) -> None:
     gus, shop = await acme.register("u-gus", groups=("developers",)), KeyPair.generate()
-    gateway = Inner("gateway", KitSettings(nats_url=acme.url), Seeds.load(acme.keys.path, "gateway"))
+    gateway = Inner("gateway", KitSettings(nats_url=acme.url, keys=acme.keys.path))
     await gateway.open()
     try:
         async with connected(acme.url, gus, "acme", "u-gus") as person:

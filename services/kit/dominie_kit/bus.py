@@ -7,7 +7,6 @@ events for its caller. The edge's connection may publish to inboxes and `out.` a
 import json
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import anyio
@@ -19,6 +18,7 @@ from dominie_contracts import Command, DeadlineExceeded, Message, Problem, Probl
 from dominie_contracts.problems import problem_from
 from dominie_contracts.subjects import service_inbox_prefix, service_subject
 from dominie_kit.context import Context
+from dominie_kit.keys import KeyFolder
 from dominie_kit.settings import KitSettings
 from dominie_kit.steady import SteadyClient
 
@@ -29,18 +29,6 @@ _RECONNECT_S = 0.1
 log = structlog.get_logger()
 
 
-class Seeds(Message):
-    """A service's two seeds, `services/{name}.json` in the folder of keys."""
-
-    edge: str
-    inner: str
-
-    @classmethod
-    def load(cls, keys: Path, service: str) -> "Seeds":
-        """Read a service's seeds; OSError if they are not there."""
-        return cls.model_validate_json((keys / "services" / f"{service}.json").read_bytes())
-
-
 async def _note_error(error: Exception) -> None:
     log.warning("bus.error", error=str(error) or type(error).__name__)
 
@@ -48,12 +36,13 @@ async def _note_error(error: Exception) -> None:
 class Connection:
     """One of a service's connections, which no message and no absence of the broker can end."""
 
-    def __init__(self, service: str, kind: Literal["edge", "inner"], settings: KitSettings, seed: str) -> None:
+    def __init__(self, service: str, kind: Literal["edge", "inner"], settings: KitSettings) -> None:
         self.client: Client = SteadyClient()
         self._name = f"{service}-{kind}"
         self._inbox_prefix = f"{service_inbox_prefix(service)}.{kind}".encode()
         self._url = settings.nats_url
-        self._seed = seed
+        keys = KeyFolder(settings.keys).service(service)
+        self._seed = (keys.edge if kind == "edge" else keys.inner).seed
 
     async def open(self) -> None:
         """Connect, and keep trying while the broker is away. What is published meanwhile is refused, not kept."""
@@ -78,8 +67,8 @@ class Connection:
 class Inner(Connection):
     """The inner connection: events, other services, tool workers."""
 
-    def __init__(self, service: str, settings: KitSettings, seeds: Seeds) -> None:
-        super().__init__(service, "inner", settings, seeds.inner)
+    def __init__(self, service: str, settings: KitSettings) -> None:
+        super().__init__(service, "inner", settings)
 
     async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
         """Send a command to another service and wait for its answer, until the context's deadline.

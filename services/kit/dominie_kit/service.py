@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,10 +21,11 @@ from dominie_contracts.rights import FOLLOWS
 from dominie_contracts.subjects import heartbeat_subject, out_subject, service_subject
 from dominie_eventstore import EventStore, JetStreamEventStore, Projection, Projector
 from dominie_kit.actions import Actions
-from dominie_kit.bus import Connection, Inner, Seeds
+from dominie_kit.bus import Connection, Inner
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.edge import Edge, Handler, Route
+from dominie_kit.keys import KeyFolder
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
 from dominie_kit.standing import Standing
@@ -44,15 +44,14 @@ class Service:
         self.name = name
         self.settings = settings
         self.instance = f"{name}-{uuid.uuid4().hex[:8]}"
-        seeds = Seeds.load(settings.keys, name)
-        self.inner = Inner(name, settings, seeds)
+        self.inner = Inner(name, settings)
         self.store: EventStore = store or JetStreamEventStore(self.inner.client)
         self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
         self.standing = Standing()
-        self.outer = Connection(name, "edge", settings, seeds.edge)
+        self.outer = Connection(name, "edge", settings)
         self.edge = Edge(
             name,
-            RunTokenVerifier(_signer(settings.keys)),
+            RunTokenVerifier(KeyFolder(settings.keys).signer),
             self.standing,
             max_in_flight=settings.max_in_flight,
             default_deadline_s=settings.default_deadline_s,
@@ -216,14 +215,3 @@ class Service:
     async def _drain(self) -> None:
         with anyio.move_on_after(_DRAIN_S, shield=True):
             await self.edge.drained()
-
-
-def _signer(keys: Path) -> str:
-    """Identity's public key, which signs run tokens."""
-    return PublicKeys.model_validate_json((keys / "public.json").read_bytes()).signer
-
-
-class PublicKeys(Message):
-    """`public.json` in the folder of keys."""
-
-    signer: str

@@ -14,12 +14,12 @@ import anyio
 from dominie_audit.adapters.offline import export, verify_file
 from dominie_audit.settings import Settings
 from dominie_eventstore import JetStreamEventStore
-from dominie_kit.bus import Inner, Seeds
+from dominie_kit.bus import Inner
 
 
 async def _export(path: Path) -> None:
     settings = Settings()
-    inner = Inner("audit", settings, Seeds.load(settings.keys, "audit"))
+    inner = Inner("audit", settings)
     await inner.open()
     try:
         await export(JetStreamEventStore(inner.client), path)
