@@ -1,12 +1,16 @@
 """Digests and the ids made from them."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 
 import rfc8785
 from pydantic import JsonValue
 
 from dominie_contracts.problems import Invalid
+
+_MAX_INTEGER = 2**53 - 1
+_PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest_json(value: JsonValue | Mapping[str, JsonValue]) -> str:
@@ -16,9 +20,21 @@ def digest_json(value: JsonValue | Mapping[str, JsonValue]) -> str:
         Invalid: The value has no canonical form (NaN, infinity, an integer beyond 2^53 - 1, not JSON).
     """
     try:
-        return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+        canonical = _PLAIN.encode(value).encode() if _is_plain(value) else rfc8785.dumps(value)
+        return hashlib.sha256(canonical).hexdigest()
     except (rfc8785.CanonicalizationError, ValueError, TypeError, RecursionError) as error:
         raise Invalid(f"the value has no canonical JSON form: {error}") from error
+
+
+def _is_plain(value: object) -> bool:
+    """Whether the standard encoder writes the canonical form: no fractions, and keys that sort as in UTF-16."""
+    if value is None or isinstance(value, str | bool):
+        return True
+    if isinstance(value, int):
+        return -_MAX_INTEGER <= value <= _MAX_INTEGER
+    if isinstance(value, dict):
+        return all([isinstance(key, str) and key.isascii() and _is_plain(part) for key, part in value.items()])
+    return isinstance(value, list) and all([_is_plain(part) for part in value])
 
 
 def digest_bytes(data: bytes) -> str:

@@ -1,14 +1,16 @@
 """The envelope of an event: CloudEvents 1.0 with our own extension attributes.
 
 CloudEvents allows lower-case letters and digits in an attribute's name, so `on_behalf_of` is `onbehalfof` in JSON.
-An event is serialised once, by `seal`; those bytes are what is stored, hashed and proven.
+An event is serialised once, by `Draft.seal`; those bytes are what is stored, hashed and proven.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
+from pydantic_core import to_json
 
 GENESIS = "0" * 64
 """`prev` of a stream's first event."""
@@ -49,11 +51,6 @@ class Envelope(BaseModel):
     prev: str
     """The SHA-256, in hex, of the stream's previous event."""
     data: dict[str, JsonValue]
-    """JSON already: of a payload that was validated, or parsed from stored bytes."""
-
-    def seal(self) -> bytes:
-        """The bytes to store: JSON on one line."""
-        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
     @classmethod
     def unseal(cls, raw: bytes) -> "Envelope":
@@ -74,21 +71,95 @@ class Draft:
     type: str
     time: datetime
     actor: str
-    data: dict[str, JsonValue]
+    data: str
+    """The payload as JSON, as `model_dump_json` writes it."""
     on_behalf_of: str | None = None
     correlation_id: str | None = None
     causation_id: str | None = None
     traceparent: str | None = None
     policy_version: str | None = None
 
+    def seal(self, stream: str, tenant: str, *, version: int, prev: str) -> bytes:
+        """The bytes to store, now that the event has its place: JSON on one line.
 
-@dataclass(frozen=True, slots=True)
+        Raises:
+            ValueError: The data are on more lines than one.
+        """
+        head = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "time": self.time,
+            "datacontenttype": "application/json",
+            "stream": stream,
+            "version": version,
+            "tenant": tenant,
+            "actor": self.actor,
+            "onbehalfof": self.on_behalf_of,
+            "correlationid": self.correlation_id,
+            "causationid": self.causation_id,
+            "traceparent": self.traceparent,
+            "policyversion": self.policy_version,
+            "prev": prev,
+        }
+        if "\n" in self.data:
+            raise ValueError(f"{self.type}: an event's data are JSON on one line")
+        written = to_json({name: value for name, value in head.items() if value is not None})
+        return written[:-1] + b',"data":' + self.data.encode() + b"}"
+
+
+_TYPE = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"[^"\\]*","type":"([^"\\]*)"')
+
+
 class Recorded:
-    """An event that was read: its place in the whole log, its envelope, and the stored bytes themselves."""
+    """An event that was read: its place in the whole log, and the stored bytes. Its envelope is read when asked for."""
 
-    position: int
-    envelope: Envelope
-    raw: bytes
+    __slots__ = ("_envelope", "position", "raw")
+
+    def __init__(self, position: int, raw: bytes) -> None:
+        self.position = position
+        self.raw = raw
+        self._envelope: Envelope | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recorded) and (self.position, self.raw) == (other.position, other.raw)
+
+    def __hash__(self) -> int:
+        return hash((self.position, self.raw))
+
+    def __repr__(self) -> str:
+        return f"Recorded({self.position}, {self.raw!r})"
+
+    @property
+    def envelope(self) -> Envelope:
+        """What the stored bytes say.
+
+        Raises:
+            pydantic.ValidationError: They are no event.
+        """
+        if self._envelope is None:
+            self._envelope = self._unseal()
+        return self._envelope
+
+    def checked(self) -> Self:
+        """Itself, once its envelope has been read; raises as `envelope` does."""
+        self._envelope = self.envelope
+        return self
+
+    @property
+    def stream(self) -> str:
+        """The name of its stream."""
+        return self.envelope.stream
+
+    @property
+    def type(self) -> str:
+        """The event's type, without reading the rest of it, so that a follower passes quickly what is not for it."""
+        found = _TYPE.match(self.raw)
+        return self.envelope.type if found is None else found[1].decode()
+
+    def _unseal(self) -> Envelope:
+        return Envelope.unseal(self.raw)
 
 
 def pack_position(segment: int, sequence: int, index: int) -> int:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,11 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 @given(VALUES)
 def test_a_value_has_the_digest_of_its_copy(value: Any) -> None:
     assert digest_json(json.loads(json.dumps(value))) == digest_json(value)
+
+
+@given(VALUES)
+def test_every_value_has_the_digest_of_the_rfcs_form(value: Any) -> None:
+    assert digest_json(value) == digest_bytes(rfc8785.dumps(value))
 
 
 @given(st.dictionaries(TEXTS, SCALARS, min_size=2, max_size=5))

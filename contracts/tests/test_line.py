@@ -1,11 +1,12 @@
 """An event as a line, and how a run stands."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 from pydantic import JsonValue
 
-from dominie_contracts import Envelope, Recorded
+from dominie_contracts import Draft, Recorded
 from dominie_contracts.envelope import GENESIS
 from dominie_contracts.line import Line, RunStatus, Step, line, run_status
 
@@ -21,20 +22,16 @@ def read(
     actor: str = "a-desk",
     **more: JsonValue,
 ) -> Line:
-    envelope = Envelope(
+    draft = Draft(
         id="e",
         source="dominie/tool",
         type=f"{category}.{kind}.v1",
         time=datetime(2026, 7, 2, tzinfo=UTC),
-        stream=f"0.acme.{category}.x%2E1",
-        version=3,
-        tenant="acme",
         actor=actor,
         correlation_id=run,
-        prev=GENESIS,
-        data={**(data or {}), **more},
+        data=json.dumps({**(data or {}), **more}),
     )
-    return line(Recorded(768, envelope, envelope.seal()))
+    return line(Recorded(768, draft.seal(f"0.acme.{category}.x%2E1", "acme", version=3, prev=GENESIS)))
 
 
 def test_a_line_names_who_acted_last_in_the_chain_of_agents() -> None:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from nats.aio.client import Client
 
-from dominie_contracts.envelope import Draft, Envelope, Recorded, unpack_position
+from dominie_contracts.envelope import Draft, Recorded, unpack_position
 from dominie_contracts.subjects import EVENT_STREAM, SEGMENT, StreamName
 from dominie_eventstore._consumer import Wanted
 from dominie_eventstore._errors import StoreUnavailable, WrongExpectedVersion
@@ -62,14 +62,12 @@ class JetStreamEventStore:
             tail = None
         version = expected_version + len(sealed)
         self._tails.put(name, Tail(version, sequence, last))
-        recorded = record(sealed, SEGMENT, sequence)
+        recorded = record(sealed, SEGMENT, sequence, name)
         return Appended(recorded[-1].position, version, recorded)
 
-    async def _offer(
-        self, name: str, sealed: Sequence[tuple[Envelope, bytes]], after: int, deadline: Deadline
-    ) -> int | None:
+    async def _offer(self, name: str, sealed: Sequence[bytes], after: int, deadline: Deadline) -> int | None:
         """Publish; the message's sequence, or None if others were faster or the answer was lost."""
-        payload = b"\n".join([raw for _, raw in sealed])
+        payload = b"\n".join(sealed)
         try:
             return await self._publisher.publish(f"evt.{name}", payload, after=after, timeout_s=deadline.attempt_s)
         except Lost as error:
@@ -112,7 +110,7 @@ class JetStreamEventStore:
         events = events_of(last)
         if events[0].envelope.version > after + 1:
             follower = self._follower(Wanted("read", f"evt.{name}", linger_s=0.1), 0, for_ever=False)
-            events = [event async for event in JetStreamSubscription(follower, 0)]
+            events = tuple([event async for event in JetStreamSubscription(follower, 0)])
         return [event for event in events if event.envelope.version > after]
 
     async def read_all(
@@ -124,7 +122,7 @@ class JetStreamEventStore:
             async for event in events:
                 if until is not None and event.position > until:
                     return
-                yield event
+                yield event.checked()
                 if event.position == until:
                     return
 

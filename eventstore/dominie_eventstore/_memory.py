@@ -34,7 +34,7 @@ class MemoryEventStore:
         if len(events) == expected_version:
             prev = digest(events[-1].raw) if events else GENESIS
             sealed, _ = seal(name, stream.tenant, drafts, version=expected_version, prev=prev)
-            return self._store(name, stream.category, record(sealed, SEGMENT, self._sequence + 1))
+            return self._store(name, stream.category, record(sealed, SEGMENT, self._sequence + 1, name))
         if len(events) < expected_version:
             raise WrongExpectedVersion(name, expected=expected_version, actual=len(events))
         return settled(name, drafts, expected_version, events[expected_version:])

@@ -23,55 +23,57 @@ def digest(raw: bytes) -> str:
     return sha256(raw).hexdigest()
 
 
-def seal(
-    name: str, tenant: str, drafts: Sequence[Draft], *, version: int, prev: str
-) -> tuple[list[tuple[Envelope, bytes]], str]:
+class StoredEvent(Recorded):
+    """An event as a store hands it out; bytes that are no event of its stream are told apart when they are read."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, position: int, raw: bytes, stream: str | None) -> None:
+        super().__init__(position, raw)
+        self._stream = stream
+
+    @property
+    def stream(self) -> str:
+        """The name of its stream, as the store says it."""
+        return self.envelope.stream if self._stream is None else self._stream
+
+    def _unseal(self) -> Envelope:
+        try:
+            envelope = super()._unseal()
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise CorruptEvent(self.position, stream=self._stream or "?", why=first["msg"]) from error
+        if self._stream is not None and envelope.stream != self._stream:
+            why = f"it says it is of stream {envelope.stream!r}"
+            raise CorruptEvent(self.position, stream=self._stream, why=why)
+        return envelope
+
+
+def seal(name: str, tenant: str, drafts: Sequence[Draft], *, version: int, prev: str) -> tuple[list[bytes], str]:
     """Give drafts their places after `version`; the sealed events, and the last one's digest.
 
     Raises:
         EventTooLarge: They do not fit in one message.
-        ValueError: They are not 1 to 64 events.
+        ValueError: They are not 1 to 64 events, or one of them is not JSON on one line.
     """
     if not 0 < len(drafts) <= MAX_DRAFTS:
         raise ValueError(f"an append holds 1 to {MAX_DRAFTS} events, not {len(drafts)}")
     sealed = []
     size = len(drafts) - 1
     for place, draft in enumerate(drafts, version + 1):
-        envelope = _place(draft, name, tenant, place, prev)
-        raw = envelope.seal()
+        raw = draft.seal(name, tenant, version=place, prev=prev)
         prev = digest(raw)
         size += len(raw)
-        sealed.append((envelope, raw))
+        sealed.append(raw)
     if size > MAX_APPEND_BYTES:
         raise EventTooLarge(size, MAX_APPEND_BYTES)
     return sealed, prev
 
 
-def _place(draft: Draft, name: str, tenant: str, version: int, prev: str) -> Envelope:
-    return Envelope(
-        id=draft.id,
-        source=draft.source,
-        type=draft.type,
-        time=draft.time,
-        stream=name,
-        version=version,
-        tenant=tenant,
-        actor=draft.actor,
-        on_behalf_of=draft.on_behalf_of,
-        correlation_id=draft.correlation_id,
-        causation_id=draft.causation_id,
-        traceparent=draft.traceparent,
-        policy_version=draft.policy_version,
-        prev=prev,
-        data=draft.data,
-    )
-
-
-def record(sealed: Sequence[tuple[Envelope, bytes]], segment: int, sequence: int) -> tuple[Recorded, ...]:
-    """The events of one append, now that their message has a sequence."""
-    return tuple(
-        Recorded(pack_position(segment, sequence, index), envelope, raw) for index, (envelope, raw) in enumerate(sealed)
-    )
+def record(sealed: Sequence[bytes], segment: int, sequence: int, stream: str) -> tuple[Recorded, ...]:
+    """The events of one message, at the sequence that it has."""
+    first = pack_position(segment, sequence, 0)
+    return tuple([StoredEvent(position, raw, stream) for position, raw in enumerate(sealed, first)])
 
 
 def unseal(raw: bytes, position: int, stream: str | None = None) -> Recorded:
@@ -80,20 +82,4 @@ def unseal(raw: bytes, position: int, stream: str | None = None) -> Recorded:
     Raises:
         CorruptEvent: They are no event, or one of another stream.
     """
-    try:
-        envelope = Envelope.unseal(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise CorruptEvent(position, stream=stream or "?", why=first["msg"]) from error
-    if stream is not None and envelope.stream != stream:
-        raise CorruptEvent(position, stream=stream, why=f"it says it is of stream {envelope.stream!r}")
-    return Recorded(position, envelope, raw)
-
-
-def unseal_message(data: bytes, segment: int, sequence: int, stream: str) -> list[Recorded]:
-    """Read all events of one message.
-
-    Raises:
-        CorruptEvent: One of them is no event of that stream.
-    """
-    return [unseal(raw, pack_position(segment, sequence, index), stream) for index, raw in enumerate(data.split(b"\n"))]
+    return StoredEvent(position, raw, stream).checked()

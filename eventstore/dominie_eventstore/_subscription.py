@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dominie_contracts.envelope import Recorded
 from dominie_contracts.subjects import SEGMENT
 from dominie_eventstore._follower import Follower
-from dominie_eventstore._seal import unseal_message
+from dominie_eventstore._seal import record
 from dominie_eventstore._wire import Stored
 
 
@@ -40,10 +40,6 @@ async def _events(follower: Follower, after: int) -> AsyncGenerator[Recorded, No
                     yield event
 
 
-def events_of(message: Stored) -> list[Recorded]:
-    """The events of one message.
-
-    Raises:
-        CorruptEvent: One of them is none.
-    """
-    return unseal_message(message.data, SEGMENT, message.sequence, message.subject.removeprefix("evt."))
+def events_of(message: Stored) -> tuple[Recorded, ...]:
+    """The events of one message."""
+    return record(message.data.split(b"\n"), SEGMENT, message.sequence, message.subject.removeprefix("evt."))

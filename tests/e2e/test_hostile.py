@@ -87,7 +87,7 @@ async def _tools(found: House, settings: Settings) -> None:
                 type=event_type(CATALOG, registered),
                 time=datetime.now(UTC),
                 actor=owner,
-                data=registered.model_dump(mode="json"),
+                data=registered.model_dump_json(),
             )
             stream = StreamName("acme", CATALOG, name)
             await JetStreamEventStore(inner.client).append(stream, [draft], expected_version=0)

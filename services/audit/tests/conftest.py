@@ -43,7 +43,7 @@ def write(store: MemoryEventStore) -> Write:
             type=event_type(category, payload),
             time=BEGAN + timedelta(seconds=count),
             actor=actor,
-            data=payload.model_dump(mode="json"),
+            data=payload.model_dump_json(),
             on_behalf_of=user,
             correlation_id=run,
         )

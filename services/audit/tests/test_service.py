@@ -1,5 +1,6 @@
 """Audit on a real broker, as the runner runs it."""
 
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -38,7 +39,7 @@ async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
                     type=f"tool.{kind}.v1",
                     time=datetime.now(UTC),
                     actor="a-desk",
-                    data={"why": kind},
+                    data=json.dumps({"why": kind}),
                     correlation_id="r-1",
                 )
                 for kind in ("unknown", "later")

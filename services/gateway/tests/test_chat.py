@@ -13,7 +13,7 @@ import httpx
 import pytest
 from pydantic import JsonValue
 
-from dominie_contracts import Command, Envelope, Forbidden, Message, Problem, Recorded, Unauthenticated, Unavailable
+from dominie_contracts import Command, Draft, Forbidden, Message, Problem, Recorded, Unauthenticated, Unavailable
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.envelope import GENESIS
 from dominie_contracts.identity import ExchangeApiKey, KeyIssued, KeyRevoked, Revoked, RunToken
@@ -187,19 +187,15 @@ async def test_a_services_refusal_is_the_clients(client: httpx.AsyncClient, serv
 
 
 def told(payload: KeyIssued | KeyRevoked | Revoked) -> Recorded:
-    envelope = Envelope(
+    draft = Draft(
         id="e",
         source="dominie/identity",
         type=f"principal.{payload.KIND}",
         time=datetime.now(UTC),
-        stream="0.acme.principal.a-desk",
-        version=1,
-        tenant="acme",
         actor="u-dev",
-        prev=GENESIS,
-        data=payload.model_dump(mode="json"),
+        data=payload.model_dump_json(),
     )
-    return Recorded(1, envelope, envelope.seal())
+    return Recorded(1, draft.seal("0.acme.principal.a-desk", "acme", version=1, prev=GENESIS))
 
 
 ISSUED = KeyIssued(tenant="acme", principal="a-desk", id="k1", digest=digest_bytes(b"sk-1"), user="u-dana", by="u-dev")

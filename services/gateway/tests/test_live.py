@@ -1,5 +1,6 @@
 """Who may look at the live page, and what it is sent, over a real server."""
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dominie_contracts import Envelope, Problem, Recorded
+from dominie_contracts import Draft, Problem, Recorded
 from dominie_contracts.envelope import GENESIS
 from dominie_gateway.adapters.live import LivePage
 from dominie_gateway.adapters.server import HttpServer
@@ -23,20 +24,16 @@ pytestmark = pytest.mark.anyio
 
 
 def event(position: int, why: str = "lost") -> Recorded:
-    envelope = Envelope(
+    draft = Draft(
         id="e",
         source="dominie/tool",
         type="tool.unknown.v1",
         time=datetime(2026, 7, 2, tzinfo=UTC),
-        stream=f"0.acme.tool.a{position}",
-        version=1,
-        tenant="acme",
         actor="a-desk",
         correlation_id="r-1",
-        prev=GENESIS,
-        data={"why": why},
+        data=json.dumps({"why": why}),
     )
-    return Recorded(position, envelope, envelope.seal())
+    return Recorded(position, draft.seal(f"0.acme.tool.a{position}", "acme", version=1, prev=GENESIS))
 
 
 @pytest.fixture

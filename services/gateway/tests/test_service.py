@@ -52,7 +52,7 @@ async def write(settings: Settings, why: str) -> None:
         type="tool.unknown.v1",
         time=datetime.now(UTC),
         actor="a-desk",
-        data={"why": why},
+        data=json.dumps({"why": why}),
         correlation_id="r-1",
     )
     await JetStreamEventStore(tool.client).append(StreamName("acme", "tool", why), [draft], expected_version=0)

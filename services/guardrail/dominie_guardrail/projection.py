@@ -65,13 +65,14 @@ class Asked:
 
     def apply(self, event: Recorded) -> None:
         """Take in an event of an action's trail, or an answer; what tells nothing costs nothing."""
-        if not event.envelope.type.endswith(_TELLING):
+        kind = event.type
+        if not kind.endswith(_TELLING) or (kind.endswith(Finished.KIND) and not self._entries):
             return
-        stream = StreamName.parse(event.envelope.stream)
+        stream = StreamName.parse(event.stream)
         key = (stream.tenant, stream.id)
-        if event.envelope.type.endswith(Finished.KIND) and key not in self._entries:
+        if kind.endswith(Finished.KIND) and key not in self._entries:
             return
-        payload = parse_event(event.envelope.type, event.envelope.data)
+        payload = parse_event(kind, event.envelope.data)
         if isinstance(payload, ApprovalAnswered):
             self._answers.setdefault(key, payload)
         elif isinstance(payload, Parked):

@@ -29,7 +29,7 @@ async def permissions(*tools: tuple[str, str, str, str]) -> Permissions:
             type=event_type(stream.category, payload),
             time=datetime.now(UTC),
             actor="test",
-            data=payload.model_dump(mode="json"),
+            data=payload.model_dump_json(),
         )
         await store.append(stream, [draft], expected_version=0)
 

@@ -48,7 +48,7 @@ async def log(events: list[tuple[str, str]]) -> list[Recorded]:
             type=event_type(PRINCIPAL, payload),
             time=datetime.now(UTC),
             actor="operator",
-            data=payload.model_dump(mode="json"),
+            data=payload.model_dump_json(),
         )
         stream = StreamName("acme", PRINCIPAL, name)
         versions[name] = (await store.append(stream, [draft], expected_version=versions[name])).version

@@ -141,7 +141,7 @@ class Actions:
                 type=event_type(category, payload),
                 time=now,
                 actor=actor,
-                data=payload.model_dump(mode="json"),
+                data=payload.model_dump_json(),
                 on_behalf_of=user,
                 correlation_id=run,
                 causation_id=context.key,

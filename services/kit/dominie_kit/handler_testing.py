@@ -64,7 +64,7 @@ class Desk:
                 type=event_type(category, payload),
                 time=datetime.now(UTC),
                 actor="svc-test",
-                data=payload.model_dump(mode="json"),
+                data=payload.model_dump_json(),
                 correlation_id=run,
             )
             for payload in payloads

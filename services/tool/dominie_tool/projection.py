@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jsonschema import Draft202012Validator
 from referencing.jsonschema import EMPTY_REGISTRY
 
-from dominie_contracts import Recorded, StreamName
+from dominie_contracts import Recorded
 from dominie_contracts.action import Finished
 from dominie_contracts.labels import Role, record_values, roles
 from dominie_contracts.registry import parse_event
@@ -74,11 +74,13 @@ class Records:
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
+        if event.type != _FINISHED:
+            return
         envelope = event.envelope
-        if envelope.type != _FINISHED or not envelope.data.get("labels") or envelope.correlation_id is None:
+        if not envelope.data.get("labels") or envelope.correlation_id is None:
             return
         finished = Finished.model_validate(envelope.data)
-        key = (StreamName.parse(envelope.stream).tenant, envelope.correlation_id)
+        key = (envelope.tenant, envelope.correlation_id)
         self._runs.setdefault(key, set()).update(record_values(finished.result, finished.labels))
         self._runs.move_to_end(key)
         if len(self._runs) > _RUNS:
