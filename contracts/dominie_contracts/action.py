@@ -9,8 +9,7 @@ the type of `Started` in the category `tool` is `tool.started.v1`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, NonNegativeInt
 
@@ -131,8 +130,7 @@ TRAIL: tuple[type[Payload], ...] = (Requested, Decided, Parked, Approved, Starte
 Status = Literal["new", "requested", "denied", "parked", "ready", "started", "finished", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class ActionState:
+class ActionState(NamedTuple):
     """What an action's events say of it."""
 
     status: Status = "new"
@@ -149,22 +147,22 @@ def evolve(state: ActionState, event: Payload) -> ActionState:
     version = state.version + 1
     match event:
         case Requested():
-            return replace(state, version=version, status="requested", requested=event)
+            return state._replace(version=version, status="requested", requested=event)
         case Decided():
             status: dict[Decision, Status] = {"allow": "ready", "ask": "requested", "deny": "denied"}
-            return replace(state, version=version, status=status[event.decision], decided=event)
+            return state._replace(version=version, status=status[event.decision], decided=event)
         case Parked():
-            return replace(state, version=version, status="parked", parked=event)
+            return state._replace(version=version, status="parked", parked=event)
         case Approved():
-            return replace(state, version=version, status="ready")
+            return state._replace(version=version, status="ready")
         case Started():
-            return replace(state, version=version, status="ready" if event.given_back else "started", started=event)
+            return state._replace(version=version, status="ready" if event.given_back else "started", started=event)
         case Finished():
-            return replace(state, version=version, status="finished", finished=event)
+            return state._replace(version=version, status="finished", finished=event)
         case Unknown():
-            return replace(state, version=version, status="unknown")
+            return state._replace(version=version, status="unknown")
         case _:
-            return replace(state, version=version)
+            return state._replace(version=version)
 
 
 def fold(events: Iterable[Payload]) -> ActionState:

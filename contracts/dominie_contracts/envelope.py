@@ -5,9 +5,8 @@ An event is serialised once, by `Draft.seal`; those bytes are what is stored, ha
 """
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_json
@@ -62,8 +61,7 @@ class Envelope(BaseModel):
         return cls.model_validate_json(raw)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(NamedTuple):
     """An event before the store has given it a place: everything but stream, version and `prev`."""
 
     id: str

@@ -6,6 +6,7 @@ Identity is in the subject because the broker can enforce a subject. A *principa
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dominie_contracts.problems import Invalid
 from dominie_contracts.tokens import decode_token, encode_token
@@ -98,8 +99,7 @@ class StreamName:
     segment: int = SEGMENT
 
     def __str__(self) -> str:
-        tenant = self.tenant if self.tenant == PLATFORM else check_tenant(self.tenant)
-        return f"{self.segment}.{encode_token(tenant)}.{_check_word(self.category)}.{encode_token(self.id)}"
+        return f"{_stream_head(self.segment, self.tenant, self.category)}.{encode_token(self.id)}"
 
     @property
     def subject(self) -> str:
@@ -117,6 +117,12 @@ class StreamName:
         if len(parts) != 4 or not parts[0].isdecimal():
             raise Invalid(f"{text!r} is not SEGMENT.TENANT.CATEGORY.ID")
         return cls(decode_token(parts[1]), _check_word(parts[2]), decode_token(parts[3]), int(parts[0]))
+
+
+@lru_cache(maxsize=1024)
+def _stream_head(segment: int, tenant: str, category: str) -> str:
+    checked = tenant if tenant == PLATFORM else check_tenant(tenant)
+    return f"{segment}.{encode_token(checked)}.{_check_word(category)}"
 
 
 def event_filter(category: str | None = None) -> str:

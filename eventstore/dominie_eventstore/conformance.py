@@ -81,7 +81,7 @@ class EventStoreConformance:
         [event] = await store.read(stream("tricky.id ~*>"))
         assert event.envelope.stream == str(stream("tricky.id ~*>"))
         assert event.envelope.tenant == "acme"
-        for name in Draft.__dataclass_fields__:
+        for name in Draft._fields:
             found = getattr(event.envelope, name)
             assert found == (json.loads(given.data) if name == "data" else getattr(given, name))
 

@@ -1,7 +1,6 @@
 """Identity's commands: load, decide, append, reply."""
 
 import time
-from dataclasses import replace
 
 from dominie.keys import public_bytes
 from dominie_contracts import Forbidden, Invalid, StreamName, Unauthenticated, Unavailable
@@ -169,7 +168,7 @@ class Handlers:
                 assert isinstance(payload, RunOpened | RunRenewed)
                 run = evolve_run(run, payload)
             draft = self._actions.draft(context, RUN, decide_run(run, wanted))
-            draft = replace(draft, on_behalf_of=wanted.user, correlation_id=wanted.run)
+            draft = draft._replace(on_behalf_of=wanted.user, correlation_id=wanted.run)
             try:
                 appended = await self._store.append(stream, [draft], expected_version=run.version)
             except WrongExpectedVersion:

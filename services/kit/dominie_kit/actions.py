@@ -7,10 +7,9 @@ returns that outcome, waits for it, or takes over once the lease has run out (do
 
 import asyncio
 import contextlib
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -132,7 +131,7 @@ class Actions:
 
     def drafts(self, context: Context, category: str, *payloads: Payload) -> list[Draft]:
         """Events of this service, about this command, to be written together."""
-        append, now = uuid.uuid4().hex, datetime.now(UTC)
+        append, now = secrets.token_hex(16), datetime.now(UTC)
         actor, user, run, policies = context.chain, context.user, context.run, self._decisions.digest
         return [
             Draft(
@@ -371,7 +370,7 @@ class Actions:
         payloads = (parse_event(event.envelope.type, event.envelope.data) for event in recorded)
         action.state = fold(payload for payload in payloads if payload is not None)
         if recorded:
-            action.state = replace(action.state, version=recorded[-1].envelope.version)
+            action.state = action.state._replace(version=recorded[-1].envelope.version)
             action.agent = recorded[0].envelope.actor.split()[0]
             action.context.position = max(action.context.position, recorded[-1].position)
 
