@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
 
+from dominie_contracts.heard import AtOnce
 from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore._errors import StoreUnavailable
 from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, Wire, parse
@@ -45,7 +46,7 @@ async def consume(wire: Wire, wanted: Wanted, *, start: int, deadline: Deadline)
     while True:
         consumer = Consumer(wire.nc)
         try:
-            subscription = await wire.nc.subscribe(consumer.inbox, cb=consumer.arrive)
+            subscription = await wire.nc.subscribe(consumer.inbox, future=AtOnce(consumer.arrive))  # type: ignore[arg-type]
         except Error as error:
             raise StoreUnavailable(f"the connection to the broker cannot be used ({error!r})") from error
         try:
@@ -120,11 +121,10 @@ class Consumer:
         self._waiter: asyncio.Future[None] | None = None
         self._delivered = 0
 
-    async def arrive(self, message: Msg) -> None:
+    def arrive(self, message: Msg) -> None:
         """Called by the connection for each message, in order."""
         self._arrived.append(message)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
 
     async def take(self) -> Stored | None:
         """The next message, or None if the consumer is dead, silent, or has lost one."""
@@ -143,13 +143,19 @@ class Consumer:
             return Stored(sequence, message.subject, message.data)
 
     async def _wait(self) -> bool:
-        self._waiter = asyncio.get_running_loop().create_future()
+        """Whether a message has arrived before the silence was too long."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        alarm = loop.call_later(_SILENCE_S, self._wake)
         try:
-            async with asyncio.timeout(_SILENCE_S):
-                await self._waiter
-        except TimeoutError:
-            return bool(self._arrived)
-        return True
+            await self._waiter
+        finally:
+            alarm.cancel()
+        return bool(self._arrived)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def _control(self, message: Msg, headers: dict[str, str]) -> bool:
         """Answer flow control; whether the consumer is well."""

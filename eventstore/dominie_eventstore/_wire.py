@@ -12,6 +12,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error
 from pydantic_core import from_json
 
+from dominie_contracts.heard import AtOnce
 from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore._errors import StoreUnavailable
 
@@ -129,7 +130,7 @@ class Wire:
     async def _listen(self) -> str:
         self._inbox = inbox = self.nc.new_inbox()
         try:
-            self._listening = await self.nc.subscribe(f"{inbox}.*", cb=self._answered)
+            self._listening = await self.nc.subscribe(f"{inbox}.*", future=AtOnce(self._answered))  # type: ignore[arg-type]
         except Error as error:
             self._inbox = None
             raise Lost(f"the connection cannot be used: {error!r}") from error
@@ -141,7 +142,7 @@ class Wire:
             with suppress(Error):
                 await self._listening.unsubscribe()
 
-    async def _answered(self, message: Msg) -> None:
+    def _answered(self, message: Msg) -> None:
         waiting = self._waiting.get(message.subject)
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
