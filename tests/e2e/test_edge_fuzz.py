@@ -95,12 +95,19 @@ ROUTE = Route(InvokeTool, answer, resource="tool")
 SERVICE_ROUTE = Route(MintRunToken, answer, token=False, direct=False, between=True)
 
 
+async def hear(route: Route, message: Msg) -> None:
+    """One edge, one message, and everything that comes of it."""
+    one = edge()
+    async with one.open():
+        one.take(route, message)
+
+
 def take(subject: str, reply: str, body: bytes, found: dict[str, str] | None, route: Route = ROUTE) -> list[str]:
     """Hand one message to an edge; what came of it: nothing, `ok`, or a problem's type."""
     wire = Wire()
     message = Msg(cast(Any, wire), subject, reply, body, found)
     with capture_logs() as logs:
-        anyio.run(edge().take, route, message)
+        anyio.run(hear, route, message)
     assert [line for line in logs if line["event"] == "edge.failed"] == []
     for where, said, sent in wire.published:
         assert where == reply and where.startswith(

@@ -6,10 +6,13 @@ while that is under way; afterwards the action's own record answers it.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+import anyio
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
@@ -37,7 +40,9 @@ from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.standing import Standing
 
 Handler = Callable[[Any, Context], Awaitable[Message]]
+_Answer = tuple[bytes, dict[str, str]]
 MAX_KEY_CHARS = 200
+_CACHE = 4096
 _SERVICE_INBOX = f"_INBOX.{PLATFORM}."
 log = structlog.get_logger()
 
@@ -58,10 +63,21 @@ class Route:
     between: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asker:
+    """Somebody who waits for an answer, and the timer that answers them at their deadline."""
+
+    message: Msg
+    late: asyncio.TimerHandle
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Flight:
+    """A command under way, and who asked for it: the first, and those whose repeats joined."""
+
+    subject: str
     body: bytes
-    task: asyncio.Task[tuple[bytes, dict[str, str]]]
+    askers: list[_Asker] = field(default_factory=list)
 
 
 class Edge:
@@ -85,86 +101,144 @@ class Edge:
         self._default_deadline_s = default_deadline_s
         self._caught_up = caught_up
         self._flights: dict[tuple[str, ...], _Flight] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def in_flight(self) -> int:
         """Commands under way."""
         return len(self._flights)
 
-    async def drained(self) -> None:
-        """Wait until no command is under way."""
-        while self._flights:
-            await asyncio.wait({flight.task for flight in self._flights.values()})
+    @asynccontextmanager
+    async def open(self, *, drain_s: float = 3.0) -> AsyncIterator[None]:
+        """Take messages; at the end, finish what was begun, for so many seconds, and cancel what is left."""
+        async with asyncio.TaskGroup() as self._group:
+            try:
+                yield
+            finally:
+                with anyio.move_on_after(drain_s, shield=True):
+                    await self.drained()
+                self._group = None
+                for task in self._tasks:
+                    task.cancel()
 
-    async def take(self, route: Route, message: Msg) -> None:
-        """Handle one message and answer it, if there is a right place to answer."""
+    async def drained(self) -> None:
+        """Wait until no command is under way and every answer is sent."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def take(self, route: Route, message: Msg) -> None:
+        """Begin what a message asks for, or join it where it is under way, or refuse it; never waits.
+
+        It is answered if there is a right place to answer.
+        """
         try:
-            inbox = _reply_prefix(message.subject)
+            subject, inbox = _addressed(message.subject)
         except Problem as problem:
-            self.refused += 1
-            log.warning("edge.dropped", subject=message.subject[:200], why=problem.detail)
+            self._drop(message, problem.detail)
             return
         if not message.reply.startswith(inbox):
-            self.refused += 1
-            log.warning("edge.dropped", subject=message.subject[:200], why="the reply subject is not the asker's inbox")
+            self._drop(message, "the reply subject is not the asker's inbox")
+            return
+        if self._group is None:
+            self._drop(message, "the service is ending")
             return
         try:
-            body, found = await self._serve(route, message)
-        except Problem as problem:
-            log.info("edge.problem", subject=message.subject, type=problem.type, detail=problem.detail)
-            body, found = self._refuse(problem)
-        except StoreUnavailable as error:
-            log.warning("edge.log_away", subject=message.subject, error=str(error))
-            body, found = self._refuse(
-                Unavailable(f"{self._service} cannot write to the event log ({error})", retry_after_s=1)
-            )
+            self._begin(route, message, subject)
         except Exception as error:
-            log.exception("edge.failed", subject=message.subject, error=repr(error))
-            body, found = self._refuse(Unavailable(f"{self._service} failed; its log says why", retry_after_s=1))
+            self._start(self._send(message, *self._refusal(message.subject, error)))
+
+    def _drop(self, message: Msg, why: str) -> None:
+        self.refused += 1
+        log.warning("edge.dropped", subject=message.subject[:200], why=why)
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        assert self._group is not None
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _begin(self, route: Route, message: Msg, subject: CommandSubject | None) -> None:
+        context = self._context(route, message, subject)
+        name = (context.tenant, context.principal, context.user or "", route.command.NAME, context.key)
+        flight = self._flights.get(name)
+        if flight is not None:
+            if flight.body != message.data:
+                raise Conflict("this key is being used for another request; use a new key")
+            self._join(flight, message, context.left_s)
+            return
+        if self.in_flight >= self._max_in_flight:
+            raise Unavailable(f"{self._service} is busy with {self.in_flight} commands", retry_after_s=0.25)
+        command = _parse(route, message, context)
+        flight = _Flight(message.subject, message.data)
+        self._join(flight, message, context.left_s)
+        self._flights[name] = flight
+        self._start(self._fly(route, command, context, name))
+
+    def _join(self, flight: _Flight, message: Msg, left_s: float) -> None:
+        timer = asyncio.get_running_loop().call_later(left_s, self._late, flight, message)
+        flight.askers.append(_Asker(message, timer))
+
+    def _late(self, flight: _Flight, message: Msg) -> None:
+        if self._group is None:
+            return
+        flight.askers[:] = [asker for asker in flight.askers if asker.message is not message]
+        problem = DeadlineExceeded("the time ran out; what was begun goes on: ask again with the same key")
+        self._start(self._send(message, *self._refusal(message.subject, problem)))
+
+    async def _fly(self, route: Route, command: Command, context: Context, name: tuple[str, ...]) -> None:
+        """Handle a command, and answer everybody who asks for it before that is done."""
+        flight = self._flights[name]
+        try:
+            answer = await self._handle(route, command, context, flight.subject)
+            while flight.askers:
+                asker = flight.askers.pop()
+                asker.late.cancel()
+                await self._send(asker.message, *answer)
+        finally:
+            for asker in flight.askers:
+                asker.late.cancel()
+            del self._flights[name]
+
+    async def _handle(self, route: Route, command: Command, context: Context, subject: str) -> _Answer:
+        try:
+            reply = await route.handler(command, context)
+        except Exception as error:
+            return self._refusal(subject, error)
+        self.handled += 1
+        return reply.model_dump_json().encode(), {headers.POSITION: str(context.position)}
+
+    def _refusal(self, subject: str, error: Exception) -> _Answer:
+        """The answer that says what went wrong; the log says it once."""
+        if isinstance(error, Problem):
+            problem = error
+            log.info("edge.problem", subject=subject, type=problem.type, detail=problem.detail)
+        elif isinstance(error, StoreUnavailable):
+            log.warning("edge.log_away", subject=subject, error=str(error))
+            problem = Unavailable(f"{self._service} cannot write to the event log ({error})", retry_after_s=1)
+        else:
+            log.error("edge.failed", subject=subject, error=repr(error), exc_info=error)
+            problem = Unavailable(f"{self._service} failed; its log says why", retry_after_s=1)
+        return problem_body(problem.details), {headers.PROBLEM: problem.type}
+
+    async def _send(self, message: Msg, body: bytes, found: dict[str, str]) -> None:
+        if headers.PROBLEM in found:
+            self.refused += 1
         try:
             await message._client.publish(message.reply, body, headers=found)
         except (nats.errors.Error, OSError) as error:  # the asker tries again, and meets the record
             log.warning("edge.unanswered", subject=message.subject, error=repr(error))
 
-    def _refuse(self, problem: Problem) -> tuple[bytes, dict[str, str]]:
-        self.refused += 1
-        return problem_body(problem.details), {headers.PROBLEM: problem.type}
-
-    async def _serve(self, route: Route, message: Msg) -> tuple[bytes, dict[str, str]]:
-        context = self._context(route, message)
-        name = (context.tenant, context.principal, context.user or "", route.command.NAME, context.key)
-        flight = self._flights.get(name)
-        if flight is None:
-            if self.in_flight >= self._max_in_flight:
-                raise Unavailable(f"{self._service} is busy with {self.in_flight} commands", retry_after_s=0.25)
-            command = _parse(route, message, context)
-            flight = _Flight(message.data, asyncio.create_task(self._handle(route, command, context)))
-            self._flights[name] = flight
-            flight.task.add_done_callback(lambda _: self._flights.pop(name, None))
-        elif flight.body != message.data:
-            raise Conflict("this key is being used for another request; use a new key")
-        left_s = context.left_s
-        done, _ = await asyncio.wait({flight.task}, timeout=left_s)
-        if not done:
-            raise DeadlineExceeded("the time ran out; what was begun goes on: ask again with the same key")
-        return flight.task.result()
-
-    async def _handle(self, route: Route, command: Command, context: Context) -> tuple[bytes, dict[str, str]]:
-        reply = await route.handler(command, context)
-        self.handled += 1
-        return reply.model_dump_json().encode(), {headers.POSITION: str(context.position)}
-
-    def _context(self, route: Route, message: Msg) -> Context:
+    def _context(self, route: Route, message: Msg, subject: CommandSubject | None) -> Context:
         found: Mapping[str, str] = message.headers or {}
         _check_size(message, found)
         token = found.get(headers.TOKEN)
         claims = self._verifier.verify(token) if token else None
-        if message.subject.startswith("svc."):
+        if subject is None:
             tenant = claims.tenant if claims else PLATFORM
             principal = claims.agent if claims else caller(route.command.NAME)
             resource = None
         else:
-            subject = CommandSubject.parse(message.subject)
             tenant, principal, resource = subject.tenant, subject.principal, subject.resource
             if claims and (claims.tenant, claims.agent) != (tenant, principal):
                 raise Forbidden(f"the run token is {claims.agent}'s of {claims.tenant}, not {principal}'s of {tenant}")
@@ -198,11 +272,13 @@ class Edge:
         return min(left_ms / 1000, 24 * 3600)
 
 
-def _reply_prefix(subject: str) -> str:
+@lru_cache(_CACHE)
+def _addressed(subject: str) -> tuple[CommandSubject | None, str]:
+    """A command's subject, none between services, and what its asker's inbox begins with."""
     if subject.startswith("svc."):
-        return _SERVICE_INBOX
+        return None, _SERVICE_INBOX
     parsed = CommandSubject.parse(subject)
-    return inbox_prefix(parsed.tenant, parsed.principal) + "."
+    return parsed, inbox_prefix(parsed.tenant, parsed.principal) + "."
 
 
 def _check_size(message: Msg, found: Mapping[str, str]) -> None:

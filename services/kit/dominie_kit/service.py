@@ -1,11 +1,11 @@
 """A service: its routes, what it follows, what runs beside it, and its two connections."""
 
-import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +15,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from dominie_contracts import Command, Message, Unavailable
+from dominie_contracts.heard import AtOnce
 from dominie_contracts.operations import AskStatus, ServiceStatus
 from dominie_contracts.registry import OWNER
 from dominie_contracts.rights import FOLLOWS
@@ -31,7 +32,6 @@ from dominie_kit.settings import KitSettings
 from dominie_kit.standing import Standing
 
 log = structlog.get_logger()
-_DRAIN_S = 3.0
 
 
 class Service:
@@ -165,26 +165,16 @@ class Service:
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
-        """Take commands, each in a task of its own; at the end, finish what was begun, within a bound."""
-        client, begun = self.outer.client, set[asyncio.Task[None]]()
-        async with asyncio.TaskGroup() as calls:
+        """Take commands; at the end, finish what was begun, within a bound."""
+        client = self.outer.client
+        async with self.edge.open():
             for subject, route in self._subjects:
-
-                async def take(message: Msg, route: Route = route) -> None:
-                    task = calls.create_task(self.edge.take(route, message))
-                    begun.add(task)
-                    task.add_done_callback(begun.discard)
-
-                await client.subscribe(subject, queue=self.name, cb=take)
+                heard = AtOnce[Msg](partial(self.edge.take, route))
+                await client.subscribe(subject, queue=self.name, future=heard)  # type: ignore[arg-type]  # stands for one
             await client.flush()
             await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write
             self._ready = True
-            try:
-                yield
-            finally:
-                await self._drain()
-                for task in begun:
-                    task.cancel()
+            yield
 
     async def _answer_status(self, command: AskStatus, context: Context) -> Message:
         return self.status
@@ -206,12 +196,9 @@ class Service:
             await anyio.sleep(self.settings.heartbeat_s)
 
     async def _hear_guardrail(self) -> None:
-        async def hear(message: Msg) -> None:
+        def hear(message: Msg) -> None:
             self.decisions.hear(ServiceStatus.model_validate_json(message.data))
 
-        await self.inner.client.subscribe(heartbeat_subject("guardrail"), cb=hear)
+        heard = AtOnce[Msg](hear)
+        await self.inner.client.subscribe(heartbeat_subject("guardrail"), future=heard)  # type: ignore[arg-type]
         await anyio.sleep_forever()
-
-    async def _drain(self) -> None:
-        with anyio.move_on_after(_DRAIN_S, shield=True):
-            await self.edge.drained()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
 from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError
 
 from dominie.keys import KeyPair
 from dominie_contracts import Message, headers
@@ -59,22 +60,32 @@ def token(signer: KeyPair = SIGNER, **changed: Any) -> str:
 
 @dataclass
 class Wire:
-    """One edge, and everything it published. Its handler does as it is told."""
+    """One edge, and everything it published. Its handler does as it is told, and so does its connection."""
 
     edge: Edge
     standing: Standing
     sent: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
     contexts: list[Context] = field(default_factory=list)
     does: Callable[[], Awaitable[Message]] | None = None
+    sends: Callable[[str], Awaitable[None]] | None = None
+    answered: anyio.Event = field(default_factory=anyio.Event)
 
     async def publish(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        self.answered.set()
+        if self.sends:
+            await self.sends(subject)
         self.sent.append((subject, body, headers))
 
     async def handle(self, command: object, context: Context) -> Message:
         self.contexts.append(context)
         return await self.does() if self.does else DONE
 
-    async def take(
+    async def take(self, route: Route | None = None, **message: Any) -> None:
+        """One message, and everything that comes of it."""
+        self.hear(route, **message)
+        await self.edge.drained()
+
+    def hear(
         self,
         route: Route | None = None,
         *,
@@ -88,7 +99,7 @@ class Wire:
         found = {headers.KEY: "k", headers.TOKEN: token()} if sent is None else sent
         client: Any = self
         message = Msg(client, subject, reply, body, {**found, **(more or {})})
-        await self.edge.take(route or Route(InvokeTool, self.handle, resource="tool"), message)
+        self.edge.take(route or Route(InvokeTool, self.handle, resource="tool"), message)
 
     @property
     def problem(self) -> tuple[str, str]:
@@ -108,8 +119,10 @@ def wire(*, max_in_flight: int = 4) -> Wire:
 
 
 @pytest.fixture(name="wire")
-def one_wire() -> Wire:
-    return wire()
+async def one_wire() -> AsyncIterator[Wire]:
+    one = wire()
+    async with one.edge.open():
+        yield one
 
 
 async def register(wire: Wire, nkey: str = "UKEY", *, revoked: bool = False) -> None:
@@ -293,10 +306,10 @@ async def test_beyond_its_bound_it_is_busy_and_says_when_to_come_back() -> None:
         return DONE
 
     busy.does = slow
-    async with anyio.create_task_group() as group:
-        group.start_soon(busy.take)
-        await anyio.wait_all_tasks_blocked()
-        await busy.take(more={headers.KEY: "k2"})
+    async with busy.edge.open():
+        busy.hear()
+        busy.hear(more={headers.KEY: "k2"})
+        await busy.answered.wait()
         assert busy.problem == ("unavailable", "tool is busy with 1 commands")
         assert json.loads(busy.sent[-1][1])["retry_after_s"] == 0.25
         gate.set()
@@ -311,13 +324,13 @@ async def test_a_repeat_joins_the_first_while_that_is_under_way(wire: Wire) -> N
         return DONE
 
     wire.does = slow
-    async with anyio.create_task_group() as group:
-        for reply in (INBOX, "_INBOX.acme.a-desk.2"):
-            group.start_soon(lambda where: wire.take(reply=where), reply)
-            await anyio.wait_all_tasks_blocked()
-        await wire.take(body=InvokeTool(tool="refund", arguments={"cents": 2}).model_dump_json().encode())
-        assert wire.problem[0] == "conflict"
-        gate.set()
+    wire.hear()
+    wire.hear(reply="_INBOX.acme.a-desk.2")
+    wire.hear(body=InvokeTool(tool="refund", arguments={"cents": 2}).model_dump_json().encode())
+    await wire.answered.wait()
+    assert wire.problem[0] == "conflict"
+    gate.set()
+    await wire.edge.drained()
     answers = {(subject, body) for subject, body, _ in wire.sent[1:]}
     assert {subject for subject, _ in answers} == {INBOX, "_INBOX.acme.a-desk.2"}
     assert (len({body for _, body in answers}), len(wire.contexts)) == (1, 1)
@@ -332,12 +345,84 @@ async def test_at_its_deadline_it_is_answered_and_what_was_begun_goes_on(wire: W
         return DONE
 
     wire.does = slow
-    await wire.take(more={headers.DEADLINE: "20"})
+    wire.hear(more={headers.DEADLINE: "20"})
+    await wire.answered.wait()
     assert wire.problem[0] == "deadline-exceeded"
     assert wire.edge.in_flight == 1
     gate.set()
     await wire.edge.drained()
-    assert (ended.is_set(), wire.edge.in_flight) == (True, 0)
+    assert (ended.is_set(), wire.edge.in_flight, len(wire.sent)) == (True, 0, 1)
+
+
+async def test_each_who_asked_has_their_own_deadline(wire: Wire) -> None:
+    gate = anyio.Event()
+
+    async def slow() -> Message:
+        await gate.wait()
+        return DONE
+
+    wire.does = slow
+    wire.hear()
+    wire.hear(reply="_INBOX.acme.a-desk.2", more={headers.DEADLINE: "20"})
+    await wire.answered.wait()
+    gate.set()
+    await wire.edge.drained()
+    assert [(to, found.get(headers.PROBLEM)) for to, _, found in wire.sent] == [
+        ("_INBOX.acme.a-desk.2", "deadline-exceeded"),
+        (INBOX, None),
+    ]
+
+
+async def test_who_asks_while_the_answer_is_being_sent_gets_it_too(wire: Wire) -> None:
+    gate = anyio.Event()
+
+    async def slowly(subject: str) -> None:
+        await gate.wait()
+
+    wire.sends = slowly
+    wire.hear()
+    await wire.answered.wait()
+    wire.hear(reply="_INBOX.acme.a-desk.2")
+    gate.set()
+    await wire.edge.drained()
+    assert ([to for to, _, _ in wire.sent], len(wire.contexts)) == ([INBOX, "_INBOX.acme.a-desk.2"], 1)
+
+
+async def test_an_inbox_that_cannot_be_reached_keeps_nobody_from_their_answer(wire: Wire) -> None:
+    async def refuse(subject: str) -> None:
+        if subject != INBOX:
+            raise ConnectionClosedError
+
+    wire.sends = refuse
+    wire.hear()
+    wire.hear(reply="_INBOX.acme.a-desk.2")
+    await wire.edge.drained()
+    assert ([to for to, _, _ in wire.sent], wire.edge.in_flight) == ([INBOX], 0)
+
+
+async def test_it_ends_with_what_was_begun_and_hears_nobody_after() -> None:
+    one = wire()
+    async with one.edge.open():
+        one.hear()
+    assert [to for to, _, _ in one.sent] == [INBOX]
+    one.hear(more={headers.KEY: "k2"})
+    assert (len(one.sent), one.edge.refused, one.edge.in_flight) == (1, 1, 0)
+
+
+async def test_what_does_not_end_in_time_is_cancelled_and_not_answered() -> None:
+    one, cancelled = wire(), anyio.Event()
+
+    async def never() -> Message:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+        return DONE
+
+    one.does = never
+    async with one.edge.open(drain_s=0.02):
+        one.hear()
+    assert (cancelled.is_set(), one.sent, one.edge.in_flight) == (True, [], 0)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("password=hunter2"), ValueError("hunter2"), StoreUnavailable("append")])
@@ -376,7 +461,8 @@ def test_whatever_comes_is_answered_once_in_the_askers_inbox_or_dropped(
 ) -> None:
     async def run() -> None:
         one = wire()
-        await one.take(subject=subject, reply=reply, body=body, sent=sent)
+        async with one.edge.open():
+            await one.take(subject=subject, reply=reply, body=body, sent=sent)
         assert [where for where, _, _ in one.sent] in ([], [reply])
         assert all(where.startswith("_INBOX.") for where, _, _ in one.sent)
         assert one.edge.in_flight == 0
