@@ -1,8 +1,11 @@
 """Given policies, when may this be done? The order of the rules, and what happens where they cannot be applied."""
 
 import json
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie_contracts import Unavailable
@@ -109,6 +112,21 @@ def test_the_cache_tells_requests_and_approvals_apart() -> None:
     for _ in range(2):
         assert [found.decide(ask(amount=amount)).decision for amount in (50, 51)] == ["allow", "ask"]
         assert found.decide(ask(amount=51), approved=frozenset({"big"})).decision == "allow"
+        assert [found.decide(ask(amount=amount)).decision for amount in (1, True, 1.0, "1")] == ["allow", *["deny"] * 3]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), json_values), st.dictionaries(st.text(), json_values))
+def test_equal_requests_and_no_others_have_one_key(one: dict[str, Any], other: dict[str, Any]) -> None:
+    keys = [Question("a", "x", "Tool", "t", context).key for context in (one, json.loads(json.dumps(one)), other)]
+    assert keys[0] == keys[1]
+    assert (keys[0] == keys[2]) == (json.dumps(one) == json.dumps(other))
 
 
 @pytest.mark.parametrize(
