@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -11,6 +12,7 @@ from nats.errors import Error as NatsError
 from pydantic import JsonValue, ValidationError
 
 from dominie_contracts import ToolFailed, Unavailable
+from dominie_contracts.heard import AtOnce
 from dominie_contracts.subjects import call_subject, return_subject
 from dominie_contracts.tool import ToolSpec, WorkerAnswer, WorkerCall
 from dominie_kit import Context, Lost, NotDone
@@ -30,7 +32,8 @@ class Workers:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Take answers for as long as this is open."""
-        subscription = await self._client.subscribe(f"ret.*.*.{self._instance}.*", cb=self._take)
+        heard, subject = AtOnce(self._take), f"ret.*.*.{self._instance}.*"
+        subscription = await self._client.subscribe(subject, future=heard)  # type: ignore[arg-type]  # stands for one
         try:
             yield
         finally:
@@ -45,8 +48,8 @@ class Workers:
             Lost: A worker was sent the call and did not answer in the tool's time.
             ToolFailed: The tool ran and failed.
         """
-        number = str(next(self._numbers))
-        reply_to = return_subject(context.tenant, spec.name, self._instance, number)
+        subject, answers = _subjects(context.tenant, spec.name, self._instance)
+        reply_to = f"{answers}{next(self._numbers)}"
         call = WorkerCall(
             tool=spec.name,
             version=spec.version,
@@ -58,25 +61,37 @@ class Workers:
             deadline_ms=int(spec.timeout_s * 1000),
             reply_to=reply_to,
         )
-        answered = self._waiting[number] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answered = self._waiting[reply_to] = loop.create_future()
+        late = loop.call_later(spec.timeout_s, _give_up, answered)
         try:
-            await self._client.publish(
-                call_subject(context.tenant, spec.name), call.model_dump_json().encode(), reply_to
-            )
-            async with asyncio.timeout(spec.timeout_s):
-                message = await answered
+            await self._client.publish(subject, call.model_dump_json().encode(), reply_to)
+            message = await answered
         except NatsError as error:
             raise NotDone(Unavailable("the bus is away", retry_after_s=0.5)) from error
         except TimeoutError as error:
             raise Lost(f"the worker of {spec.name!r} did not answer in {spec.timeout_s:g} s") from error
         finally:
-            self._waiting.pop(number, None)
+            late.cancel()
+            del self._waiting[reply_to]
         return _result(spec, message)
 
-    async def _take(self, message: Msg) -> None:
-        answered = self._waiting.get(message.subject.rsplit(".", 1)[-1])
+    def _take(self, message: Msg) -> None:
+        # By the whole subject: the broker lets a worker answer for its own tenant and tool alone.
+        answered = self._waiting.get(message.subject)
         if answered is not None and not answered.done():
             answered.set_result(message)
+
+
+def _give_up(answered: asyncio.Future[Msg]) -> None:
+    if not answered.done():
+        answered.set_exception(TimeoutError())
+
+
+@lru_cache(1024)
+def _subjects(tenant: str, tool: str, instance: str) -> tuple[str, str]:
+    """Where a tool's calls go, and what their answers' subjects begin with."""
+    return call_subject(tenant, tool), return_subject(tenant, tool, instance, "0").removesuffix("0")
 
 
 def _result(spec: ToolSpec, message: Msg) -> JsonValue:
