@@ -39,6 +39,7 @@ class Wire:
 
     async def publish(self, subject: str, body: bytes, reply: str) -> None:
         call = WorkerCall.model_validate_json(body)
+        assert call.model_dump_json().encode() == body
         self.published.append((subject, call, reply))
         for where, answer, found in self.answers(call):
             assert self.heard is not None

@@ -10,11 +10,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from pydantic import JsonValue, ValidationError
+from pydantic_core import to_json
 
 from dominie_contracts import ToolFailed, Unavailable
 from dominie_contracts.heard import AtOnce
 from dominie_contracts.subjects import call_subject, return_subject
-from dominie_contracts.tool import ToolSpec, WorkerAnswer, WorkerCall
+from dominie_contracts.tool import ToolSpec, WorkerAnswer
 from dominie_kit import Context, Lost, NotDone
 
 _NOBODY = "503"
@@ -50,22 +51,23 @@ class Workers:
         """
         subject, answers = _subjects(context.tenant, spec.name, self._instance)
         reply_to = f"{answers}{next(self._numbers)}"
-        call = WorkerCall(
-            tool=spec.name,
-            version=spec.version,
-            arguments=arguments,
-            key=key,
-            user=context.user or "",
-            agent=context.principal,
-            run=context.run or "",
-            deadline_ms=int(spec.timeout_s * 1000),
-            reply_to=reply_to,
-        )
+        # A WorkerCall, written without reading its arguments again.
+        call = {
+            "tool": spec.name,
+            "version": spec.version,
+            "arguments": arguments,
+            "key": key,
+            "user": context.user or "",
+            "agent": context.principal,
+            "run": context.run or "",
+            "deadline_ms": int(spec.timeout_s * 1000),
+            "reply_to": reply_to,
+        }
         loop = asyncio.get_running_loop()
         answered = self._waiting[reply_to] = loop.create_future()
         late = loop.call_later(spec.timeout_s, _give_up, answered)
         try:
-            await self._client.publish(subject, call.model_dump_json().encode(), reply_to)
+            await self._client.publish(subject, to_json(call), reply_to)
             message = await answered
         except NatsError as error:
             raise NotDone(Unavailable("the bus is away", retry_after_s=0.5)) from error
