@@ -4,10 +4,12 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import lru_cache
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 from pydantic import JsonValue
+from pydantic_core import from_json, to_json
 from referencing.exceptions import Unresolvable
 
 from dominie_contracts import (
@@ -242,9 +244,15 @@ class Handlers:
 def _check_schemas(spec: ToolSpec) -> None:
     try:
         for schema in (spec.input_schema, spec.output_schema):
-            Draft202012Validator.check_schema(schema)
+            _check_schema(to_json(schema))
     except SchemaError as error:
         raise Invalid(f"{spec.name!r}: not a JSON Schema: {error.message}") from error
+
+
+@lru_cache(128)
+def _check_schema(schema: bytes) -> None:
+    """Check a schema, by its JSON: a local tool's comes along with each of its calls."""
+    Draft202012Validator.check_schema(from_json(schema))
 
 
 async def _later(action: Action) -> None:
