@@ -11,8 +11,9 @@ from typing import TypeVar
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from dominie._connection import Connection, Gone, Mailbox, Refused
+from dominie._connection import Connection, Gone, Outcome, Refused
 from dominie._link import Link
+from dominie._mailbox import Mailbox
 from dominie_contracts import (
     Command,
     DeadlineExceeded,
@@ -76,7 +77,7 @@ class _Asking:
             limit = headers.MAX_COMMAND_BYTES
             raise Invalid(f"{question.command.NAME} has {len(self._body)} bytes; at most {limit} are taken")
         self._deadline_s = time.monotonic() + question.timeout_s
-        self._mailbox: Mailbox = asyncio.Queue()
+        self._mailbox: Mailbox[Outcome] = Mailbox()
         self._expected: list[tuple[Connection, str]] = []
         self._refusals = 0
         self._pause_s = PAUSE_S
@@ -103,7 +104,7 @@ class _Asking:
                 connection.forget(inbox)
 
     async def _send(self, connection: Connection) -> None:
-        inbox = connection.expect(self._subject, self._mailbox)
+        inbox = connection.expect(self._subject, self._mailbox.put)
         self._expected.append((connection, inbox))
         found = {
             **(self._question.headers or {}),
@@ -116,10 +117,8 @@ class _Asking:
         """The answer to this attempt or an earlier one; None to try again."""
         until_s = min(time.monotonic() + attempt_s, self._deadline_s)
         while True:
-            try:
-                async with asyncio.timeout(until_s - time.monotonic()):
-                    outcome = await self._mailbox.get()
-            except TimeoutError:
+            outcome = await self._mailbox.get(until_s - time.monotonic())
+            if outcome is None:
                 return None
             if isinstance(outcome, Msg):
                 answer = self._read(outcome)

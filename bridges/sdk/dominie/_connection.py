@@ -5,7 +5,7 @@ import itertools
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from dominie._credentials import Credentials
+from dominie_contracts.heard import AtOnce
 
 CONNECT_TIMEOUT_S = 2
 """A broker whose callout has nobody to ask pings after 2 s, which nats-py takes for a welcome."""
@@ -48,15 +49,15 @@ class Gone:
 
 
 Outcome = Msg | Refused | Gone
-Mailbox = asyncio.Queue[Outcome]
+Hear = Callable[[Outcome], None]
 
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """What to hear, on this connection and on each one after it."""
+    """What to hear, on this connection and on each one after it; `heard` is called in the loop that reads."""
 
     subject: str
-    heard: Callable[[Msg], Awaitable[None]]
+    heard: Callable[[Msg], None]
     queue: str = ""
 
 
@@ -67,7 +68,7 @@ class Connection:
         self._credentials = credentials
         self._lost = lost
         self._nats = Nats()
-        self._waiting: dict[str, tuple[str, Mailbox]] = {}
+        self._waiting: dict[str, tuple[str, Hear]] = {}
         self._names = itertools.count()
         self._inbox = f"{credentials.inbox_prefix}.{uuid.uuid4().hex}"
         self._subscribed: dict[Subscription, NatsSubscription] = {}
@@ -75,9 +76,9 @@ class Connection:
         self.opened_s = time.monotonic()
         self.closed = asyncio.Event()
         self._shut = asyncio.Event()
-        self._replies: NatsSubscription | None = None
         self._round_trip = asyncio.Lock()
-        self._vouching: asyncio.Task[bool] | None = None
+        self._unvouched: list[asyncio.Future[bool]] = []
+        self._vouching: set[asyncio.Task[None]] = set()
         self._flushing: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self.idle = asyncio.Event()
@@ -111,7 +112,7 @@ class Connection:
                 if not self._nats.is_connected:
                     raise NotConnected(f"the broker at {who.url} took the connection and did not welcome it")
                 self.opened_s = time.monotonic()
-                self._replies = await self._nats.subscribe(f"{self._inbox}.*", cb=self._replied)
+                await self._hear(f"{self._inbox}.*", "", self._replied)
                 await self._flush()
         except (OSError, TimeoutError, nats.errors.Error) as error:
             raise await self._failed(error) from error
@@ -130,13 +131,16 @@ class Connection:
         """Whether it can still be used."""
         return not self.closed.is_set()
 
-    def expect(self, subject: str, mailbox: Mailbox) -> str:
-        """A reply subject whose message, or whose failure, is put into the mailbox."""
+    async def _hear(self, subject: str, queue: str, heard: Callable[[Msg], None]) -> NatsSubscription:
+        return await self._nats.subscribe(subject, queue=queue, future=AtOnce(heard))  # type: ignore[arg-type]  # as one
+
+    def expect(self, subject: str, hear: Hear) -> str:
+        """A reply subject whose message, or whose failure, is heard."""
         name = str(next(self._names))
-        self._waiting[name] = subject.lower(), mailbox
+        self._waiting[name] = subject.lower(), hear
         self.idle.clear()
         if self.closed.is_set():
-            mailbox.put_nowait(Gone(self))
+            hear(Gone(self))
         return f"{self._inbox}.{name}"
 
     def forget(self, reply: str) -> None:
@@ -148,37 +152,44 @@ class Connection:
     async def publish(
         self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Publish; silently nothing where the connection is gone, which the mailbox tells."""
+        """Publish; silently nothing where the connection is gone, which who expects the reply is told."""
         with suppress(OSError, nats.errors.Error):
             await self._nats.publish(subject, data, reply=reply, headers=headers)
 
     async def deliver(self, subject: str, data: bytes) -> bool:
         """Publish, and say whether somebody heard it: the broker has it, and did not answer that nobody listens."""
-        mailbox: Mailbox = asyncio.Queue()
-        reply = self.expect(subject, mailbox)
+        failures: list[Outcome] = []
+        reply = self.expect(subject, failures.append)
         try:
             await self.publish(subject, data, reply=reply)
-            return await self._vouched() and mailbox.empty()
+            return await self._vouched() and not failures
         finally:
             self.forget(reply)
 
     async def _vouched(self) -> bool:
         """Whether the broker has what was published until now; one round trip vouches for all who wait."""
-        if self._vouching is None:
-            self._vouching = asyncio.ensure_future(self._vouch())
-        return await asyncio.shield(self._vouching)
+        if not self._unvouched:
+            vouching = asyncio.ensure_future(self._vouch())
+            self._vouching.add(vouching)
+            vouching.add_done_callback(self._vouching.discard)
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._unvouched.append(waiter)
+        return await waiter
 
-    async def _vouch(self) -> bool:
+    async def _vouch(self) -> None:
         async with self._round_trip:
             await asyncio.sleep(GATHER_S)
-            self._vouching = None  # what is published from here on needs the next one
+            waiters, self._unvouched = self._unvouched, []  # what is published from here on needs the next one
+            has_all = False
             try:
-                await self._flush()
+                await self._flush()  # a "nobody listens" is read, and heard, before the pong
+                has_all = self.alive
             except (OSError, TimeoutError, nats.errors.Error):
-                return False
-            assert self._replies is not None
-            await self._replies._pending_queue.join()  # a "nobody listens" comes before the pong
-            return self.alive
+                pass
+            finally:
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(has_all)
 
     async def _flush(self) -> None:
         """Wait until the broker has all of it; one that does not answer is given up.
@@ -208,8 +219,8 @@ class Connection:
         """Subscribe; whether the broker allows it."""
         self._refused.discard(subscription.subject.lower())
         try:
-            self._subscribed[subscription] = await self._nats.subscribe(
-                subscription.subject, queue=subscription.queue, cb=subscription.heard
+            self._subscribed[subscription] = await self._hear(
+                subscription.subject, subscription.queue, subscription.heard
             )
             await self._flush()
         except (OSError, TimeoutError, nats.errors.Error):
@@ -221,16 +232,12 @@ class Connection:
         return subscription in self._subscribed
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """Hear no more; what the broker has sent already is still handled.
-
-        nats-py's own drain asks for the last message before it says that it wants no more.
-        """
+        """Hear no more; what the broker has sent already is still heard, for it comes before the pong."""
         found = self._subscribed.pop(subscription, None)
         if found is not None and self.alive:
             with suppress(OSError, TimeoutError, nats.errors.Error):
                 await self._nats._send_unsubscribe(found._id)
                 await self._flush()
-                await found._pending_queue.join()
                 await found.unsubscribe()
 
     async def retire(self) -> None:
@@ -259,10 +266,10 @@ class Connection:
             flushing.cancel()
         self._gone()
 
-    async def _replied(self, message: Msg) -> None:
+    def _replied(self, message: Msg) -> None:
         found = self._waiting.get(message.subject.rpartition(".")[2])
         if found is not None:
-            found[1].put_nowait(message)
+            found[1](message)
 
     async def _error(self, error: Exception) -> None:
         self.why = str(error)
@@ -273,9 +280,9 @@ class Connection:
         if kind == "subscription":
             self._refused.add(subject)
             return
-        for waiting, mailbox in tuple(self._waiting.values()):
+        for waiting, hear in tuple(self._waiting.values()):
             if waiting == subject:
-                mailbox.put_nowait(Refused(self))
+                hear(Refused(self))
 
     async def _closed(self) -> None:
         self._shut.set()
@@ -284,6 +291,6 @@ class Connection:
     def _gone(self) -> None:
         if not self.closed.is_set():
             self.closed.set()
-            for _, mailbox in tuple(self._waiting.values()):
-                mailbox.put_nowait(Gone(self))
+            for _, hear in tuple(self._waiting.values()):
+                hear(Gone(self))
             self._lost(self)

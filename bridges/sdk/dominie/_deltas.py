@@ -125,7 +125,7 @@ class Deltas:
             self._open = False
             await self._link.unsubscribe(self._subscription)
 
-    async def _heard(self, message: Msg) -> None:
+    def _heard(self, message: Msg) -> None:
         try:
             if json.loads(message.data).get("kind") != "delta":
                 return

@@ -38,8 +38,7 @@ class Worker:
         self._link = link
         self._tools = {tool.spec.name: tool for tool in tools}
         self._threads = CapacityLimiter(THREADS)
-        self._answers: OrderedDict[tuple[str, str], asyncio.Task[WorkerAnswer]] = OrderedDict()
-        self._running: set[asyncio.Task[None]] = set()
+        self._answers: OrderedDict[tuple[str, str], asyncio.Future[bytes]] = OrderedDict()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
         """Register the tools and answer their calls until `stop`; then finish what has begun.
@@ -53,8 +52,10 @@ class Worker:
             await ask(self._link, Question(command=command, key=key, timeout_s=REGISTER_S), RegisteredTool)
         failed: Problem | None = None
         try:
-            async with asyncio.TaskGroup() as calls:
-                await self._serve(calls, stop, ready)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None) as finishing, asyncio.TaskGroup() as calls:
+                    await self._serve(calls, stop, ready)
+                    finishing.reschedule(asyncio.get_running_loop().time() + FINISH_S)
         except* Problem as group:
             failed = next(error for error in group.exceptions if isinstance(error, Problem))
         if failed is not None:
@@ -69,32 +70,23 @@ class Worker:
         await stop.wait()
         for subscription in subscriptions:
             await self._link.unsubscribe(subscription)
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=FINISH_S)
-            for task in (*late, *self._answers.values()):
-                task.cancel()
 
     def _subscription(self, name: str) -> Subscription:
         subject = call_subject(self._link.credentials.tenant, name)
         returns = f"ret.{subject.removeprefix('call.')}."
 
-        async def heard(message: Msg) -> None:
+        def heard(message: Msg) -> None:
             with suppress(ValidationError):  # nobody but the tool service may publish here
                 call = WorkerCall.model_validate_json(message.data)
                 if call.tool == name and call.reply_to.startswith(returns):
-                    task = self._calls.create_task(self._answer(call))
-                    self._running.add(task)
-                    task.add_done_callback(self._running.discard)
+                    self._calls.create_task(self._answer(call))
 
         return Subscription(subject, heard, queue=subject.rpartition(".")[2])
 
     async def _answer(self, call: WorkerCall) -> None:
         """Run a call, or join the same one, and answer once the broker has the answer."""
-        answer = await asyncio.shield(self._once(call))
-        body = answer.model_dump_json().encode()
-        if len(body) > headers.MAX_COMMAND_BYTES:
-            error = f"Invalid: the result has {len(body)} bytes; at most {headers.MAX_COMMAND_BYTES} are taken"
-            body = WorkerAnswer(error=error).model_dump_json().encode()
+        known = self._answers.get((call.tool, call.key))
+        body = await (self._first(call) if known is None else asyncio.shield(known))
         until_s = time.monotonic() + ANSWER_S
         with suppress(Problem):
             while True:
@@ -103,14 +95,17 @@ class Worker:
                     return
                 await asyncio.sleep(AGAIN_S)
 
-    def _once(self, call: WorkerCall) -> asyncio.Task[WorkerAnswer]:
-        name = (call.tool, call.key)
-        task = self._answers.get(name)
-        if task is None:
-            task = self._answers[name] = self._calls.create_task(self._work(call))
-            if len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():
-                self._answers.popitem(last=False)
-        return task
+    async def _first(self, call: WorkerCall) -> bytes:
+        """Run a call, and remember the answer for those that repeat it."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._answers[call.tool, call.key] = answer
+        if len(self._answers) > REMEMBERED and next(iter(self._answers.values())).done():
+            self._answers.popitem(last=False)
+        try:
+            answer.set_result(_body(await self._work(call)))
+        finally:
+            answer.cancel()  # where this was cancelled, so are those that wait
+        return answer.result()
 
     async def _work(self, call: WorkerCall) -> WorkerAnswer:
         left_s = call.deadline_ms / 1000
@@ -125,3 +120,11 @@ class Worker:
 
     async def _in_thread(self, run: Callable[[], JsonValue]) -> JsonValue:
         return await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=self._threads)
+
+
+def _body(answer: WorkerAnswer) -> bytes:
+    body = answer.model_dump_json().encode()
+    if len(body) <= headers.MAX_COMMAND_BYTES:
+        return body
+    error = f"Invalid: the result has {len(body)} bytes; at most {headers.MAX_COMMAND_BYTES} are taken"
+    return WorkerAnswer(error=error).model_dump_json().encode()

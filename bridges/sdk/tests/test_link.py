@@ -157,7 +157,7 @@ async def test_a_subscription_waits_for_the_right_to_it(
 ) -> None:
     heard: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def hear(message: Msg) -> None:
+    def hear(message: Msg) -> None:
         heard.put_nowait(message.data)
 
     link = Link(replace(guarded, rights_s=60))
@@ -175,3 +175,20 @@ async def test_a_subscription_waits_for_the_right_to_it(
             assert await heard.get() == b"2" and heard.empty()
     finally:
         await link.close()
+
+
+async def test_what_is_heard_and_fails_ends_no_connection(
+    guarded: Credentials, callout: Callout, answered: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: asyncio.Queue[int] = asyncio.Queue()
+    callout.subscribe.append("call.acme.pay")
+    link = Link(replace(guarded, rights_s=60))
+    try:
+        with anyio.fail_after(15):
+            await link.subscribe(Subscription("call.acme.pay", lambda message: heard.put_nowait(int(message.data))))
+            await answered.nats.publish("call.acme.pay", b"no number")
+            await answered.nats.publish("call.acme.pay", b"1")
+            assert await heard.get() == 1
+    finally:
+        await link.close()
+    assert "could not be handled" in caplog.text

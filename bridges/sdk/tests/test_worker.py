@@ -65,6 +65,15 @@ class ToolService:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.answers: asyncio.Queue[tuple[str, WorkerAnswer]] = asyncio.Queue()
+        self.listening: Any = None
+
+    async def listen(self, wanted: bool) -> None:
+        """Whether it hears answers."""
+        if wanted:
+            self.listening = await self.client.subscribe("ret.>", cb=self.heard)
+        else:
+            await self.listening.unsubscribe()
+        await self.client.flush()
 
     async def heard(self, message: Msg) -> None:
         self.answers.put_nowait((message.subject, WorkerAnswer.model_validate_json(message.data)))
@@ -94,8 +103,7 @@ class ToolService:
 async def service(broker: Broker) -> AsyncIterator[ToolService]:
     client = await nats.connect(broker.url, max_reconnect_attempts=-1, reconnect_time_wait=0.05)
     found = ToolService(client)
-    await client.subscribe("ret.>", cb=found.heard)
-    await client.flush()
+    await found.listen(True)
     yield found
     await client.close()
 
@@ -177,6 +185,22 @@ async def test_a_call_that_a_restart_interrupts_is_answered_after_it(
         assert (await service.call("slow", {"n": 2}, key="k2")).result == 2
 
 
+async def test_answers_that_nobody_hears_are_given_again(
+    credentials: Credentials, registry: House, service: ToolService
+) -> None:
+    async with working(credentials, greet):
+        await service.listen(False)
+        for number in range(3):
+            await service.send("greet", {"name": str(number)}, key=str(number))
+        missed = await service.client.subscribe("ret.acme.greet.i1.late")
+        await service.send("greet", {"name": "dana"}, key="k4", reply_to="ret.acme.greet.i1.late")
+        await missed.next_msg(timeout=10)
+        await service.listen(True)
+        with anyio.fail_after(10):
+            found = {(await service.answers.get())[1].result for _ in range(3)}
+    assert found == {"hello 0", "hello 1", "hello 2"}
+
+
 async def test_a_call_that_takes_too_long_is_an_error(
     credentials: Credentials, registry: House, service: ToolService
 ) -> None:
@@ -231,7 +255,7 @@ async def test_a_worker_loses_no_call_while_its_rights_are_renewed(
     callout.publish.append("ret.acme.greet.>")
     callout.subscribe.append("call.acme.greet")
     service = ToolService(answered.nats)
-    await answered.nats.subscribe("ret.>", cb=service.heard)
+    await service.listen(True)
     with anyio.fail_after(30):
         async with working(replace(guarded, rights_s=0.2), greet):
             number, before = 0, callout.connects
