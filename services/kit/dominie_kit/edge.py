@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import anyio
@@ -32,18 +31,16 @@ from dominie_contracts import (
     headers,
 )
 from dominie_contracts.rights import caller
-from dominie_contracts.subjects import PLATFORM, inbox_prefix
+from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import StoreUnavailable
 from dominie_kit.bus import problem_body
 from dominie_kit.context import Context
+from dominie_kit.incoming import addressed, check_size, idempotency_key, number
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.standing import Standing
 
 Handler = Callable[[Any, Context], Awaitable[Message]]
 _Answer = tuple[bytes, dict[str, str]]
-MAX_KEY_CHARS = 200
-_CACHE = 4096
-_SERVICE_INBOX = f"_INBOX.{PLATFORM}."
 log = structlog.get_logger()
 
 
@@ -133,7 +130,7 @@ class Edge:
         It is answered if there is a right place to answer.
         """
         try:
-            subject, inbox = _addressed(message.subject)
+            subject, inbox = addressed(message.subject)
         except Problem as problem:
             self._drop(message, problem.detail)
             return
@@ -231,7 +228,7 @@ class Edge:
 
     def _context(self, route: Route, message: Msg, subject: CommandSubject | None) -> Context:
         found: Mapping[str, str] = message.headers or {}
-        _check_size(message, found)
+        check_size(message, found)
         token = found.get(headers.TOKEN)
         claims = self._verifier.verify(token) if token else None
         if subject is None:
@@ -252,56 +249,24 @@ class Edge:
         return Context(
             tenant=tenant,
             principal=principal,
-            key=_key(found),
+            key=idempotency_key(found),
             deadline=time.monotonic() + self._deadline_s(found),
             resource=resource,
             claims=claims,
             token=token,
             traceparent=found.get(headers.TRACEPARENT),
-            after=_number(found, headers.AFTER) or 0,
+            after=number(found, headers.AFTER) or 0,
             groups=registered.groups if registered else (),
             caught_up=self._caught_up,
         )
 
     def _deadline_s(self, found: Mapping[str, str]) -> float:
-        left_ms = _number(found, headers.DEADLINE)
+        left_ms = number(found, headers.DEADLINE)
         if left_ms is None:
             return self._default_deadline_s
         if left_ms <= 0:
             raise DeadlineExceeded("the command arrived after its deadline")
         return min(left_ms / 1000, 24 * 3600)
-
-
-@lru_cache(_CACHE)
-def _addressed(subject: str) -> tuple[CommandSubject | None, str]:
-    """A command's subject, none between services, and what its asker's inbox begins with."""
-    if subject.startswith("svc."):
-        return None, _SERVICE_INBOX
-    parsed = CommandSubject.parse(subject)
-    return parsed, inbox_prefix(parsed.tenant, parsed.principal) + "."
-
-
-def _check_size(message: Msg, found: Mapping[str, str]) -> None:
-    if len(message.data) > headers.MAX_COMMAND_BYTES:
-        raise Invalid(f"the command has {len(message.data)} bytes; at most {headers.MAX_COMMAND_BYTES} are taken")
-    if sum(len(name) + len(value) for name, value in found.items()) > headers.MAX_HEADER_BYTES:
-        raise Invalid(f"the headers have more than {headers.MAX_HEADER_BYTES} bytes")
-
-
-def _key(found: Mapping[str, str]) -> str:
-    key = found.get(headers.KEY, "")
-    if not 1 <= len(key) <= MAX_KEY_CHARS:
-        raise Invalid(f"the header {headers.KEY} must hold 1 to {MAX_KEY_CHARS} characters")
-    return key
-
-
-def _number(found: Mapping[str, str], name: str) -> int | None:
-    text = found.get(name)
-    if text is None:
-        return None
-    if not text.isascii() or not text.removeprefix("-").isdigit() or len(text) > 20:
-        raise Invalid(f"the header {name} must be a whole number, not {text[:40]!r}")
-    return int(text)
 
 
 def _parse(route: Route, message: Msg, context: Context) -> Command:
