@@ -83,7 +83,9 @@ class Draft(NamedTuple):
         Raises:
             ValueError: The data are on more lines than one.
         """
-        head = {
+        if "\n" in self.data:
+            raise ValueError(f"{self.type}: an event's data are JSON on one line")
+        head: dict[str, object] = {
             "specversion": "1.0",
             "id": self.id,
             "source": self.source,
@@ -94,19 +96,16 @@ class Draft(NamedTuple):
             "version": version,
             "tenant": tenant,
             "actor": self.actor,
-            "onbehalfof": self.on_behalf_of,
-            "correlationid": self.correlation_id,
-            "causationid": self.causation_id,
-            "traceparent": self.traceparent,
-            "policyversion": self.policy_version,
             "prev": prev,
         }
-        if "\n" in self.data:
-            raise ValueError(f"{self.type}: an event's data are JSON on one line")
-        written = to_json({name: value for name, value in head.items() if value is not None})
-        return written[:-1] + b',"data":' + self.data.encode() + b"}"
+        for name, value in zip(_OPTIONAL, self[_FIRST_OPTIONAL:], strict=True):
+            if value is not None:
+                head[name] = value
+        return to_json(head)[:-1] + b',"data":' + self.data.encode() + b"}"
 
 
+_FIRST_OPTIONAL = Draft._fields.index("data") + 1
+_OPTIONAL = tuple(_plain(name) for name in Draft._fields[_FIRST_OPTIONAL:])
 _TYPE = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"[^"\\]*","type":"([^"\\]*)"')
 
 

@@ -1,7 +1,6 @@
 """Events out of JetStream's messages, as they come."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections import deque
 
 from dominie_contracts.envelope import Recorded
 from dominie_contracts.subjects import SEGMENT
@@ -15,29 +14,26 @@ class JetStreamSubscription:
 
     def __init__(self, follower: Follower, after: int) -> None:
         self._follower = follower
-        self._events = _events(follower, after)
+        self._after = after
+        self._messages = follower.messages()
+        self._events: deque[Recorded] = deque()
 
     def __aiter__(self) -> "JetStreamSubscription":
         return self
 
     async def __anext__(self) -> Recorded:
-        return await anext(self._events)
+        while not self._events:
+            message = await anext(self._messages)
+            self._events.extend(event for event in events_of(message) if event.position > self._after)
+        return self._events.popleft()
 
     async def aclose(self) -> None:
         """See `Subscription.aclose`."""
-        await self._events.aclose()
+        await self._messages.aclose()
 
     async def caught_up(self) -> None:
         """See `Subscription.caught_up`."""
         await self._follower.caught_up()
-
-
-async def _events(follower: Follower, after: int) -> AsyncGenerator[Recorded, None]:
-    async with aclosing(follower.messages()) as messages:
-        async for message in messages:
-            for event in events_of(message):
-                if event.position > after:
-                    yield event
 
 
 def events_of(message: Stored) -> tuple[Recorded, ...]:

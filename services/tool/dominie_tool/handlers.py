@@ -4,13 +4,8 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import lru_cache
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
 from pydantic import JsonValue
-from pydantic_core import from_json, to_json
-from referencing.exceptions import Unresolvable
 
 from dominie_contracts import (
     Conflict,
@@ -43,6 +38,7 @@ from dominie_contracts.tool import (
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
 from dominie_kit.standing import Standing
+from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
 from dominie_tool.projection import Catalog, Records, Tool, tool_of
 
@@ -215,12 +211,9 @@ class Handlers:
         spec = tool.spec
         if command == "tool.invoke" and not context.grants.allow("tools", spec.name):
             raise Forbidden(f"{context.principal} was not granted {spec.name!r}")
-        try:
-            wrong = best_match(tool.validator.iter_errors(arguments))
-        except (Unresolvable, RecursionError) as error:
-            raise Invalid(f"{spec.name}: its input schema refers to what is not in it, or to itself") from error
+        wrong = tool.schema.wrong(arguments)
         if wrong is not None:
-            raise Invalid(f"{spec.name}: {wrong.json_path}: {wrong.message}")
+            raise Invalid(f"{spec.name}: {wrong}")
         asked: dict[str, JsonValue] = {
             "tenant": context.tenant,
             "user": context.user or "",
@@ -243,16 +236,9 @@ class Handlers:
 
 def _check_schemas(spec: ToolSpec) -> None:
     try:
-        for schema in (spec.input_schema, spec.output_schema):
-            _check_schema(to_json(schema))
-    except SchemaError as error:
-        raise Invalid(f"{spec.name!r}: not a JSON Schema: {error.message}") from error
-
-
-@lru_cache(128)
-def _check_schema(schema: bytes) -> None:
-    """Check a schema, by its JSON: a local tool's comes along with each of its calls."""
-    Draft202012Validator.check_schema(from_json(schema))
+        check_schemas(spec.input_schema, spec.output_schema)
+    except Invalid as error:
+        raise Invalid(f"{spec.name!r}: {error.detail}") from error
 
 
 async def _later(action: Action) -> None:

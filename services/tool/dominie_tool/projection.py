@@ -3,14 +3,14 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from jsonschema import Draft202012Validator
-from referencing.jsonschema import EMPTY_REGISTRY
+from pydantic import BaseModel, JsonValue
 
 from dominie_contracts import Recorded
-from dominie_contracts.action import Finished
+from dominie_contracts.action import Finished, Integrity
 from dominie_contracts.labels import Role, record_values, roles
 from dominie_contracts.registry import parse_event
 from dominie_contracts.tool import TOOL, ToolRegistered, ToolSpec
+from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import State, binding_version, evolve
 
 _RUNS = 20_000
@@ -26,13 +26,12 @@ class Tool:
     version: str
     """What a yes is bound to."""
     roles: dict[str, Role]
-    validator: Draft202012Validator
+    schema: InputSchema
 
 
 def tool_of(state: State, spec: ToolSpec) -> Tool:
-    """A tool's specification with what calling it needs, made once. No `$ref` leads out of its schema."""
-    validator = Draft202012Validator(spec.input_schema, registry=EMPTY_REGISTRY)
-    return Tool(state, spec, binding_version(spec), roles(spec.input_schema), validator)
+    """A tool's specification with what calling it needs, made once."""
+    return Tool(state, spec, binding_version(spec), roles(spec.input_schema), InputSchema(spec.input_schema))
 
 
 class Catalog:
@@ -64,6 +63,19 @@ class Catalog:
         return [tool.spec for (owner, _), tool in sorted(self._tools.items()) if owner == tenant]
 
 
+class _Outcome(BaseModel):
+    result: JsonValue
+    labels: dict[str, Integrity]
+
+
+class _Told(BaseModel):
+    """What is needed of the event `Finished`."""
+
+    tenant: str
+    correlationid: str | None = None
+    data: _Outcome
+
+
 class Records:
     """The record values of each run, from the category `tool`; of a run long gone, none, so nothing vouches."""
 
@@ -76,12 +88,11 @@ class Records:
         self.position = event.position
         if event.type != _FINISHED:
             return
-        envelope = event.envelope
-        if not envelope.data.get("labels") or envelope.correlation_id is None:
+        told = _Told.model_validate_json(event.raw)
+        if not told.data.labels or told.correlationid is None:
             return
-        finished = Finished.model_validate(envelope.data)
-        key = (envelope.tenant, envelope.correlation_id)
-        self._runs.setdefault(key, set()).update(record_values(finished.result, finished.labels))
+        key = (told.tenant, told.correlationid)
+        self._runs.setdefault(key, set()).update(record_values(told.data.result, told.data.labels))
         self._runs.move_to_end(key)
         if len(self._runs) > _RUNS:
             self._runs.popitem(last=False)
