@@ -1,6 +1,7 @@
 """How a run asks: with its token, under a key, after what it has seen, in one trace."""
 
 import hashlib
+import itertools
 import secrets
 import time
 from typing import TypeVar
@@ -28,6 +29,7 @@ class Asker:
         self._timeout_s = timeout_s
         self._tokens = RunTokens(link, mint)
         self._trace = hashlib.sha256(f"{link.credentials.tenant}\0{mint.run}".encode()).hexdigest()[:32]
+        self._spans = itertools.count(secrets.randbits(63))
 
     async def ask(
         self,
@@ -66,5 +68,5 @@ class Asker:
 
     def _headers(self, token: str) -> dict[str, str]:
         after = {headers.AFTER: str(self.position)} if self.position else {}
-        span = f"00-{self._trace}-{secrets.token_hex(8)}-01"
+        span = f"00-{self._trace}-{next(self._spans):016x}-01"
         return {headers.TOKEN: token, headers.TRACEPARENT: span, **after}

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import nats.errors
-from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from dominie._credentials import Credentials
+from dominie._wire import Wire
 from dominie_contracts.heard import AtOnce
 
 CONNECT_TIMEOUT_S = 2
@@ -67,7 +67,7 @@ class Connection:
     def __init__(self, credentials: Credentials, lost: "Callable[[Connection], None]") -> None:
         self._credentials = credentials
         self._lost = lost
-        self._nats = Nats()
+        self._nats = Wire()
         self._waiting: dict[str, tuple[str, Hear]] = {}
         self._names = itertools.count()
         self._inbox = f"{credentials.inbox_prefix}.{uuid.uuid4().hex}"
