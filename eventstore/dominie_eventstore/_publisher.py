@@ -20,6 +20,7 @@ _MOST_ALONE: Final = 8
 """Appends on their way, each by itself; more than these go together."""
 _LARGEST_BATCH: Final = 1000
 _LARGEST_BATCH_BYTES: Final = 4 * 1024 * 1024
+_AT_A_TIME: Final = 16
 _Failure = Lost | Refused | StoreUnavailable
 
 
@@ -111,9 +112,15 @@ class Publisher:
         except (Lost, StoreUnavailable) as error:
             _settle(batch, error)
         else:
-            _settle(batch, last - len(batch) + 1)
+            await self._tell(batch, last - len(batch) + 1)
         finally:
             _settle(batch, Lost("its batch was given up"))
+
+    async def _tell(self, batch: list[_Offer], first: int) -> None:
+        """Tell them their sequences, some at a time: what they do next shall not keep the next batch waiting."""
+        for place in range(0, len(batch), _AT_A_TIME):
+            _settle(batch[place : place + _AT_A_TIME], first + place)
+            await asyncio.sleep(0)
 
     async def _cut(self, batch: list[_Offer], error: Refused) -> None:
         """Try the parts of a refused batch: halves while one append may be to blame, else each by itself."""

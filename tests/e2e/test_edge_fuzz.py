@@ -15,8 +15,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from structlog.testing import capture_logs
 
+from dominie import wire
 from dominie.keys import KeyPair
 from dominie_contracts import Command, Message, ProblemDetails, RunClaims, headers
+from dominie_contracts.heard import AtOnce
 from dominie_contracts.identity import Done, MintRunToken
 from dominie_contracts.problems import PROBLEM_BASE
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation, Grants
@@ -25,7 +27,6 @@ from dominie_kit import Context
 from dominie_kit.edge import Edge, Route
 from dominie_kit.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
 from dominie_kit.standing import Standing
-from dominie_kit.steady import SteadyClient
 
 pytestmark = pytest.mark.timeout(120)
 KEYS = KeyPair.generate()
@@ -226,12 +227,16 @@ def test_any_command_between_services(body: bytes, found: dict[str, str]) -> Non
 @example(head=b"NATS/1.0\r\n\r\n", reply=b"\xff")
 def test_any_frame_leaves_the_connection_reading(head: bytes, reply: bytes) -> None:
     async def read() -> None:
-        client = SteadyClient()
-        client._subs[1] = subscription = Subscription(client, 1, "cmd")
-        await client._process_msg(1, b"cmd", reply, b"{}", head)
-        before = subscription._pending_queue.qsize()
-        await client._process_msg(1, b"cmd", b"", b"{}", b"NATS/1.0\r\nA: b\r\n\r\n")
-        assert subscription._pending_queue.qsize() == before + 1
+        client, heard = wire.Wire(), list[Msg]()
+        client._subs[1] = queued = Subscription(client, 1, "cmd")
+        client._subs[2] = Subscription(client, 2, "cmd", future=AtOnce(heard.append))
+        for sid in (1, 2):
+            await client.hear(sid, b"cmd", reply, b"{}", head)
+        before = queued._pending_queue.qsize(), len(heard)
+        for sid in (1, 2):
+            await client.hear(sid, b"cmd", b"", b"{}", b"NATS/1.0\r\nA: b\r\n\r\n")
+        assert (queued._pending_queue.qsize(), len(heard)) == (before[0] + 1, before[1] + 1)
+        assert heard[-1].headers == {"A": "b"}
 
     with capture_logs():
         anyio.run(read)

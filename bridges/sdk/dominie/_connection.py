@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from dominie._credentials import Credentials
-from dominie._wire import Wire
+from dominie.wire import Wire
 from dominie_contracts.heard import AtOnce
 
 CONNECT_TIMEOUT_S = 2

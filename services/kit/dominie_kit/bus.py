@@ -14,13 +14,13 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 
+from dominie.wire import Wire
 from dominie_contracts import Command, DeadlineExceeded, Message, Problem, ProblemDetails, Unavailable, headers
 from dominie_contracts.problems import problem_from
 from dominie_contracts.subjects import service_inbox_prefix, service_subject
 from dominie_kit.context import Context
 from dominie_kit.keys import KeyFolder
 from dominie_kit.settings import KitSettings
-from dominie_kit.steady import SteadyClient
 
 R = TypeVar("R", bound=Message)
 _ATTEMPT_S = 5.0
@@ -37,7 +37,7 @@ class Connection:
     """One of a service's connections, which no message and no absence of the broker can end."""
 
     def __init__(self, service: str, kind: Literal["edge", "inner"], settings: KitSettings) -> None:
-        self.client: Client = SteadyClient()
+        self.client: Client = Wire()
         self._name = f"{service}-{kind}"
         self._inbox_prefix = f"{service_inbox_prefix(service)}.{kind}".encode()
         self._url = settings.nats_url

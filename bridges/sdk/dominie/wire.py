@@ -1,0 +1,130 @@
+"""nats-py's client, made quick and fair for many messages at once.
+
+nats-py matches a pattern for each message, hands it through a queue to a task, and answers all that one read brought in
+one long burst, while whoever waits for the answers stands idle. Here a message for `AtOnce` is handed on as it is read,
+and what it led to has its turn now and then. Everything else is left to nats-py.
+"""
+
+import asyncio
+import logging
+import re
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
+
+from dominie_contracts.heard import AtOnce
+
+_AT_A_TIME = 32
+"""Messages read before what they led to has its turn."""
+_HEAD = b"NATS/1.0\r\n"
+_SPACE = re.compile(r"\s")
+log = logging.getLogger("dominie")
+
+
+class Wire(Client):
+    """Reads with `_Reader`, and writes headers in one go, without a look at each name: they are our own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = _Reader(self)
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        """What nats-py's own makes of a block of headers, without its look at each character of each name."""
+        found: dict[str, str] = {}
+        for line in raw.split(b"\r\n"):
+            name, colon, value = line.partition(b":")
+            key = name.strip().decode("ascii", "replace")
+            if colon and key.isascii() and not _SPACE.search(key):
+                found[key] = value.strip().decode("utf-8", "replace")
+        return found
+
+    async def hear(self, sid: int, subject: bytes, reply: bytes, data: bytes, head: bytes) -> None:
+        """Hand on one message as it was read; one that cannot be read is dropped, and reading goes on."""
+        subscription = self._subs.get(sid)
+        heard: object = subscription._future if subscription else None
+        try:
+            if subscription is None or not isinstance(heard, AtOnce):
+                await self._process_msg(sid, subject, reply, data, head)
+                return
+            if head.startswith(_HEAD):
+                headers = self._parse_header_lines(head[len(_HEAD) :]) or None
+            else:
+                headers = await self._process_headers(head) if head else None
+            subscription._received += 1
+            heard.set_result(Msg(self, subject.decode(), reply.decode(), data, headers, _sid=sid))
+        except Exception:
+            log.warning("a message on %r could not be read", subject[:200], exc_info=True)
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, str] | None
+    ) -> None:
+        block = b"" if headers is None else header_block(headers)
+        if not block:
+            return await super()._send_publish(subject, reply, payload, payload_size, headers)
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += payload_size
+        sizes = f"{len(block)} {len(block) + payload_size}"
+        await self._send_command(b"HPUB %b\r\n%b%b\r\n" % (f"{subject} {reply} {sizes}".encode(), block, payload))
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
+
+
+class _Reader(Parser):
+    """Reads messages; any other line is nats-py's."""
+
+    nc: Wire
+
+    def reset(self) -> None:
+        super().reset()
+        self._left = b""
+        self._heard = 0
+        self._connection = object()
+
+    async def parse(self, data: bytes = b"") -> None:
+        data = self._left + data if self._left else data
+        place, connection = 0, self._connection
+        while (end := data.find(b"\r\n", place)) >= 0:
+            line = data[place:end]
+            if line.startswith((b"MSG ", b"HMSG ")):
+                after = await self._message(line, data, end + 2)
+                if after is None:
+                    break
+                place = after
+            else:
+                place = end + 2
+                await super().parse(line + b"\r\n")
+            if self._connection is not connection:
+                return  # it was lost meanwhile, and what is left of it with it
+        self._left = data[place:]
+
+    async def _message(self, line: bytes, data: bytes, start: int) -> int | None:
+        """Hand on the message that begins with a line; the place after it, None if not all of it is here."""
+        kind, *words = line.split()
+        headed = kind == b"HMSG"
+        try:
+            if len(words) - headed not in (3, 4):
+                raise ValueError(line)
+            sid, size, head = int(words[1]), int(words[-1]), int(words[-2]) if headed else 0
+        except ValueError as error:
+            raise ProtocolError("nats: malformed MSG") from error
+        end = start + size
+        if len(data) < end + 2:
+            return None
+        reply = words[2] if len(words) - headed == 4 else b""
+        await self.nc.hear(sid, words[0], reply, data[start + head : end], data[start : start + head])
+        self._heard += 1
+        if self._heard % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
+        return end + 2
+
+
+def header_block(headers: dict[str, str]) -> bytes:
+    """The headers as the broker takes them; nothing where a value has a line of its own, which nats-py mends."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    ends = len(headers)
+    if lines.count("\r") != ends or lines.count("\n") != ends:
+        return b""
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
