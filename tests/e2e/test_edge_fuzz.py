@@ -229,7 +229,7 @@ def test_any_frame_leaves_the_connection_reading(head: bytes, reply: bytes) -> N
     async def read() -> None:
         client, heard = wire.Wire(), list[Msg]()
         client._subs[1] = queued = Subscription(client, 1, "cmd")
-        client._subs[2] = Subscription(client, 2, "cmd", future=AtOnce(heard.append))
+        client._subs[2] = Subscription(client, 2, "cmd", future=AtOnce(heard.append))  # type: ignore[arg-type]
         for sid in (1, 2):
             await client.hear(sid, b"cmd", reply, b"{}", head)
         before = queued._pending_queue.qsize(), len(heard)
