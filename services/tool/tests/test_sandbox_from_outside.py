@@ -67,11 +67,11 @@ def children(parent: int) -> set[int]:
 def living() -> dict[int, int]:
     """All processes with their parents, but for those that have ended and wait to be asked about it."""
     found = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
+    for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            state, parent = file.read_text().rpartition(")")[2].split()[:2]
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
-                found[int(file.parts[2])] = int(parent)
+                found[int(folder.name)] = int(parent)
     return found
 
 
