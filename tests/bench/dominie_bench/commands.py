@@ -15,6 +15,8 @@ def register(app: typer.Typer) -> None:
     """Add the benchmarks to the command line."""
     bench = typer.Typer(no_args_is_help=True, help="Measure Dominie beside a floor, in the same run.")
     bench.command("governed-call")(governed_call)
+    bench.command("append")(append)
+    bench.command("replay")(replay)
     bench.command("agentdojo")(agentdojo)
     app.add_typer(bench, name="bench")
 
@@ -26,6 +28,33 @@ def governed_call(
     from dominie_bench.governed_call import run
 
     _print(run(calls, _say), as_json=json)
+
+
+def append(
+    appends: Annotated[int, typer.Option(help="Appends one at a time; eight times as many together.", min=10)] = 4000,
+    stale: Annotated[float, typer.Option(help="Which share comes too late, at 256 in flight.", min=0, max=1)] = 0.0,
+    json: Json = False,
+) -> None:
+    """Fsynced appends, each of one event to its own new stream, beside one plain fsynced publish."""
+    if stale:
+        from dominie_bench.stale import run as run_stale
+
+        _print(run_stale(appends, stale, _say), as_json=json)
+    else:
+        from dominie_bench.append import run
+
+        _print(run(appends, _say), as_json=json)
+
+
+def replay(
+    events: Annotated[int, typer.Option(help="Events in the log.", min=1)] = 200_000,
+    per_append: Annotated[int, typer.Option(help="Events in each append.", min=1, max=64)] = 64,
+    json: Json = False,
+) -> None:
+    """A whole log read, each event decoded and each chain of hashes checked."""
+    from dominie_bench.replay import run
+
+    _print(run(events, per_append, _say), as_json=json)
 
 
 def agentdojo(

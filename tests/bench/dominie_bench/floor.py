@@ -68,6 +68,16 @@ def measure_floor(url: str, calls: int) -> Level:
         responder.wait(_START_S)
 
 
+async def measure_publish(url: str, calls: int) -> Level:
+    """One fsynced publish at a time."""
+    client = await nats.connect(url)
+    stream = client.jetstream()
+    await stream.add_stream(StreamConfig(name="FLOOR", subjects=["floor.event"]))
+    found = await measure(lambda: stream.publish("floor.event", _BODY), calls=calls, in_flight=1)
+    await client.close()
+    return found
+
+
 async def _measure(url: str, calls: int) -> Level:
     client = await nats.connect(url)
     await client.jetstream().add_stream(StreamConfig(name="FLOOR", subjects=["floor.event"]))
