@@ -91,11 +91,17 @@ def line(event: Recorded, *, words: bool = True) -> Line:
         else None,
         resource=resource,
         decision=_DECISIONS.get(_text(data, "decision") or "") if kind == "decided.v1" else None,
-        outcome=_text(data, _OUTCOMES[kind]) if kind in _OUTCOMES else _renewed(kind, data),
+        outcome=step_of(envelope.type, "", data).outcome,
         cost_usd=_number(done, "cost_usd") if category != JUDGE else None,
         duration_ms=_number(done, "duration_ms"),
         text=summarise(envelope.type, data, at=envelope.time) if words else "",
     )
+
+
+def step_of(type_: str, action: str, data: dict[str, JsonValue]) -> Step:
+    """What an event says of its run, from its type, its stream's id and its data."""
+    kind = type_.partition(".")[2]
+    return Step(type_, action, _text(data, _OUTCOMES[kind]) if kind in _OUTCOMES else _renewed(kind, data))
 
 
 def run_status(steps: Iterable[Step]) -> RunStatus:

@@ -190,6 +190,39 @@ def test_the_log_is_verified_searched_and_traced(project: Path, open_house: Hous
     assert "dominie ps" in str(run("trace", "r2").exception)
 
 
+def test_a_run_is_replayed_page_by_page(project: Path, open_house: House) -> None:
+    asked = entry().model_copy(
+        update={
+            "data": {
+                "command": "tool.invoke",
+                "resource": "refund",
+                "key": "k",
+                "arguments": {"cents": 9000},
+                "digest": "d",
+                "deadline_ms": 1,
+            }
+        }
+    )
+    done = entry().model_copy(
+        update={
+            "position": 8,
+            "type": "tool.finished.v1",
+            "data": {"outcome": "ok", "result": "re_1\x1b[2J", "duration_ms": 1.5},
+        }
+    )
+    pages = {0: Entries(entries=(asked,), truncated=True), 7: Entries(entries=(done,))}
+    open_house.on(Trail, lambda command, _: pages[command.after] if command.run == "r1" else Entries(entries=()))
+    whole = data("replay", "r1")
+    assert (whole["after"], whole["events"], whole["status"], len(whole["steps"])) == (2, 2, "finished", 2)
+    assert [(deed["resource"], deed["result"]) for deed in whole["deeds"]] == [("refund", "re_1\x1b[2J")]
+    first = data("replay", "r1", "--until", "1")
+    assert (first["status"], first["deeds"][0]["status"], first["deeds"][0]["result"]) == ("running", "requested", None)
+    told = run("replay", "r1").stdout
+    assert "refund(cents=9000)" in told and "re_1" in told and "\x1b" not in told
+    assert "has 2 events, not 3" in str(run("replay", "r1", "--until", "3").exception)
+    assert "dominie ps" in str(run("replay", "r2").exception)
+
+
 def test_a_broken_log_is_exit_code_1(project: Path, open_house: House) -> None:
     broken = LogReport(ok=False, events=9, streams=3, broken_at=7, stream="0.acme.tool.x", version=2, why="hash")
     open_house.on(VerifyLog, lambda command, asked: broken)
