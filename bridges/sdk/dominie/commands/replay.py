@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dominie.commands._show import Json, arguments_of, note, safe, say, table
+from dominie.commands._show import Json, note, safe, say, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,7 +70,9 @@ def _print(console: "Console", entries: list["Entry"], stood: "Standing") -> Non
 
 
 def _asked(deed: "Deed") -> str:
-    return f"{deed.resource or deed.command}({arguments_of(deed.arguments)})"
+    from dominie_contracts.summary import signature
+
+    return signature(deed.command, deed.resource, deed.arguments)
 
 
 def _decided(deed: "Deed") -> str:
@@ -88,4 +90,4 @@ def _came_of(deed: "Deed") -> str:
 
     if deed.problem is not None:
         return deed.problem
-    return clip(dumps(deed.result, ensure_ascii=False), 200) if deed.status == "finished" else ""
+    return clip(dumps(deed.result, ensure_ascii=False), 120) if deed.status == "finished" else ""
