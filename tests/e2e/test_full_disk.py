@@ -9,13 +9,15 @@ import anyio
 import pytest
 from nats.errors import Error
 
+import dominie
 from dominie.keys import KeyPair
-from dominie_contracts import Unavailable
+from dominie_contracts import Problem, Unavailable
 from dominie_contracts.identity import MintRunToken, RunToken
 from dominie_eventstore import JetStreamEventStore, verify_chain
 from dominie_identity import build
 from dominie_identity.settings import Settings
 from dominie_kit.broker import connect_operator
+from dominie_kit.system import System
 from dominie_kit.testing import House, connected, house, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
@@ -79,6 +81,36 @@ async def test_a_full_disk_is_said_and_breaks_nothing(rooms: House, disk: Path) 
     finally:
         await operator.close()
     assert report.ok and report.events >= 3, report
+
+
+async def test_a_full_disk_is_left_behind_by_itself(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with System(disk, keys=tmp_path / "keys", services=("identity", "guardrail", "tool")) as house:
+        monkeypatch.chdir(disk)
+        async with dominie.AsyncClient("desk", timeout_s=3) as client:
+            assert await _opened(client)
+            fill(disk / "filler")
+            with anyio.fail_after(AGAIN_S):
+                while await _opened(client):
+                    continue
+            assert not await _opened(client)
+            first = house.pid_of("broker")
+            (disk / "filler").unlink()
+            with anyio.fail_after(AGAIN_S):
+                while not await _opened(client):
+                    continue
+        assert house.pid_of("broker") != first
+
+
+async def _opened(client: dominie.AsyncClient) -> bool:
+    """Whether a run can be opened, which is an event."""
+    try:
+        async with client.run(user="dev") as run:
+            await run.tools()
+    except Problem:
+        return False
+    return True
 
 
 async def _minted(rooms: House, keys: KeyPair) -> bool:

@@ -24,8 +24,13 @@ from dominie_kit.processes import die_with_parent
 OPERATOR_INBOX = b"_INBOX.svc.operator"
 START_S = 60.0
 """A long log is recovered before the server listens: 4 s for 500,000 subjects."""
+ROOM_BYTES = 16 * 2**20
+"""What must be free before a broker that met a full disk is started again: two blocks of a stream."""
+FULL_BYTES = 64 * 1024
 _POLL_S = 0.005
 _REAP_S = 5.0
+_STUCK = (b"critical write error", b"will be DISABLED")
+"""What its log says when it has stopped storing for good."""
 
 
 class EmbeddedBroker:
@@ -42,6 +47,7 @@ class EmbeddedBroker:
         self.death = -1
         """A file descriptor that becomes readable when the server is dead."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_read = 0
 
     @property
     def url(self) -> str:
@@ -80,6 +86,7 @@ class EmbeddedBroker:
         command = (_binary(), "-c", str(config), "-p", port, "--ports_file_dir", str(self.folder))
         self.death, held = os.pipe()
         with self.log.open("ab") as log:
+            self._log_read = log.tell()
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -107,6 +114,27 @@ class EmbeddedBroker:
                 return client.recv(4) == b"INFO"
         except (ValueError, LookupError, OSError):  # the file is half written, or the port not open yet
             return False
+
+    def stuck(self) -> bool:
+        """Whether it has met a full disk since this was last asked: it stores nothing then, until it is started again.
+
+        Its log says so, unless there is no room for that either.
+        """
+        with self.log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(self._log_read if self._log_read <= size else 0)  # a full log is begun anew
+            said = log.read()
+            self._log_read = log.tell()
+        return any(words in said for words in _STUCK) or shutil.disk_usage(self.folder).free < FULL_BYTES
+
+    def has_room(self) -> bool:
+        """Whether its disk has room for what comes next."""
+        return shutil.disk_usage(self.folder).free >= ROOM_BYTES
+
+    def terminate(self) -> None:
+        """Ask the server to end, and do not wait."""
+        if self._process is not None:
+            self._process.terminate()
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Stop the server, by force if it takes too long."""

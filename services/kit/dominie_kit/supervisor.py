@@ -30,6 +30,7 @@ FIRST_TRIES = 3
 """A service that ends this often before it was ever ready will not get ready."""
 BACKOFF_S, BACKOFF_MAX_S, STEADY_S = 0.1, 5.0, 10.0
 _POLL_S = 0.01
+_DISK_POLL_S = 1.0
 
 
 class Backoff:
@@ -94,6 +95,7 @@ class Supervisor:
         await self._start_broker_first()
         await provision(self._broker.url, self._broker.keys)
         group.start_soon(self._keep_broker)
+        group.start_soon(self._keep_storing)
         for name in self._plan.services:
             group.start_soon(self._keep, name, group)
         with anyio.move_on_after(START_S) as limit:
@@ -193,6 +195,17 @@ class Supervisor:
             except (BrokerFailed, OSError) as error:
                 self._say(str(error))
             self._write()
+
+    async def _keep_storing(self) -> None:
+        """A broker that met a full disk stores nothing more: start it again as soon as there is room."""
+        while True:
+            await anyio.sleep(_DISK_POLL_S)
+            if not self._broker.stuck():
+                continue
+            self._say("the disk is full and nothing is stored; that goes on by itself when there is room")
+            while not self._broker.has_room():  # noqa: ASYNC110 - nobody tells
+                await anyio.sleep(_DISK_POLL_S)
+            self._broker.terminate()
 
     async def _stop(self) -> None:
         """Services first, by force after a while; then the broker."""
