@@ -89,7 +89,7 @@ class Worker:
         body = await (self._first(call) if known is None else asyncio.shield(known))
         until_s = time.monotonic() + ANSWER_S
         with suppress(Problem):
-            while True:
+            while time.monotonic() < until_s:
                 connection = await self._link.connection(until_s)
                 if await connection.deliver(call.reply_to, body):
                     return
