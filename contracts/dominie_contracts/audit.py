@@ -79,7 +79,7 @@ class Runs(Message):
 
 
 class VerifyLog(Command):
-    """Check that every stream's hash chain holds."""
+    """Check that every stream's hash chain holds, and that the log is what the last checkpoint says."""
 
     NAME: ClassVar[str] = "audit.verify"
 
@@ -95,7 +95,50 @@ class LogReport(Message):
     stream: str | None = None
     version: int | None = None
     why: str = ""
+    checkpoint: int | None = None
+    """How many events the last signed checkpoint covers; newer ones have the hash chains of their streams alone."""
 
 
-COMMANDS: tuple[type[Command], ...] = (ListRuns, Search, Trail, VerifyLog)
+class GetCheckpoint(Command):
+    """The current signed checkpoint of the transparency log."""
+
+    NAME: ClassVar[str] = "audit.checkpoint"
+    extends: int | None = Field(default=None, ge=0)
+    """The size of an older checkpoint: prove that the current one extends it."""
+
+
+class SignedCheckpoint(Message):
+    """Reply to `GetCheckpoint`."""
+
+    checkpoint: str
+    """A signed note (c2sp.org/tlog-checkpoint)."""
+    key: str
+    """The log's verifier key (c2sp.org/signed-note)."""
+    proof: tuple[str, ...] = ()
+    """The consistency proof from `extends`: hashes, each in base64."""
+
+
+class Prove(Command):
+    """Prove that an event is in the log."""
+
+    NAME: ClassVar[str] = "audit.prove"
+    position: int = Field(ge=1)
+
+
+class InclusionProof(Message):
+    """Reply to `Prove`: all that is needed to check, beside the log's verifier key."""
+
+    position: int
+    """Where the event store has it; the proof says nothing of this number, but of `index`."""
+    index: int
+    """Of the leaf, from 0, in the order of the whole log."""
+    raw: str
+    """The event's stored bytes in base64."""
+    proof: tuple[str, ...]
+    """Hashes from the leaf to the root (RFC 6962), each in base64."""
+    checkpoint: str
+    """A signed note (c2sp.org/tlog-checkpoint)."""
+
+
+COMMANDS: tuple[type[Command], ...] = (GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {}

@@ -56,6 +56,8 @@ DEVELOPER_COMMANDS = (
     "audit.search",
     "audit.runs",
     "audit.verify",
+    "audit.checkpoint",
+    "audit.prove",
 )
 DEVELOPERS, AUDITORS = "developers", "auditors"
 """Groups of people with more rights than to approve."""

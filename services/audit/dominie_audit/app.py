@@ -2,33 +2,57 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 
+from dominie_audit.adapters.tlog.keeper import Keeper
+from dominie_audit.adapters.tlog.published import Own
+from dominie_audit.adapters.tlog.witness import check_start
 from dominie_audit.handlers import Handlers
-from dominie_audit.projection import Log
+from dominie_audit.projection import Log, LogAndTree
 from dominie_audit.settings import Settings
-from dominie_contracts.audit import ListRuns, Search, Trail, VerifyLog
+from dominie_contracts.audit import GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog
 from dominie_eventstore import EventStore
 from dominie_kit import Service
+from dominie_kit.keys import KeyFolder
 
 
 def build(settings: Settings | None = None, store: EventStore | None = None) -> Service:
-    """Audit as a service; `store` replaces the event log in tests."""
+    """Audit as a service; `store` replaces the event log in tests.
+
+    Raises:
+        KeyGone: The transparency log is there, and not its key.
+    """
     settings = settings or Settings()
     service = Service("audit", settings, store=store)
     folder = settings.state / "audit"
     folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder / "log.sqlite")
-    handlers = Handlers(service.store, log, reply_bytes=settings.audit_reply_bytes)
+    own = Own.open(folder, origin_of(KeyFolder(settings.keys)))
+    keeper = Keeper(own, interval_s=settings.audit_checkpoint_s, max_events=settings.audit_checkpoint_events)
+    handlers = Handlers(service.store, log, own.published, reply_bytes=settings.audit_reply_bytes)
 
     @asynccontextmanager
     async def kept() -> AsyncIterator[None]:
         with log:
+            if latest := own.published.latest():
+                await check_start(service.store, latest.checkpoint, own.published.tiles)
             yield
 
+    async def keep() -> None:
+        await keeper.run(service.store, lambda: log.position)
+
     service.resource(kept)
-    service.follow(log, None)
+    service.follow(LogAndTree(log, keeper), None)
+    service.background(keep)
     service.route(Trail, handlers.trail, token=False)
     service.route(Search, handlers.search, token=False)
     service.route(ListRuns, handlers.runs, token=False)
     service.route(VerifyLog, handlers.verify, token=False)
+    service.route(GetCheckpoint, handlers.checkpoint, token=False)
+    service.route(Prove, handlers.prove, token=False)
     return service
+
+
+def origin_of(keys: KeyFolder) -> str:
+    """The name of this deployment's log: from the public key of its identity service, which every part of it knows."""
+    return f"dominie/{sha256(keys.signer.encode()).hexdigest()[:16]}"

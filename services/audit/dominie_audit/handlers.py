@@ -1,10 +1,31 @@
 """Audit's commands; all of them only read."""
 
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dominie.merkle import leaf_hash
+from dominie.notes import ProofProblem
 from dominie_audit.adapters.offline import check
-from dominie_audit.aggregate import check_reader, entries, view
+from dominie_audit.adapters.tlog.proving import consistency, inclusion
+from dominie_audit.adapters.tlog.published import Latest, Published
+from dominie_audit.adapters.tlog.tiles import TilesDamaged
+from dominie_audit.aggregate import check_reader, entries, tenants_seen, view
 from dominie_audit.projection import Log
-from dominie_contracts import Unavailable
-from dominie_contracts.audit import Entries, ListRuns, LogReport, Runs, Search, Trail, VerifyLog
+from dominie_contracts import Conflict, Invalid, Recorded, Unavailable
+from dominie_contracts.audit import (
+    Entries,
+    GetCheckpoint,
+    InclusionProof,
+    ListRuns,
+    LogReport,
+    Prove,
+    Runs,
+    Search,
+    SignedCheckpoint,
+    Trail,
+    VerifyLog,
+)
 from dominie_eventstore import EventStore, StoreUnavailable
 from dominie_kit import Context
 
@@ -12,11 +33,12 @@ _TRAIL_EVENTS = 5_000
 
 
 class Handlers:
-    """Answers `trail`, `search`, `runs` and `verify`, for developers and auditors."""
+    """Answers `trail`, `search`, `runs`, `verify`, `checkpoint` and `prove`, for developers and auditors."""
 
-    def __init__(self, store: EventStore, log: Log, *, reply_bytes: int) -> None:
+    def __init__(self, store: EventStore, log: Log, published: Published, *, reply_bytes: int) -> None:
         self._store = store
         self._log = log
+        self._published = published
         self._reply_bytes = reply_bytes
 
     async def trail(self, command: Trail, context: Context) -> Entries:
@@ -40,13 +62,68 @@ class Handlers:
         return Runs(runs=tuple(view(row, self._log.steps(context.tenant, row.run)) for row in found))
 
     async def verify(self, command: VerifyLog, context: Context) -> LogReport:
-        """Check every stream's hash chain, from the log itself and not from any copy."""
+        """Check the chains and the last checkpoint, from the log itself and not from any copy."""
         check_reader(context.principal, context.groups)
-        try:
-            return await check(self._store.read_all())
-        except StoreUnavailable as error:
-            raise Unavailable(f"the log cannot be read: {error}", retry_after_s=1) from error
+        with _readable():
+            return await check(self._store.read_all(), self._published)
+
+    async def checkpoint(self, command: GetCheckpoint, context: Context) -> SignedCheckpoint:
+        """The current checkpoint; that it extends a larger one is for the asker to doubt."""
+        check_reader(context.principal, context.groups)
+        latest, proof = self._latest(), list[bytes]()
+        size = latest.checkpoint.size
+        if command.extends is not None and command.extends <= size:
+            with _readable():
+                proof = consistency(self._published.tiles, command.extends, size)
+        return SignedCheckpoint(checkpoint=latest.note, key=str(self._published.key), proof=_encoded(proof))
+
+    async def prove(self, command: Prove, context: Context) -> InclusionProof:
+        """Prove that an event which the asker may see is in the log."""
+        check_reader(context.principal, context.groups)
+        latest, position, tiles = self._latest(), command.position, self._published.tiles
+        with _readable():
+            event = await self._event(position)
+            if event is None or event.envelope.tenant not in tenants_seen(context.tenant):
+                raise Invalid(f"there is no event of yours at position {position}", position=position)
+            index = tiles.index_of(position, latest.checkpoint.size)
+            if index is None:
+                why = f"the event at position {position} is newer than the last checkpoint"
+                raise Unavailable(why, retry_after_s=1, position=position)
+            if leaf_hash(event.raw) != tiles.leaf(index, latest.checkpoint.size):
+                why = f"the event at position {position} is not the one that was recorded: run `dominie audit verify`"
+                raise Conflict(why, position=position)
+            proof = inclusion(tiles, index, latest.checkpoint.size)
+        raw = base64.b64encode(event.raw).decode()
+        return InclusionProof(position=position, index=index, raw=raw, proof=_encoded(proof), checkpoint=latest.note)
+
+    def _latest(self) -> Latest:
+        with _readable():
+            latest = self._published.latest()
+        if latest is None:
+            raise Unavailable("no checkpoint was signed yet", retry_after_s=1)
+        return latest
+
+    async def _event(self, position: int) -> Recorded | None:
+        found = [event async for event in self._store.read_all(after=position - 1, until=position)]
+        return found[0] if found else None
 
     async def _admit(self, context: Context) -> None:
         check_reader(context.principal, context.groups)
         await context.read_your_writes()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What cannot be read now is `unavailable`."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise Unavailable(f"the log cannot be read: {error}", retry_after_s=1) from error
+    except ProofProblem as error:
+        raise Unavailable(f"the last checkpoint does not hold: {error.detail}") from error
+    except TilesDamaged as error:
+        raise Unavailable(f"the transparency log is damaged ({error}): restart audit, which rebuilds it") from error
+
+
+def _encoded(hashes: list[bytes]) -> tuple[str, ...]:
+    return tuple(base64.b64encode(each).decode() for each in hashes)

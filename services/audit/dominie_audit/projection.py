@@ -1,9 +1,13 @@
-"""Every event, with the columns that people search by; in SQLite, and always rebuildable from the log."""
+"""Every event, with the columns that people search by; in SQLite, and always rebuildable from the log.
+
+And the transparency log's tree, which sees the same events.
+"""
 
 import sqlite3
 from pathlib import Path
 from typing import ClassVar
 
+from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.aggregate import Row, RunRow, tenants_seen
 from dominie_contracts import Recorded
 from dominie_contracts.audit import Search
@@ -112,3 +116,33 @@ class Log(SqlProjection):
         """What a run's events say of how it stands, in order."""
         query = "SELECT type, action, outcome FROM events WHERE tenant = ? AND run = ? ORDER BY position"
         return [Step(*found) for found in self.db.execute(query, (tenant, run))]
+
+
+class LogAndTree:
+    """Both read models as one, so that each event is read once for both. The tree catches up by itself."""
+
+    def __init__(self, log: Log, tree: Keeper) -> None:
+        self._log = log
+        self._tree = tree
+
+    @property
+    def position(self) -> int:
+        """Of the last event that both were told of."""
+        return self._log.position
+
+    def apply(self, event: Recorded) -> None:
+        """Take in one event."""
+        self._log.apply(event)
+        self._tree.apply(event)
+
+    def reset(self) -> None:
+        """Forget what people search in; the tree has no use for an event that it has."""
+        self._log.reset()
+
+    def hold(self) -> None:
+        """Store the next events in batches."""
+        self._log.hold()
+
+    def release(self) -> None:
+        """Store what was held, and from now on each event by itself."""
+        self._log.release()

@@ -10,3 +10,7 @@ class Settings(KitSettings):
 
     audit_reply_bytes: int = Field(default=900_000, ge=1_000)
     """How much of a trail fits in one reply; the broker takes 1 MiB. A longer one says that it was truncated."""
+    audit_checkpoint_s: float = Field(default=1.0, gt=0)
+    """While the log grows, a checkpoint is signed this often."""
+    audit_checkpoint_events: int = Field(default=10_000, ge=1)
+    """Or after so many events, if they come sooner."""

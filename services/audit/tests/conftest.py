@@ -2,10 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import anyio
 import pytest
 
+from dominie_audit.adapters.tlog.keeper import Keeper
+from dominie_audit.adapters.tlog.published import Own, Published
 from dominie_audit.projection import Log
 from dominie_contracts import Draft, Payload, StreamName
 from dominie_contracts.action import Approved, Ask, Decided, Finished, Parked, Requested, Started
@@ -64,6 +67,29 @@ def write(store: MemoryEventStore) -> Write:
         return appended.position
 
     return append
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Own:
+    """A transparency log of one's own, with nothing in it."""
+    return Own.open(tmp_path, "dominie/test")
+
+
+@pytest.fixture
+def published(own: Own) -> Published:
+    """The same, as everybody reads it."""
+    return own.published
+
+
+@pytest.fixture
+def checkpoint(store: MemoryEventStore, own: Own) -> Callable[[], Awaitable[None]]:
+    """Sign a checkpoint over all that is stored now, as audit does when it starts."""
+
+    async def sign() -> None:
+        keeper = Keeper(own, interval_s=1, max_events=1000)
+        await keeper.publish(await keeper.catch_up(store, lambda: 0))
+
+    return sign
 
 
 @pytest.fixture

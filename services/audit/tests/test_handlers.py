@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
+from dominie_audit.adapters.tlog.published import Published
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log
 from dominie_contracts import Forbidden, Recorded, StreamName, Unavailable
@@ -28,8 +29,8 @@ def log() -> Iterator[Log]:
 
 
 @pytest.fixture
-def audit(store: MemoryEventStore, log: Log) -> Handlers:
-    return Handlers(store, log, reply_bytes=900_000)
+def audit(store: MemoryEventStore, log: Log, published: Published) -> Handlers:
+    return Handlers(store, log, published, reply_bytes=900_000)
 
 
 def person(tenant: str = "acme", groups: tuple[str, ...] = ("auditors",)) -> Context:
@@ -56,10 +57,10 @@ async def test_a_trail_holds_every_event_of_its_run(audit: Handlers, log: Log, r
 
 
 async def test_a_trail_that_is_too_long_for_a_reply_goes_on_in_the_next(
-    store: MemoryEventStore, log: Log, refund: None, read: Read
+    store: MemoryEventStore, log: Log, published: Published, refund: None, read: Read
 ) -> None:
     await read(log)
-    audit, seen, after = Handlers(store, log, reply_bytes=1_000), [], 0
+    audit, seen, after = Handlers(store, log, published, reply_bytes=1_000), [], 0
     while (found := await audit.trail(Trail(run="r-1", after=after), person())).truncated:
         seen += kinds(found)
         after = found.entries[-1].position
@@ -163,6 +164,6 @@ class Away(MemoryEventStore):
         raise StoreUnavailable("the log is away")
 
 
-async def test_a_log_that_cannot_be_read_is_unavailable(log: Log) -> None:
+async def test_a_log_that_cannot_be_read_is_unavailable(log: Log, published: Published) -> None:
     with pytest.raises(Unavailable, match="the log is away"):
-        await Handlers(Away(), log, reply_bytes=1_000).verify(VerifyLog(), person())
+        await Handlers(Away(), log, published, reply_bytes=1_000).verify(VerifyLog(), person())

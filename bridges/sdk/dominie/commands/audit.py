@@ -1,9 +1,10 @@
-"""`dominie audit verify | search`, `dominie trace RUN`."""
+"""`dominie audit verify | search`, `dominie trace RUN`; with `proofs`, all of `dominie audit`."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from dominie.commands import proofs
 from dominie.commands._show import Json, note, safe, say
 
 if TYPE_CHECKING:
@@ -19,12 +20,13 @@ def register(app: typer.Typer) -> None:
     audit = typer.Typer(help="What agents did, and whether the log is whole.", no_args_is_help=True)
     audit.command("verify")(verify)
     audit.command("search")(search)
+    proofs.register(audit)
     app.add_typer(audit, name="audit")
     app.command()(trace)
 
 
 def verify(json: Json = False) -> None:
-    """Check that every stream's hash chain holds. Exit code 1 where one does not."""
+    """Check every stream's hash chain, and the log against its last checkpoint. Exit code 1 where it does not hold."""
     from dominie.commands._people import developer
     from dominie_contracts.audit import LogReport, VerifyLog
 
@@ -91,6 +93,20 @@ def print_entries(console: "Console", found: "Entries") -> None:
 
 def _report(found: "LogReport") -> str:
     if found.ok:
-        return f"The log is whole: {found.events} events in {found.streams} streams."
-    at = f"position {found.broken_at}, {found.stream} version {found.version}"
-    return f"The log is BROKEN at {at}: {safe(found.why)}"
+        return f"The log is whole: {found.events} events in {found.streams} streams. {_covered(found)}"
+    if found.broken_at is None:
+        return f"The log is BROKEN: {safe(found.why)}"
+    stream = f", {safe(found.stream)}" if found.stream and found.stream != "?" else ""
+    version = f" version {found.version}" if found.version is not None else ""
+    return f"The log is BROKEN at position {found.broken_at}{stream}{version}: {safe(found.why)}"
+
+
+def _covered(found: "LogReport") -> str:
+    """What protects which events."""
+    alone = "protected by the hash chains of their streams alone"
+    if found.checkpoint is None:
+        return f"No checkpoint is signed yet: they are {alone}."
+    if found.checkpoint >= found.events:
+        return "All of them are those of the last signed checkpoint."
+    newer = found.events - found.checkpoint
+    return f"The first {found.checkpoint} are those of the last signed checkpoint; the {newer} newer are {alone}."

@@ -1,1 +1,1 @@
-"""The log as a file."""
+"""The log as a file, and the transparency log over it."""

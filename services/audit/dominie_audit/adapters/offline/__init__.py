@@ -12,9 +12,12 @@ from pathlib import Path
 import anyio
 from pydantic import ValidationError
 
+from dominie.notes import ProofProblem
+from dominie_audit.adapters.tlog.published import Published
+from dominie_audit.adapters.tlog.witness import witnessed
 from dominie_contracts import Message, Recorded
 from dominie_contracts.audit import LogReport
-from dominie_eventstore import CorruptEvent, EventStore, unseal, verify_chain
+from dominie_eventstore import ChainReport, CorruptEvent, EventStore, unseal, verify_chain
 
 
 class Exported(Message):
@@ -36,9 +39,19 @@ async def export(store: EventStore, path: Path) -> int:
     return count
 
 
-async def check(events: AsyncIterator[Recorded] | Iterable[Recorded]) -> LogReport:
-    """Check the hash chain of every stream."""
-    found = await verify_chain(events)
+async def check(events: AsyncIterator[Recorded] | Iterable[Recorded], published: Published | None = None) -> LogReport:
+    """Check the hash chain of every stream, and the events against the last checkpoint, where there is one."""
+    try:
+        latest = published.latest() if published else None
+    except ProofProblem as error:
+        return LogReport(ok=False, events=0, streams=0, why=f"the last checkpoint does not hold: {error.detail}")
+    if published is None or latest is None:
+        return _report(await verify_chain(events), None)
+    found = await verify_chain(witnessed(events, latest.checkpoint, published.tiles))
+    return _report(found, latest.checkpoint.size)
+
+
+def _report(found: ChainReport, checkpoint: int | None) -> LogReport:
     return LogReport(
         ok=found.ok,
         events=found.events,
@@ -47,18 +60,19 @@ async def check(events: AsyncIterator[Recorded] | Iterable[Recorded]) -> LogRepo
         stream=found.stream,
         version=found.version,
         why=found.why or "",
+        checkpoint=checkpoint,
     )
 
 
-def verify_file(path: Path) -> LogReport:
-    """Check an exported log with nothing but its file.
+def verify_file(path: Path, published: Published | None = None) -> LogReport:
+    """Check an exported log with nothing but its file; or with a transparency log's folder and verifier key too.
 
     Raises:
         OSError: It cannot be read.
     """
 
     async def checked() -> LogReport:
-        return await check(_events(path))
+        return await check(_events(path), published)
 
     return anyio.run(checked)
 

@@ -1,0 +1,115 @@
+"""Is the log still what a checkpoint says?"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from contextlib import aclosing
+
+from anyio.to_thread import run_sync
+
+from dominie.merkle import leaf_hash
+from dominie.notes import Checkpoint
+from dominie_audit.adapters.tlog.published import LogDiffers
+from dominie_audit.adapters.tlog.tiles import Tiles, TilesDamaged
+from dominie_audit.adapters.tlog.tree import Edge
+from dominie_contracts import Recorded
+from dominie_eventstore import CorruptEvent, EventStore
+
+
+class Witness:
+    """Is told of all events in order, and finds the first that is not what it was."""
+
+    def __init__(self, checkpoint: Checkpoint, leaves: Iterator[tuple[bytes, int]] | None) -> None:
+        self._checkpoint = checkpoint
+        self._leaves = leaves
+        self._edge = Edge()
+        self._first = 0
+        self.size = 0
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, tiles: Tiles) -> "Witness":
+        """Read the tiles once: they can name an event only if they lead to the checkpoint's root themselves."""
+        try:
+            authentic = tiles.root_of_leaves(checkpoint.size) == checkpoint.root
+        except TilesDamaged:
+            authentic = False
+        return cls(checkpoint, tiles.leaves(checkpoint.size) if authentic else None)
+
+    def take(self, event: Recorded) -> None:
+        """Compare the next event.
+
+        Raises:
+            LogDiffers: It is not the one that was recorded there.
+        """
+        if self.size == self._checkpoint.size:
+            return
+        leaf = leaf_hash(event.raw)
+        self._first = self._first or event.position
+        if self._leaves is not None:
+            expected, position = next(self._leaves)
+            if leaf != expected:
+                raise self._differs(position, _stream(event), _why(event, position))
+        self._edge.add(leaf)
+        self.size += 1
+        if self.size == self._checkpoint.size and self._edge.root() != self._checkpoint.root:
+            raise self._differs(self._first, "?", "its root is another, and the tiles that would say where are damaged")
+
+    def end(self) -> None:
+        """There are no more events.
+
+        Raises:
+            LogDiffers: There should be.
+        """
+        if self.size == self._checkpoint.size:
+            return
+        position = self._first if self._leaves is None else next(self._leaves)[1]
+        raise self._differs(position, "?", f"the log ends after {self.size} events")
+
+    def _differs(self, position: int, stream: str, why: str) -> LogDiffers:
+        return LogDiffers(position, index=self.size, stream=stream, why=why, size=self._checkpoint.size)
+
+
+async def witnessed(
+    events: AsyncIterable[Recorded] | Iterable[Recorded], checkpoint: Checkpoint, tiles: Tiles
+) -> AsyncGenerator[Recorded, None]:
+    """Events as they come, until one is not what the checkpoint says.
+
+    Raises:
+        LogDiffers
+    """
+    witness = await run_sync(Witness.of, checkpoint, tiles)
+    try:
+        if isinstance(events, AsyncIterable):
+            async for event in events:
+                witness.take(event)
+                yield event
+        else:
+            for event in events:
+                witness.take(event)
+                yield event
+        witness.end()
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
+
+
+async def check_start(store: EventStore, checkpoint: Checkpoint, tiles: Tiles) -> None:
+    """Check all that the checkpoint covers, before anything is served.
+
+    Raises:
+        LogDiffers, StoreUnavailable, CorruptEvent
+    """
+    async with aclosing(witnessed(store.read_all(), checkpoint, tiles)) as events:
+        async for _ in events:
+            pass
+
+
+def _why(event: Recorded, position: int) -> str:
+    if event.position != position:
+        return f"the event at position {event.position} stands in its place"
+    return "its bytes are not those that were recorded"
+
+
+def _stream(event: Recorded) -> str:
+    try:
+        return event.stream
+    except (CorruptEvent, ValueError):
+        return "?"
