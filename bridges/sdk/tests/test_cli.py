@@ -13,10 +13,26 @@ from dominie import Forbidden
 from dominie._processes import Process, record
 from dominie.commands import register
 from dominie.keys import KeyPair
+from dominie.merkle import leaf_hash
+from dominie.notes import Checkpoint, Signer
 from dominie.testing import House
 from dominie_contracts import Grants
 from dominie_contracts.action import Ask
-from dominie_contracts.audit import Entries, Entry, ListRuns, LogReport, Runs, RunView, Search, Trail, VerifyLog
+from dominie_contracts.audit import (
+    Entries,
+    Entry,
+    GetCheckpoint,
+    InclusionProof,
+    ListRuns,
+    LogReport,
+    Prove,
+    Runs,
+    RunView,
+    Search,
+    SignedCheckpoint,
+    Trail,
+    VerifyLog,
+)
 from dominie_contracts.guardrail import Approvals, ApprovalView, Approve, ListApprovals
 from dominie_contracts.identity import (
     ApiKey,
@@ -229,6 +245,55 @@ def test_a_broken_log_is_exit_code_1(project: Path, open_house: House) -> None:
     for arguments in (("audit", "verify"), ("audit", "verify", "--json")):
         assert run(*arguments).exit_code == 1
     assert json.loads(run("audit", "verify", "--json").stdout)["broken_at"] == 7
+
+
+def test_it_says_what_protects_what(project: Path, open_house: House) -> None:
+    reports = iter(
+        LogReport(ok=ok, events=9, streams=3, checkpoint=size, why="x")
+        for ok, size in ((True, None), (True, 9), (True, 7), (False, 9))
+    )
+    open_house.on(VerifyLog, lambda command, asked: next(reports))
+    for said in (
+        "No checkpoint is signed yet",
+        "All of them are",
+        "the 2 newer are protected by the hash",
+        "BROKEN: x",
+    ):
+        assert said in run("audit", "verify").stdout
+
+
+def test_a_proof_is_asked_for_and_checked_elsewhere(project: Path, open_house: House, tmp_path: Path) -> None:
+    signer = Signer("dominie/test", b"k" * 32)
+    checkpoint = signer.sign(Checkpoint(signer.name, 1, leaf_hash(b"one")).text)
+    proof = InclusionProof(position=7, index=0, raw="b25l", proof=(), checkpoint=checkpoint)
+    open_house.on(Prove, lambda command, asked: proof)
+    file, key = str(tmp_path / "proof.json"), str(signer.verifier)
+    assert json.loads(run("audit", "prove", "7").stdout) == proof.model_dump(mode="json")
+    assert file in run("audit", "prove", "7", "--out", file).stderr
+    assert data("audit", "check-proof", file, "--key", key)["event"] == "one"
+    assert "It holds" in run("audit", "check-proof", file, "--key", key).stdout
+    other = str(Signer(signer.name, b"t" * 32).verifier)
+    assert "another log" in str(run("audit", "check-proof", file, "--key", other).exception)
+    assert "wrong key" in str(run("audit", "check-proof", file, "--key", "key").exception)
+
+
+def test_a_checkpoint_is_shown_with_its_key_and_what_it_extends(
+    project: Path, open_house: House, tmp_path: Path
+) -> None:
+    signer = Signer("dominie/test", b"k" * 32)
+    first, other = (signer.sign(Checkpoint(signer.name, 1, leaf_hash(text)).text) for text in (b"one", b"0ne"))
+    current = SignedCheckpoint(checkpoint=first, key=str(signer.verifier))
+    open_house.on(GetCheckpoint, lambda command, asked: current)
+    assert run("audit", "checkpoint").stdout == first
+    assert run("audit", "checkpoint", "--key").stdout == f"{signer.verifier}\n"
+    (tmp_path / "old").write_text(first)
+    extends = ("audit", "checkpoint", "--extends", str(tmp_path / "old"))
+    assert data(*extends)["checkpoint"] == first
+    assert [asked.command.extends for asked in open_house.commands(GetCheckpoint)] == [None, None, 1]
+    (tmp_path / "old").write_text(other)
+    assert "its history was changed" in str(run(*extends).exception)
+    (tmp_path / "old").write_bytes(b"\xff")
+    assert "no checkpoint" in str(run(*extends).exception)
 
 
 def test_tools_are_added_and_listed(project: Path, open_house: House) -> None:

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
+from dominie.notes import Checkpoint
+from dominie.proofs import check_extension, check_inclusion
 from dominie_audit.adapters.tlog.published import Published
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log
-from dominie_contracts import Forbidden, Recorded, StreamName, Unavailable
+from dominie_contracts import Conflict, Forbidden, Invalid, Recorded, StreamName, Unavailable
 from dominie_contracts.action import Finished
-from dominie_contracts.audit import Entries, ListRuns, Search, Trail, VerifyLog
+from dominie_contracts.audit import Entries, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog
 from dominie_contracts.guardrail import PoliciesPublished
 from dominie_contracts.identity import RunOpened
 from dominie_contracts.token import Grants
@@ -19,6 +21,7 @@ from dominie_kit.context import deadline_in
 
 Write = Callable[..., Awaitable[int]]
 Read = Callable[[Log], Awaitable[Log]]
+Sign = Callable[[], Awaitable[None]]
 pytestmark = pytest.mark.anyio
 
 
@@ -145,6 +148,8 @@ async def test_only_developers_and_auditors_may_look(audit: Handlers, groups: tu
         audit.search(Search(), asker),
         audit.runs(ListRuns(), asker),
         audit.verify(VerifyLog(), asker),
+        audit.checkpoint(GetCheckpoint(), asker),
+        audit.prove(Prove(position=256), asker),
     ):
         with pytest.raises(Forbidden, match="u-ada is neither"):
             await asked
@@ -167,3 +172,58 @@ class Away(MemoryEventStore):
 async def test_a_log_that_cannot_be_read_is_unavailable(log: Log, published: Published) -> None:
     with pytest.raises(Unavailable, match="the log is away"):
         await Handlers(Away(), log, published, reply_bytes=1_000).verify(VerifyLog(), person())
+
+
+async def test_every_event_is_proven(
+    audit: Handlers, store: MemoryEventStore, published: Published, refund: None, checkpoint: Sign
+) -> None:
+    await checkpoint()
+    events = [event async for event in store.read_all()]
+    for index, event in enumerate(events):
+        proof = await audit.prove(Prove(position=event.position), person())
+        found = check_inclusion(proof.model_dump_json(), published.key)
+        assert (found.raw, found.index, found.checkpoint.size) == (event.raw, index, 7)
+
+
+async def test_a_checkpoint_is_shown_to_extend_an_older_one(
+    audit: Handlers, published: Published, refund: None, checkpoint: Sign, write: Write
+) -> None:
+    await checkpoint()
+    old = await audit.checkpoint(GetCheckpoint(), person())
+    await write("policy", "main", PoliciesPublished(digest="d" * 64, files=(), by="operator"))
+    await checkpoint()
+    new = await audit.checkpoint(GetCheckpoint(extends=7), person())
+    assert check_extension(Checkpoint.open(old.checkpoint, published.key), new, published.key).size == 8
+    assert (await audit.checkpoint(GetCheckpoint(extends=9), person())).proof == ()
+
+
+async def test_what_is_not_there_is_not_proven(audit: Handlers, refund: None, checkpoint: Sign, write: Write) -> None:
+    with pytest.raises(Unavailable, match="no checkpoint"):
+        await audit.prove(Prove(position=256), person())
+    await checkpoint()
+    for position, asker in ((1, person()), (10**18, person()), (256, person("globex"))):
+        with pytest.raises(Invalid, match="no event of yours"):
+            await audit.prove(Prove(position=position), asker)
+    newer = await write("policy", "main", PoliciesPublished(digest="d" * 64, files=(), by="operator"))
+    with pytest.raises(Unavailable, match="newer"):
+        await audit.prove(Prove(position=newer), person())
+
+
+async def test_an_event_that_was_changed_is_not_proven(
+    store: MemoryEventStore, log: Log, published: Published, refund: None, checkpoint: Sign
+) -> None:
+    await checkpoint()
+    (first, *_) = [event async for event in store.read_all()]
+    store._all[0] = Recorded(first.position, first.raw + b" ")
+    with pytest.raises(Conflict, match="not the one that was recorded"):
+        await Handlers(store, log, published, reply_bytes=1_000).prove(Prove(position=first.position), person())
+
+
+async def test_a_tile_that_is_gone_is_unavailable(
+    audit: Handlers, published: Published, refund: None, checkpoint: Sign
+) -> None:
+    await checkpoint()
+    for path in (published.tiles.folder / "position").rglob("7"):
+        path.unlink()
+    with pytest.raises(Unavailable, match="restart audit"):
+        await audit.prove(Prove(position=256), person())

@@ -4,7 +4,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from dominie_audit.adapters.offline import export, verify_file
+from dominie_audit.adapters.tlog.published import Published
 from dominie_eventstore import MemoryEventStore
 
 
@@ -84,3 +85,24 @@ def test_from_the_command_line(copy: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "dominie_audit.adapters.offline", "verify", str(copy)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, json.loads(done.stdout)["broken_at"], done.stderr) == (1, position, "")
+
+
+def check_against(published: Published, copy: Path, key: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "dominie_audit.adapters.offline", "verify", str(copy)]
+    given = [*command, str(published.tiles.folder), key]
+    return subprocess.run(given, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_against_a_checkpoint_from_the_command_line(
+    copy: Path, published: Published, checkpoint: Callable[[], Awaitable[None]]
+) -> None:
+    key = str(published.key)
+    assert "no checkpoint" in check_against(published, copy, key).stderr
+    anyio.run(checkpoint)
+    whole = check_against(published, copy, key)
+    assert (whole.returncode, json.loads(whole.stdout)["checkpoint"]) == (0, 7)
+    position = flip(copy, 6, 40)
+    changed = check_against(published, copy, key)
+    assert (changed.returncode, json.loads(changed.stdout)["broken_at"]) == (1, position)
+    refused = check_against(published, copy, key[:-4])
+    assert (refused.returncode, refused.stderr[:9]) == (2, "Wrong key")

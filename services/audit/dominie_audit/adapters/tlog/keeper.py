@@ -61,6 +61,8 @@ class Keeper:
                     self._due = anyio.Event()
             finally:
                 self._tree = None
+                with anyio.CancelScope(shield=True):
+                    await self.publish(tree)
 
     async def catch_up(self, store: EventStore, followed: Callable[[], int]) -> Tree:
         """The stored tree, with all that was written since.

@@ -41,7 +41,7 @@ class LogDiffers(TransparencyError, CorruptEvent):
 
     def __str__(self) -> str:
         where = f"from position {self.position} on (event {self.index} of the {self.size} in the last checkpoint)"
-        return f"the event log is not what was recorded, {where}: {self.why}; run `audit verify` on a copy"
+        return f"the event log is not what was recorded, {where}: {self.why}; services/audit/README.md says what to do"
 
 
 @dataclass(frozen=True, slots=True)
