@@ -1,26 +1,35 @@
 """Publishing appends. Many at once go out as one atomic batch (NATS ADR-50), so that one fsync stores them all.
 
 An append is one message either way. A batch is stored in whole or not at all, and one append that comes too late
-spoils all of it without being named: a refused batch is cut in two, and its parts are tried again.
+spoils all of it without being named: then the broker is asked where each stream ends, and the others go out again.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Final
 
 from nats.errors import Error
 
 from dominie_eventstore._errors import StoreUnavailable
-from dominie_eventstore._wire import EXPECTED_SEQUENCE, WRONG_LAST_SEQUENCE, Lost, Refused, Wire, parse
+from dominie_eventstore._wire import (
+    EXPECTED_SEQUENCE,
+    WRONG_LAST_SEQUENCE,
+    Deadline,
+    Lost,
+    Refused,
+    Wire,
+    last_message,
+    parse,
+)
 
 _MOST_ALONE: Final = 8
-"""Appends on their way, each by itself; more than these go together."""
+"""Appends on their way, each by itself; more than these go together: a batch costs the broker some six fsyncs."""
 _LARGEST_BATCH: Final = 1000
 _LARGEST_BATCH_BYTES: Final = 4 * 1024 * 1024
-_AT_A_TIME: Final = 16
+_AT_A_TIME: Final = 64
 _Failure = Lost | Refused | StoreUnavailable
 
 
@@ -34,9 +43,68 @@ class _Offer:
     timeout_s: float
     sequence: asyncio.Future[int]
 
+    def settle(self, outcome: int | _Failure) -> None:
+        """Tell whoever still waits."""
+        if self.sequence.done():
+            return
+        if isinstance(outcome, int):
+            self.sequence.set_result(outcome)
+        else:
+            self.sequence.set_exception(outcome)
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Offers to be stored together, the first `sent` of them on their way to the broker already."""
+
+    offers: list[_Offer] = field(default_factory=list)
+    name: str = field(default_factory=lambda: token_hex(8))
+    subjects: set[str] = field(default_factory=set)
+    later: list[_Offer] = field(default_factory=list)
+    """For the next batch: a second one of a subject would always be refused."""
+    size: int = 0
+    sent: int = 0
+    failure: Lost | None = None
+
     @property
-    def headers(self) -> dict[str, str]:
-        return {EXPECTED_SEQUENCE: str(self.after)}
+    def full(self) -> bool:
+        return len(self.offers) >= _LARGEST_BATCH or self.size >= _LARGEST_BATCH_BYTES
+
+    def add(self, offer: _Offer) -> None:
+        """Take an offer."""
+        if offer.subject in self.subjects:
+            self.later.append(offer)
+        else:
+            self.subjects.add(offer.subject)
+            self.offers.append(offer)
+            self.size += len(offer.payload)
+
+    async def send(self, wire: Wire) -> None:
+        """Send all but the last one, whose message will be the one that commits."""
+        try:
+            while self.sent < len(self.offers) - 1:
+                offer = self.offers[self.sent]
+                self.sent += 1
+                await wire.nc.publish(offer.subject, offer.payload, headers=self._headers(offer, self.sent))
+        except (Error, OSError) as error:
+            self.failure = Lost(f"a batch of {len(self.offers)}: {error!r}")
+
+    async def commit(self, wire: Wire) -> int:
+        """Have all of it stored; the first one's sequence.
+
+        Raises:
+            Lost, Refused, StoreUnavailable
+        """
+        await self.send(wire)
+        if self.failure is not None:
+            raise self.failure
+        last = self.offers[-1]
+        headers = {**self._headers(last, len(self.offers)), "Nats-Batch-Commit": "1"}
+        answer = await wire.ask(last.subject, last.payload, timeout_s=last.timeout_s, headers=headers)
+        return int(parse(answer)["seq"]) - len(self.offers) + 1
+
+    def _headers(self, offer: _Offer, number: int) -> dict[str, str]:
+        return {EXPECTED_SEQUENCE: str(offer.after), "Nats-Batch-Id": self.name, "Nats-Batch-Sequence": str(number)}
 
 
 class Publisher:
@@ -46,6 +114,8 @@ class Publisher:
         self._wire = wire
         self._alone = 0
         self._queue: deque[_Offer] = deque()
+        self._untold: deque[tuple[_Offer, int]] = deque()
+        """What is stored, and its sequence."""
         self._committing: asyncio.Task[None] | None = None
 
     async def publish(self, subject: str, payload: bytes, *, after: int, timeout_s: float) -> int:
@@ -66,92 +136,90 @@ class Publisher:
 
     async def _publish_alone(self, offer: _Offer) -> None:
         self._alone += 1
+        headers = {EXPECTED_SEQUENCE: str(offer.after)}
         try:
-            answer = await self._wire.ask(
-                offer.subject, offer.payload, timeout_s=offer.timeout_s, headers=offer.headers
-            )
-            _settle([offer], int(parse(answer)["seq"]))
+            answer = await self._wire.ask(offer.subject, offer.payload, timeout_s=offer.timeout_s, headers=headers)
+            offer.settle(int(parse(answer)["seq"]))
         except (Lost, Refused, StoreUnavailable) as error:
-            _settle([offer], error)
+            offer.settle(error)
         finally:
             self._alone -= 1
 
     async def _commit_all(self) -> None:
-        """Publish what has gathered, one batch after the other, until nothing is left."""
+        """Store what has gathered, one batch after the other, until nothing is left.
+
+        Those of the batch before are told some at a time, and what they do next goes on its way at once: the broker
+        prepares this batch while they are still at it.
+        """
+        batch = _Batch()
         try:
-            while batch := self._gathered():
-                await self._commit(batch)
+            while True:
+                await self._extend(batch)
+                if self._untold:
+                    await self._tell_some()
+                elif batch.offers:
+                    await self._commit(batch)
+                    self._queue.extendleft(reversed(batch.later))
+                    batch = _Batch()
+                else:
+                    return
         finally:
             self._committing = None
+            _settle((*batch.offers, *batch.later, *self._queue), Lost("its batch was given up"))
+            self._queue.clear()
 
-    def _gathered(self) -> list[_Offer]:
-        """A batch: one message a subject (a second one would always be refused), and of bounded size."""
-        batch: dict[str, _Offer] = {}
-        again: list[_Offer] = []
-        size = 0
-        while self._queue and len(batch) < _LARGEST_BATCH and size < _LARGEST_BATCH_BYTES:
+    async def _extend(self, batch: _Batch) -> None:
+        """Send what has gathered, as far as it fits in this batch, once it is too much to go alone."""
+        while self._queue and not batch.full:
             offer = self._queue.popleft()
-            if offer.sequence.done():
-                continue  # whoever wanted it has been cancelled
-            if offer.subject in batch:
-                again.append(offer)
-            else:
-                batch[offer.subject] = offer
-                size += len(offer.payload)
-        self._queue.extendleft(reversed(again))
-        return list(batch.values())
+            if not offer.sequence.done():  # else whoever wanted it has been cancelled
+                batch.add(offer)
+        if len(batch.offers) > _MOST_ALONE:
+            await batch.send(self._wire)
 
-    async def _commit(self, batch: list[_Offer]) -> None:
-        if len(batch) == 1:
-            await self._publish_alone(batch[0])
+    async def _tell_some(self) -> None:
+        for _ in range(min(_AT_A_TIME, len(self._untold))):
+            offer, sequence = self._untold.popleft()
+            offer.settle(sequence)
+        await asyncio.sleep(0)
+
+    async def _commit(self, batch: _Batch, *, again: bool = False) -> None:
+        if len(batch.offers) <= _MOST_ALONE:
+            await self._each_alone(batch.offers)
             return
         try:
-            last = await self._publish_batch(batch)
+            first = await batch.commit(self._wire)
+            self._untold.extend(zip(batch.offers, range(first, first + len(batch.offers)), strict=True))
         except Refused as error:
-            await self._cut(batch, error)
+            if again or error.code != WRONG_LAST_SEQUENCE:
+                await self._each_alone(batch.offers)
+            else:
+                await self._commit(await self._without_late(batch, error), again=True)
         except (Lost, StoreUnavailable) as error:
-            _settle(batch, error)
-        else:
-            await self._tell(batch, last - len(batch) + 1)
-        finally:
-            _settle(batch, Lost("its batch was given up"))
+            _settle(batch.offers, error)
 
-    async def _tell(self, batch: list[_Offer], first: int) -> None:
-        """Tell them their sequences, some at a time: what they do next shall not keep the next batch waiting."""
-        for place in range(0, len(batch), _AT_A_TIME):
-            _settle(batch[place : place + _AT_A_TIME], first + place)
-            await asyncio.sleep(0)
+    async def _each_alone(self, offers: Iterable[_Offer]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for offer in offers:
+                group.create_task(self._publish_alone(offer))
 
-    async def _cut(self, batch: list[_Offer], error: Refused) -> None:
-        """Try the parts of a refused batch: halves while one append may be to blame, else each by itself."""
-        half = len(batch) // 2 if error.code == WRONG_LAST_SEQUENCE else 1
-        parts = [batch[:half], batch[half:]] if half > 1 else [[offer] for offer in batch]
-        for part in parts:
-            await self._commit(part)
+    async def _without_late(self, batch: _Batch, error: Refused) -> _Batch:
+        """Tell those that came too late; the others, to be tried again."""
+        async with asyncio.TaskGroup() as group:
+            late = [group.create_task(self._is_late(offer)) for offer in batch.offers]
+        _settle((offer for offer, answer in zip(batch.offers, late, strict=True) if answer.result()), error)
+        return _Batch([offer for offer in batch.offers if not offer.sequence.done()])
 
-    async def _publish_batch(self, batch: list[_Offer]) -> int:
-        """The sequence of the batch's last message."""
-        name = token_hex(8)
+    async def _is_late(self, offer: _Offer) -> bool:
+        """Whether its subject has a newer message; yes if nobody says so: whoever is refused looks for himself."""
+        deadline = Deadline(f"looking at {offer.subject}", offer.timeout_s)
         try:
-            for number, offer in enumerate(batch[:-1], 1):
-                headers = {**offer.headers, "Nats-Batch-Id": name, "Nats-Batch-Sequence": str(number)}
-                await self._wire.nc.publish(offer.subject, offer.payload, headers=headers)
-        except (Error, OSError) as error:
-            raise Lost(f"a batch of {len(batch)}: {error!r}") from error
-        offer = batch[-1]
-        commit = {"Nats-Batch-Id": name, "Nats-Batch-Sequence": str(len(batch)), "Nats-Batch-Commit": "1"}
-        answer = await self._wire.ask(
-            offer.subject, offer.payload, timeout_s=offer.timeout_s, headers={**offer.headers, **commit}
-        )
-        return int(parse(answer)["seq"])
+            last = await last_message(self._wire, offer.subject, deadline)
+        except StoreUnavailable:
+            return True
+        return offer.after != (0 if last is None else last.sequence)
 
 
-def _settle(offers: Sequence[_Offer], outcome: int | _Failure) -> None:
-    """Tell those who still wait: the first one's sequence, or what went wrong for all of them."""
-    for number, offer in enumerate(offers):
-        if offer.sequence.done():
-            continue
-        if isinstance(outcome, int):
-            offer.sequence.set_result(outcome + number)
-        else:
-            offer.sequence.set_exception(outcome)
+def _settle(offers: Iterable[_Offer], outcome: _Failure) -> None:
+    for offer in offers:
+        offer.settle(outcome)
