@@ -1,4 +1,4 @@
-"""Trails, search and the check of the log."""
+"""Trails, search, the check of the log, and the signed tree over it."""
 
 from dominie_audit.app import build
 

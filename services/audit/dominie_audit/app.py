@@ -26,8 +26,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service = Service("audit", settings, store=store)
     folder = settings.state / "audit"
     folder.mkdir(parents=True, exist_ok=True)
-    log = Log(folder / "log.sqlite")
     own = Own.open(folder, origin_of(KeyFolder(settings.keys)))
+    log = Log(folder / "log.sqlite")
     keeper = Keeper(own, interval_s=settings.audit_checkpoint_s, max_events=settings.audit_checkpoint_events)
     handlers = Handlers(service.store, log, own.published, reply_bytes=settings.audit_reply_bytes)
 
