@@ -110,7 +110,7 @@ class JetStreamEventStore:
         events = events_of(last)
         if events[0].envelope.version > after + 1:
             follower = self._follower(Wanted("read", f"evt.{name}", linger_s=0.1), 0, for_ever=False)
-            events = tuple([event async for event in JetStreamSubscription(follower, 0)])
+            events = [event async for event in JetStreamSubscription(follower, 0)]
         return [event for event in events if event.envelope.version > after]
 
     async def read_all(
@@ -118,13 +118,14 @@ class JetStreamEventStore:
     ) -> AsyncIterator[Recorded]:
         """See `EventStore.read_all`."""
         follower = self._follower(Wanted("read_all", event_filter(category)), after, for_ever=False)
-        async with aclosing(JetStreamSubscription(follower, after)) as events:
-            async for event in events:
-                if until is not None and event.position > until:
-                    return
-                yield event.checked()
-                if event.position == until:
-                    return
+        async with aclosing(follower.messages()) as messages:
+            async for message in messages:
+                for event in events_of(message, after):
+                    if until is not None and event.position > until:
+                        return
+                    yield event.checked()
+                    if event.position == until:
+                        return
 
     def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> JetStreamSubscription:
         """See `EventStore.subscribe`."""

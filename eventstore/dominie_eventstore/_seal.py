@@ -29,7 +29,9 @@ class StoredEvent(Recorded):
     __slots__ = ("_stream",)
 
     def __init__(self, position: int, raw: bytes, stream: str | None) -> None:
-        super().__init__(position, raw)
+        self.position = position  # not through `super()`: a replay makes very many of them
+        self.raw = raw
+        self._envelope = None
         self._stream = stream
 
     @property
@@ -39,7 +41,7 @@ class StoredEvent(Recorded):
 
     def _unseal(self) -> Envelope:
         try:
-            envelope = super()._unseal()
+            envelope = Envelope.unseal(self.raw)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             raise CorruptEvent(self.position, stream=self._stream or "?", why=first["msg"]) from error

@@ -1,6 +1,7 @@
 """Events out of JetStream's messages, as they come."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from dominie_contracts.envelope import Recorded
 from dominie_contracts.subjects import SEGMENT
@@ -24,7 +25,7 @@ class JetStreamSubscription:
     async def __anext__(self) -> Recorded:
         while not self._events:
             message = await anext(self._messages)
-            self._events.extend(event for event in events_of(message) if event.position > self._after)
+            self._events.extend(events_of(message, self._after))
         return self._events.popleft()
 
     async def aclose(self) -> None:
@@ -36,6 +37,7 @@ class JetStreamSubscription:
         await self._follower.caught_up()
 
 
-def events_of(message: Stored) -> tuple[Recorded, ...]:
-    """The events of one message."""
-    return record(message.data.split(b"\n"), SEGMENT, message.sequence, message.subject.removeprefix("evt."))
+def events_of(message: Stored, after: int = 0) -> Sequence[Recorded]:
+    """The events of one message with a position beyond `after`."""
+    events = record(message.data.split(b"\n"), SEGMENT, message.sequence, message.subject.removeprefix("evt."))
+    return events if events[0].position > after else [event for event in events if event.position > after]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dominie_contracts.envelope import GENESIS, Recorded
 from dominie_eventstore._errors import CorruptEvent
@@ -22,13 +23,16 @@ class ChainReport:
     why: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(NamedTuple):
     """An event as the next one of its stream has to know it."""
 
     position: int
     version: int
     digest: str
+
+
+_BEGIN = _Link(0, 0, GENESIS)
+"""Before a stream's first event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +55,18 @@ class _Chains:
     def take(self, event: Recorded) -> _Break | None:
         """Check one event against the one before it."""
         self.events += 1
-        name, version = event.envelope.stream, event.envelope.version
-        before = self.ends.get(name, _Link(0, 0, GENESIS))
+        envelope = event.envelope
+        name, version = envelope.stream, envelope.version
+        before = self.ends.get(name, _BEGIN)
         link = _Link(event.position, version, digest(event.raw))
         self.ends[name] = link
         if name in self.suspects:
-            return self._tell(name, *self.suspects.pop(name), later_prev=event.envelope.prev)
+            return self._tell(name, *self.suspects.pop(name), later_prev=envelope.prev)
         if version != before.version + 1:
             return _Break(event.position, name, version, f"it follows version {before.version}")
-        if event.envelope.prev == before.digest:
+        if envelope.prev == before.digest:
             return None
-        if before.version == 0 or _nearly(event.envelope.prev, before.digest):
+        if before.version == 0 or _nearly(envelope.prev, before.digest):
             return _Break(event.position, name, version, "its own `prev` was changed")
         self.suspects[name] = (before, link)
         return None
