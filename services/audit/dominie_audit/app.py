@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
+import structlog
+
 from dominie_audit.adapters.tlog.keeper import Keeper
-from dominie_audit.adapters.tlog.published import Own
+from dominie_audit.adapters.tlog.published import LogDiffers, Own
 from dominie_audit.adapters.tlog.witness import check_start
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log, LogAndTree
@@ -14,6 +16,8 @@ from dominie_contracts.audit import GetCheckpoint, ListRuns, Prove, Search, Trai
 from dominie_eventstore import EventStore
 from dominie_kit import Service
 from dominie_kit.keys import KeyFolder
+
+logger = structlog.get_logger()
 
 
 def build(settings: Settings | None = None, store: EventStore | None = None) -> Service:
@@ -35,8 +39,18 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     async def kept() -> AsyncIterator[None]:
         with log:
             if latest := own.published.latest():
-                await check_start(service.store, latest.checkpoint, own.published.tiles)
+                newest = settings.audit_start_events
+                await check_start(service.store, latest.checkpoint, own.published.tiles, newest=newest)
             yield
+
+    async def check_older() -> None:
+        latest = own.published.latest()
+        if latest is not None and latest.checkpoint.size > settings.audit_start_events:
+            try:
+                await check_start(service.store, latest.checkpoint, own.published.tiles)
+            except LogDiffers as error:
+                logger.error("log.differs", position=error.position, index=error.index, error=str(error))
+                raise
 
     async def keep() -> None:
         await keeper.run(service.store, lambda: log.position)
@@ -44,6 +58,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.resource(kept)
     service.follow(LogAndTree(log, keeper), None)
     service.background(keep)
+    service.background(check_older)
     service.route(Trail, handlers.trail, token=False)
     service.route(Search, handlers.search, token=False)
     service.route(ListRuns, handlers.runs, token=False)

@@ -14,3 +14,5 @@ class Settings(KitSettings):
     """While the log grows, a checkpoint is signed this often."""
     audit_checkpoint_events: int = Field(default=10_000, ge=1)
     """Or after so many events, if they come sooner."""
+    audit_start_events: int = Field(default=1_000_000, ge=1)
+    """The newest events that the last checkpoint covers, so many, are checked before it serves; older ones then."""

@@ -158,6 +158,18 @@ async def test_it_refuses_to_serve_another_log_than_it_signed(settings: Settings
     assert found.value.index == bad
 
 
+async def test_what_was_not_checked_before_it_serves_is_checked_then(settings: Settings) -> None:
+    async with serving(build(settings)) as service:
+        await signed(service)
+    first, *others = await stored(settings)
+    await overwrite(settings, [first.replace(b"unknown", b"unknowm", 1), *others])
+    few = settings.model_copy(update={"audit_start_events": 1})
+    with pytest.raises(BaseExceptionGroup) as found, anyio.fail_after(10):
+        async with serving(build(few)):
+            await anyio.sleep_forever()
+    assert found.group_contains(LogDiffers, match="from position 256 on")
+
+
 async def test_whoever_starts_it_sees_why_it_refuses(tmp_path: Path) -> None:
     project, keys = tmp_path / "project", tmp_path / "keys"
     project.mkdir()

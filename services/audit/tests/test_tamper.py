@@ -85,6 +85,39 @@ async def test_a_changed_byte_in_any_event_is_named(
         assert (found.value.position, found.value.index) == (position, number)
 
 
+@pytest.mark.parametrize(("number", "newest", "found"), [(6, 1, 6), (5, 1, None), (5, 2, 5), (0, 99, 0), (6, 0, None)])
+async def test_the_newest_events_alone_are_checked_first(
+    store: MemoryEventStore,
+    published: Published,
+    refund: None,
+    checkpoint: Sign,
+    number: int,
+    newest: int,
+    found: int | None,
+) -> None:
+    await checkpoint()
+    events = await events_of(store)
+    altered = Altered([*events[:number], flipped(events[number], 9), *events[number + 1 :]])
+    try:
+        await check_start(altered, last(published), published.tiles, newest=newest)
+    except LogDiffers as error:
+        assert (error.index, error.position) == (found, events[number].position)
+    else:
+        assert found is None
+
+
+async def test_where_the_tiles_are_damaged_all_events_are_checked(
+    store: MemoryEventStore, published: Published, refund: None, checkpoint: Sign
+) -> None:
+    await checkpoint()
+    (tile,) = (published.tiles.folder / "tile/0").rglob("7")
+    tile.unlink()
+    await check_start(store, last(published), published.tiles, newest=1)
+    events = await events_of(store)
+    with pytest.raises(LogDiffers, match="tiles"):
+        await check_start(Altered([flipped(events[0], 9), *events[1:]]), last(published), published.tiles, newest=1)
+
+
 @pytest.mark.parametrize("kept", [0, 1, 4, 6])
 async def test_events_that_are_gone_from_the_end_are_named(
     store: MemoryEventStore, published: Published, refund: None, checkpoint: Sign, kept: int

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from contextlib import aclosing
+from itertools import islice
 
 from anyio.to_thread import run_sync
 
@@ -15,23 +16,40 @@ from dominie_eventstore import CorruptEvent, EventStore
 
 
 class Witness:
-    """Is told of all events in order, and finds the first that is not what it was."""
+    """Is told of events in order, and finds the first that is not what it was.
+
+    Attributes:
+        size: How many leaves were compared, or were left out at the beginning.
+        after: The position of the last one that is left out.
+    """
 
     def __init__(self, checkpoint: Checkpoint, leaves: Iterator[tuple[bytes, int]] | None) -> None:
         self._checkpoint = checkpoint
         self._leaves = leaves
         self._edge = Edge()
         self._first = 0
-        self.size = 0
+        self.size = self.after = 0
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, tiles: Tiles) -> "Witness":
-        """Read the tiles once: they can name an event only if they lead to the checkpoint's root themselves."""
+    def of(cls, checkpoint: Checkpoint, tiles: Tiles, newest: int | None = None) -> "Witness":
+        """Read the tiles once: they can name an event only if they lead to the checkpoint's root themselves.
+
+        With `newest`, no more than so many leaves are compared, the last ones; where the tiles hold.
+        """
         try:
             authentic = tiles.root_of_leaves(checkpoint.size) == checkpoint.root
         except TilesDamaged:
             authentic = False
-        return cls(checkpoint, tiles.leaves(checkpoint.size) if authentic else None)
+        found = cls(checkpoint, tiles.leaves(checkpoint.size) if authentic else None)
+        if newest is not None:
+            found._leave_out(checkpoint.size - newest)
+        return found
+
+    def _leave_out(self, leaves: int) -> None:
+        if self._leaves is not None:
+            for _, position in islice(self._leaves, max(0, leaves)):
+                self.after = position
+                self.size += 1
 
     def take(self, event: Recorded) -> None:
         """Compare the next event.
@@ -49,7 +67,8 @@ class Witness:
                 raise self._differs(position, _stream(event), _why(event, position))
         self._edge.add(leaf)
         self.size += 1
-        if self.size == self._checkpoint.size and self._edge.root() != self._checkpoint.root:
+        whole = not self.after and self.size == self._checkpoint.size
+        if whole and self._edge.root() != self._checkpoint.root:
             raise self._differs(self._first, "?", "its root is another, and the tiles that would say where are damaged")
 
     def end(self) -> None:
@@ -75,7 +94,26 @@ async def witnessed(
     Raises:
         LogDiffers
     """
-    witness = await run_sync(Witness.of, checkpoint, tiles)
+    async with aclosing(_told(await run_sync(Witness.of, checkpoint, tiles), events)) as told:
+        async for event in told:
+            yield event
+
+
+async def check_start(store: EventStore, checkpoint: Checkpoint, tiles: Tiles, *, newest: int | None = None) -> None:
+    """Check what the checkpoint covers, or the newest events of it, before anything is served.
+
+    Raises:
+        LogDiffers, StoreUnavailable, CorruptEvent
+    """
+    witness = await run_sync(Witness.of, checkpoint, tiles, newest)
+    async with aclosing(_told(witness, store.read_all(after=witness.after))) as told:
+        async for _ in told:
+            pass
+
+
+async def _told(
+    witness: Witness, events: AsyncIterable[Recorded] | Iterable[Recorded]
+) -> AsyncGenerator[Recorded, None]:
     try:
         if isinstance(events, AsyncIterable):
             async for event in events:
@@ -89,17 +127,6 @@ async def witnessed(
     finally:
         if isinstance(events, AsyncGenerator):
             await events.aclose()
-
-
-async def check_start(store: EventStore, checkpoint: Checkpoint, tiles: Tiles) -> None:
-    """Check all that the checkpoint covers, before anything is served.
-
-    Raises:
-        LogDiffers, StoreUnavailable, CorruptEvent
-    """
-    async with aclosing(witnessed(store.read_all(), checkpoint, tiles)) as events:
-        async for _ in events:
-            pass
 
 
 def _why(event: Recorded, position: int) -> str:
