@@ -165,6 +165,8 @@ class Publisher:
                     return
         finally:
             self._committing = None
+            while self._untold:
+                self._tell()
             _settle((*batch.offers, *batch.later, *self._queue), Lost("its batch was given up"))
             self._queue.clear()
 
@@ -179,9 +181,12 @@ class Publisher:
 
     async def _tell_some(self) -> None:
         for _ in range(min(_AT_A_TIME, len(self._untold))):
-            offer, sequence = self._untold.popleft()
-            offer.settle(sequence)
+            self._tell()
         await asyncio.sleep(0)
+
+    def _tell(self) -> None:
+        offer, sequence = self._untold.popleft()
+        offer.settle(sequence)
 
     async def _commit(self, batch: _Batch, *, again: bool = False) -> None:
         if len(batch.offers) <= _MOST_ALONE:

@@ -1,7 +1,7 @@
 """Where streams end: what is needed to append to one without asking first."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dominie_contracts.envelope import GENESIS
 
@@ -9,8 +9,7 @@ DEFAULT_TAILS = 16_384
 """About 0.5 kB each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(NamedTuple):
     """The last event of a stream: its version, its message's sequence, and the SHA-256 of its bytes."""
 
     version: int
