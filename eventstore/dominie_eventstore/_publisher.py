@@ -17,11 +17,9 @@ from dominie_eventstore._errors import StoreUnavailable
 from dominie_eventstore._wire import (
     EXPECTED_SEQUENCE,
     WRONG_LAST_SEQUENCE,
-    Deadline,
     Lost,
     Refused,
     Wire,
-    last_message,
     parse,
 )
 
@@ -209,20 +207,11 @@ class Publisher:
                 group.create_task(self._publish_alone(offer))
 
     async def _without_late(self, batch: _Batch, error: Refused) -> _Batch:
-        """Tell those that came too late; the others, to be tried again."""
-        async with asyncio.TaskGroup() as group:
-            late = [group.create_task(self._is_late(offer)) for offer in batch.offers]
-        _settle((offer for offer, answer in zip(batch.offers, late, strict=True) if answer.result()), error)
+        """Tell those that came too late, or may have: they look for themselves; the others, to be tried again."""
+        subjects = [offer.subject for offer in batch.offers]
+        ends = await self._wire.last_sequences(subjects, timeout_s=batch.offers[-1].timeout_s)
+        _settle((offer for offer, end in zip(batch.offers, ends, strict=True) if end != offer.after), error)
         return _Batch([offer for offer in batch.offers if not offer.sequence.done()])
-
-    async def _is_late(self, offer: _Offer) -> bool:
-        """Whether its subject has a newer message; yes if nobody says so: whoever is refused looks for himself."""
-        deadline = Deadline(f"looking at {offer.subject}", offer.timeout_s)
-        try:
-            last = await last_message(self._wire, offer.subject, deadline)
-        except StoreUnavailable:
-            return True
-        return offer.after != (0 if last is None else last.sequence)
 
 
 def _settle(offers: Iterable[_Offer], outcome: _Failure) -> None:
