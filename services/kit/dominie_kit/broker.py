@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sysconfig
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -120,7 +121,8 @@ class EmbeddedBroker:
 
         Its log says so, unless there is no room for that either.
         """
-        with self.log.open("rb") as log:
+        said = b""
+        with suppress(FileNotFoundError), self.log.open("rb") as log:  # somebody tidied up
             size = log.seek(0, os.SEEK_END)
             log.seek(self._log_read if self._log_read <= size else 0)  # a full log is begun anew
             said = log.read()
