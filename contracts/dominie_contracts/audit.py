@@ -2,10 +2,12 @@
 
 from typing import ClassVar
 
-from pydantic import Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue, NonNegativeFloat
 
 from dominie_contracts.action import Decision
 from dominie_contracts.base import Command, Message, Payload
+
+MAX_POSITION = 2**63 - 1
 
 
 class Trail(Command):
@@ -17,16 +19,57 @@ class Trail(Command):
     """Go on after this position, where an earlier reply was truncated."""
 
 
-class Search(Command):
-    """Actions by whom, for whom, where, with what and how decided; all that are given must fit."""
+class Selection(Message):
+    """Which events are meant: those that fit all that is given; every event, if nothing is.
 
-    NAME: ClassVar[str] = "audit.search"
+    How an action was decided, its cost and its words are on different events of it. Where several of these are given,
+    an action fits if each is on one of its events, and these events are found; with `type`, those of that type instead.
+    """
+
     agent: str | None = None
     user: str | None = None
     run: str | None = None
     tool: str | None = None
+    type: str | None = None
+    """The event's type or how it begins: `tool.decided.v1`, `tool.decided`, `tool`."""
     decision: Decision | None = None
+    policy: str | None = None
+    """One of the policies that made a decision, by its name."""
+    cost_over: NonNegativeFloat | None = None
+    """What the action cost in USD, once it is finished; what was not priced has no cost."""
+    cost_under: NonNegativeFloat | None = None
+    text: str | None = Field(default=None, max_length=500)
+    """Words, all of them in what was asked, answered, remembered, noted or voted; whole ones, in any case."""
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    """Not this moment itself."""
+
+
+class Search(Selection, Command):
+    """Events by whom, for whom, where, when, with what, how decided, at what cost and about what."""
+
+    NAME: ClassVar[str] = "audit.search"
+    after: int = Field(default=0, ge=0, le=MAX_POSITION)
+    """Beyond this position alone."""
+    before: int | None = Field(default=None, ge=1, le=MAX_POSITION)
+    """Below this position alone."""
+    earliest: bool = False
+    """The earliest that fit, instead of the latest; `after` then goes on, as `before` does with the latest."""
     limit: int = Field(default=50, ge=1, le=1000)
+
+
+class Export(Selection, Command):
+    """Events as they are stored, in order, with their places in the transparency log: a page of them.
+
+    The first page names the checkpoint, which covers all that audit had read when it was asked; the next ones name its
+    size.
+    """
+
+    NAME: ClassVar[str] = "audit.export"
+    size: int | None = Field(default=None, ge=1, le=MAX_POSITION)
+    after: int = Field(default=0, ge=0, le=MAX_POSITION)
+    limit: int = Field(default=500, ge=1, le=1000)
+    proofs: bool = False
 
 
 class Entry(Message):
@@ -140,5 +183,27 @@ class InclusionProof(Message):
     """A signed note (c2sp.org/tlog-checkpoint)."""
 
 
-COMMANDS: tuple[type[Command], ...] = (GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog)
+class Leaf(Message):
+    """An event as it is stored, and where the transparency log has it."""
+
+    position: int
+    index: int
+    """Of the leaf, from 0, in the order of the whole log."""
+    raw: str
+    """The event's stored bytes in base64."""
+    proof: tuple[str, ...] = ()
+    """Hashes from the leaf to the root of the checkpoint (RFC 6962), each in base64; where they were asked for."""
+
+
+class Leaves(Message):
+    """Reply to `Export`, oldest first."""
+
+    leaves: tuple[Leaf, ...]
+    truncated: bool
+    """Go on after the last of them."""
+    checkpoint: SignedCheckpoint | None = None
+    """In the first page: the one that all pages lead to."""
+
+
+COMMANDS: tuple[type[Command], ...] = (Export, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {}

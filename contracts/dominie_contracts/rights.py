@@ -54,6 +54,7 @@ DEVELOPER_COMMANDS = (
     "model.list",
     "audit.trail",
     "audit.search",
+    "audit.export",
     "audit.runs",
     "audit.verify",
     "audit.checkpoint",

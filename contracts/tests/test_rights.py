@@ -93,7 +93,7 @@ def test_a_persons_rights_come_from_their_groups() -> None:
     assert commands("finance") == set(PERSON_COMMANDS) == {"guardrail.approve", "guardrail.approvals"}
     assert commands(AUDITORS) - commands() == {
         *("audit.trail", "audit.search", "audit.runs", "audit.verify"),
-        *("audit.checkpoint", "audit.prove"),
+        *("audit.checkpoint", "audit.prove", "audit.export"),
     }
     assert commands(DEVELOPERS) - commands() == set(DEVELOPER_COMMANDS)
     assert person_rights("acme", "u-dana", ()).subscribe == ("_INBOX.acme.u-dana.>",)

@@ -49,11 +49,11 @@ class Handlers:
         return entries(rows[:_TRAIL_EVENTS], more=more, max_bytes=self._reply_bytes)
 
     async def search(self, command: Search, context: Context) -> Entries:
-        """The latest events that fit, oldest first."""
+        """The latest events that fit, or the earliest; oldest first."""
         await self._admit(context)
         rows = self._log.search(context.tenant, command, limit=command.limit + 1)
-        latest = entries(rows[: command.limit], more=len(rows) > command.limit, max_bytes=self._reply_bytes)
-        return Entries(entries=latest.entries[::-1], truncated=latest.truncated)
+        found = entries(rows[: command.limit], more=len(rows) > command.limit, max_bytes=self._reply_bytes)
+        return found if command.earliest else Entries(entries=found.entries[::-1], truncated=found.truncated)
 
     async def runs(self, command: ListRuns, context: Context) -> Runs:
         """The latest runs, latest first."""

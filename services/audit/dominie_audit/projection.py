@@ -7,15 +7,18 @@ import sqlite3
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import JsonValue
+
+from dominie_audit.adapters.index.terms import Term, digest, said
+from dominie_audit.adapters.index.where import microseconds, where
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.aggregate import Row, RunRow, tenants_seen
 from dominie_contracts import Recorded
-from dominie_contracts.audit import Search
+from dominie_contracts.audit import MAX_POSITION, Search, Selection
 from dominie_contracts.line import Line, Step, line
 from dominie_eventstore import SqlProjection
 
 _ROW = "position, stream, version, type, time, agent, user, run, raw"
-_SEEN = "tenant IN (?, ?)"
 _KNOWN = "SELECT max(run), max(tool) FROM events WHERE tenant = ? AND action = ?"
 _CACHE = 2048
 
@@ -24,15 +27,15 @@ class Log(SqlProjection):
     """A projection of all events. Everything that is read from it is filtered by tenant.
 
     An action's events share its stream's id, its permit and its approval too; so each takes the run and the tool
-    from the first one that names them.
+    from the first one that names them. Its words are held as terms alone: `term` says how a tenant's word is written.
     """
 
-    SCHEMA_VERSION: ClassVar[int] = 3
+    SCHEMA_VERSION: ClassVar[int] = 4
     SCHEMA: ClassVar[str] = """
         CREATE TABLE events (
             position INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL,
             action TEXT NOT NULL, type TEXT NOT NULL, time TEXT NOT NULL, agent TEXT NOT NULL, user TEXT, run TEXT,
-            tool TEXT, decision TEXT, outcome TEXT, raw BLOB NOT NULL
+            tool TEXT, decision TEXT, outcome TEXT, at INTEGER NOT NULL, cost_usd REAL, raw BLOB NOT NULL
         );
         CREATE INDEX by_run ON events (tenant, run, position);
         CREATE INDEX by_action ON events (tenant, action, position);
@@ -40,6 +43,15 @@ class Log(SqlProjection):
         CREATE INDEX by_user ON events (tenant, user, position);
         CREATE INDEX by_tool ON events (tenant, tool, position) WHERE tool IS NOT NULL;
         CREATE INDEX by_decision ON events (tenant, decision, position) WHERE decision IS NOT NULL;
+        CREATE INDEX by_cost ON events (tenant, cost_usd) WHERE cost_usd IS NOT NULL;
+        CREATE INDEX by_time ON events (tenant, at);
+        CREATE TABLE policies (
+            tenant TEXT NOT NULL, policy TEXT NOT NULL, position INTEGER NOT NULL,
+            PRIMARY KEY (tenant, policy, position)
+        ) WITHOUT ROWID;
+        CREATE VIRTUAL TABLE words USING fts5 (
+            terms, content = '', detail = none, columnsize = 0, tokenize = ascii
+        );
         CREATE TABLE runs (
             tenant TEXT NOT NULL, run TEXT NOT NULL, agent TEXT NOT NULL, user TEXT, started TEXT NOT NULL,
             last TEXT NOT NULL, last_position INTEGER NOT NULL, events INTEGER NOT NULL, cost_usd REAL NOT NULL,
@@ -48,8 +60,9 @@ class Log(SqlProjection):
         CREATE INDEX by_last ON runs (tenant, last_position);
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, term: Term = digest) -> None:
         super().__init__(path)
+        self._term = term
         self._actions: dict[tuple[str, str], tuple[str | None, str | None]] = {}
         """Run and tool of the latest actions."""
 
@@ -63,15 +76,26 @@ class Log(SqlProjection):
         found = line(event, words=False)
         run, tool = self._inherit(db, found)
         written = db.execute(
-            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(found.position, found.tenant, found.stream, found.version, found.action, found.type),
                 *(found.time.isoformat(), found.agent, found.user, run, tool),
-                *(found.decision, found.outcome, event.raw),
+                *(found.decision, found.outcome, microseconds(found.time), found.cost_usd, event.raw),
             ),
         )
-        if run is not None and written.rowcount:
+        if not written.rowcount:
+            return
+        self._index(db, found, event.envelope.data)
+        if run is not None:
             self._count(db, found, run)
+
+    def _index(self, db: sqlite3.Connection, found: Line, data: dict[str, JsonValue]) -> None:
+        if terms := [self._term(found.tenant, word) for word in said(found.type, data)]:
+            db.execute("INSERT INTO words (rowid, terms) VALUES (?, ?)", (found.position, " ".join(terms)))
+        policies = data.get("policies") if found.decision is not None else None
+        if isinstance(policies, list):
+            rows = [(found.tenant, policy, found.position) for policy in policies if isinstance(policy, str)]
+            db.executemany("INSERT OR IGNORE INTO policies VALUES (?, ?, ?)", rows)
 
     def _inherit(self, db: sqlite3.Connection, found: Line) -> tuple[str | None, str | None]:
         name = (found.tenant, found.action)
@@ -96,13 +120,19 @@ class Log(SqlProjection):
         return [Row(*found) for found in self.db.execute(query, (tenant, run, after, limit))]
 
     def search(self, tenant: str, asked: Search, *, limit: int) -> list[Row]:
-        """The latest events that fit, the latest first."""
-        wanted = {name: getattr(asked, name) for name in ("agent", "user", "run", "tool", "decision")}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        where = " AND ".join((_SEEN, *(f"{name} = ?" for name in given)))
-        query = f"SELECT {_ROW} FROM events WHERE {where} ORDER BY position DESC LIMIT ?"
-        found = self.db.execute(query, (*tenants_seen(tenant), *given.values(), limit))
-        return [Row(*row) for row in found]
+        """The latest events that fit, the latest first; or the earliest ones, the earliest first."""
+        before = MAX_POSITION if asked.before is None else asked.before
+        return self._rows(tenant, asked, after=asked.after, until=before - 1, latest=not asked.earliest, limit=limit)
+
+    def select(self, tenant: str, asked: Selection, *, after: int, until: int, limit: int) -> list[Row]:
+        """The events that fit, beyond a position and up to another, in order."""
+        return self._rows(tenant, asked, after=after, until=until, latest=False, limit=limit)
+
+    def _rows(self, tenant: str, asked: Selection, *, after: int, until: int, latest: bool, limit: int) -> list[Row]:
+        fits = where(asked, tenants_seen(tenant), self._term)
+        place = f"position > ? AND position <= ? ORDER BY position {'DESC' if latest else 'ASC'} LIMIT ?"
+        query = f"SELECT {_ROW} FROM events WHERE {fits.sql} AND {place}"
+        return [Row(*row) for row in self.db.execute(query, (*fits.values, after, until, limit))]
 
     def runs(self, tenant: str, limit: int) -> list[RunRow]:
         """The latest runs, the latest first."""

@@ -1,6 +1,7 @@
 """Given a log, when a person asks, then this answer."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -14,6 +15,7 @@ from dominie_contracts.action import Finished
 from dominie_contracts.audit import Entries, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog
 from dominie_contracts.guardrail import PoliciesPublished
 from dominie_contracts.identity import RunOpened
+from dominie_contracts.memory import Remembered
 from dominie_contracts.token import Grants
 from dominie_eventstore import MemoryEventStore, StoreUnavailable
 from dominie_kit import Context
@@ -22,6 +24,7 @@ from dominie_kit.context import deadline_in
 Write = Callable[..., Awaitable[int]]
 Read = Callable[[Log], Awaitable[Log]]
 Sign = Callable[[], Awaitable[None]]
+BEGAN = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
 pytestmark = pytest.mark.anyio
 
 
@@ -88,6 +91,23 @@ async def test_a_trail_waits_for_what_its_reader_has_seen(audit: Handlers, log: 
         (Search(user="u-dana", limit=2), ["tool.started", "tool.finished"]),
         (Search(run="r-1", tool="refund", agent="u-fin"), ["approval.answered"]),
         (Search(decision="deny"), []),
+        (Search(policy="large-refund"), ["tool.decided"]),
+        (Search(policy="large-refund", decision="allow"), []),
+        (Search(policy="small-refund"), []),
+        (Search(type="tool.started.v1"), ["tool.started"]),
+        (Search(type="tool.start"), []),
+        (Search(type="approval"), ["approval.answered"]),
+        (Search(type="tool", limit=2), ["tool.started", "tool.finished"]),
+        (Search(cost_over=0.24, cost_under=0.26), ["tool.finished"]),
+        (Search(cost_over=0.25), []),
+        (Search(cost_under=0.25), []),
+        (Search(text="A1 9000"), ["tool.requested"]),
+        (Search(text="a1 paid"), []),
+        (Search(text="PERSON need"), ["tool.decided"]),
+        (Search(text="amount_cents"), []),
+        (Search(since=BEGAN + timedelta(seconds=6)), ["tool.started", "tool.finished"]),
+        (Search(until=BEGAN + timedelta(seconds=2)), ["tool.requested"]),
+        (Search(limit=2, earliest=True), ["tool.requested", "tool.decided"]),
     ],
 )
 async def test_a_search_finds_what_fits_all_that_is_given(
@@ -95,6 +115,49 @@ async def test_a_search_finds_what_fits_all_that_is_given(
 ) -> None:
     await read(log)
     assert kinds(await audit.search(asked, person())) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (Search(decision="ask", cost_over=0.2), ["tool.decided", "tool.finished"]),
+        (Search(decision="ask", cost_over=0.2, type="tool.parked"), ["tool.parked"]),
+        (Search(decision="ask", type="tool.requested"), ["tool.requested"]),
+        (Search(decision="ask", cost_over=0.3), []),
+        (Search(text="A1", policy="large-refund", user="u-dana"), ["tool.requested", "tool.decided"]),
+        (Search(text="B2", policy="large-refund"), []),
+    ],
+)
+async def test_what_is_on_different_events_of_an_action_is_found_together(
+    audit: Handlers, log: Log, refund: None, read: Read, write: Write, asked: Search, found: list[str]
+) -> None:
+    await write("memory", "m1", Remembered(id="m1", namespace="user", subject="u-dana", text="B2"), run="r-2")
+    await read(log)
+    assert kinds(await audit.search(asked, person())) == found
+
+
+async def test_a_text_without_words_is_refused(audit: Handlers) -> None:
+    with pytest.raises(Invalid, match="no word"):
+        await audit.search(Search(text='"*" ?'), person())
+
+
+async def test_pages_of_a_search_are_all_of_it_once_both_ways(
+    audit: Handlers, log: Log, refund: None, read: Read
+) -> None:
+    await read(log)
+    whole = [entry.position for entry in (await audit.search(Search(), person())).entries]
+    back, before = list[int](), None
+    while len(back) < 7:
+        page = await audit.search(Search(before=before, limit=3), person())
+        back = [entry.position for entry in page.entries] + back
+        before = back[0]
+    on, after = list[int](), 0
+    while len(on) < 7:
+        page = await audit.search(Search(after=after, limit=3, earliest=True), person())
+        on += [entry.position for entry in page.entries]
+        after = on[-1]
+    assert back == on == whole
+    assert not page.truncated
 
 
 async def test_a_search_says_that_there_is_more(audit: Handlers, log: Log, refund: None, read: Read) -> None:
@@ -130,6 +193,8 @@ async def test_nobody_sees_another_tenants_events(audit: Handlers, log: Log, ref
     stranger = person(tenant="globex")
     assert (await audit.trail(Trail(run="r-1"), stranger)).entries == ()
     assert (await audit.search(Search(), stranger)).entries == ()
+    assert (await audit.search(Search(text="A1"), stranger)).entries == ()
+    assert (await audit.search(Search(policy="large-refund", cost_over=0.0), stranger)).entries == ()
     assert (await audit.runs(ListRuns(), stranger)).runs == ()
 
 

@@ -1,10 +1,10 @@
-"""`dominie audit verify | search`, `dominie trace RUN`; with `proofs`, all of `dominie audit`."""
+"""`dominie audit verify`, `dominie trace RUN`; with the modules that it registers, all of `dominie audit`."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dominie.commands import proofs
+from dominie.commands import proofs, search
 from dominie.commands._show import Json, note, safe, say
 
 if TYPE_CHECKING:
@@ -12,15 +12,13 @@ if TYPE_CHECKING:
 
     from dominie_contracts.audit import Entries, LogReport
 
-Decision = Literal["allow", "ask", "deny"]
-
 
 def register(app: typer.Typer) -> None:
     """Add `audit` and `trace`."""
     audit = typer.Typer(help="What agents did, and whether the log is whole.", no_args_is_help=True)
     audit.command("verify")(verify)
-    audit.command("search")(search)
-    proofs.register(audit)
+    for module in (search, proofs):
+        module.register(audit)
     app.add_typer(audit, name="audit")
     app.command()(trace)
 
@@ -35,33 +33,6 @@ def verify(json: Json = False) -> None:
     say(found.model_dump(mode="json"), lambda console: console.print(_report(found)), as_json=json)
     if not found.ok:
         raise typer.Exit(1)
-
-
-def search(
-    agent: Annotated[str | None, typer.Option(help="Who acted.")] = None,
-    user: Annotated[str | None, typer.Option(help="For whom.")] = None,
-    run: Annotated[str | None, typer.Option(help="In which run.")] = None,
-    tool: Annotated[str | None, typer.Option(help="With which tool.")] = None,
-    decision: Annotated[Decision | None, typer.Option(help="How it was decided.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
-    json: Json = False,
-) -> None:
-    """Find actions; all that is given must fit."""
-    from dominie._config import as_user
-    from dominie.commands._people import agent_principal, developer
-    from dominie_contracts.audit import Entries, Search
-
-    command = Search(
-        agent=agent_principal(agent) if agent else None,
-        user=as_user(user) if user else None,
-        run=run,
-        tool=tool,
-        decision=decision,
-        limit=limit,
-    )
-    with developer() as client:
-        found = client.ask(command, Entries)
-    say(found.model_dump(mode="json"), lambda console: print_entries(console, found), as_json=json)
 
 
 def trace(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")], json: Json = False) -> None:

@@ -1,0 +1,59 @@
+"""The words of an event, and the terms that stand for them in the index: each tenant has its own. Pure."""
+
+import re
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from unicodedata import normalize
+
+from pydantic import JsonValue
+
+Term = Callable[[str, str], str]
+"""From a tenant and a word: what the index holds instead of the word; letters and digits alone."""
+
+_WRITTEN = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Kana and Chinese characters, which no spaces part."""
+_WORD = re.compile(rf"[{_WRITTEN}]|[^\W_{_WRITTEN}]+")
+_SAID = {
+    "requested.v1": ("resource", "arguments"),
+    "decided.v1": ("why", "asks"),
+    "finished.v1": ("result", "problem"),
+    "unknown.v1": ("why",),
+    "answered.v1": ("note",),
+    "judged.v1": ("votes",),
+    "remembered.v1": ("text",),
+    "turn_added.v1": ("text",),
+    "revoked.v1": ("reason",),
+}
+"""What is asked, answered, remembered, noted or voted: fields of an event's data, by its kind."""
+
+
+def words(text: str) -> set[str]:
+    """The words of a text, in one case and one spelling (Unicode NFKC); a Chinese character or a kana is a word."""
+    return set(_WORD.findall(normalize("NFKC", text).casefold()))
+
+
+def said(type_: str, data: dict[str, JsonValue]) -> set[str]:
+    """The words of an event, from texts and numbers; names of fields are none."""
+    fields = _SAID.get(type_.partition(".")[2], ())
+    return {word for field in fields for text in _texts(data.get(field)) for word in words(text)}
+
+
+def digest(tenant: str, word: str) -> str:
+    """A word as 16 hex digits that no other tenant's words have: no index entry is read for another tenant."""
+    return blake2b(f"{tenant} {word}".encode(), digest_size=8).hexdigest()
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    left = [value]
+    while left:
+        match left.pop():
+            case str(text):
+                yield text
+            case dict(fields):
+                left += fields.values()
+            case list(items):
+                left += items
+            case bool() | None:
+                pass
+            case number:
+                yield str(number)
