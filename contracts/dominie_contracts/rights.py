@@ -157,14 +157,18 @@ def _inbox(service: str, connection: str) -> str:
     return f"{service_inbox_prefix(service)}.{connection}"
 
 
-def _reading(filters: Iterable[str]) -> tuple[str, ...]:
-    """What JetStream's API asks of a reader: the broker refuses a filter wider than the one in the subject."""
+def _reading(filters: tuple[str, ...]) -> tuple[str, ...]:
+    """What JetStream's API asks of a reader: the broker refuses a filter wider than the one in the subject.
+
+    Who reads everything learns nothing more from the stream's own state, which names its subjects.
+    """
     direct = f"$JS.API.DIRECT.GET.{EVENT_STREAM}"
     create = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}"
     return (
         *(f"{direct}.{subject}" for subject in filters),
         *(f"{create}.*.{subject}" for subject in filters),
         f"$JS.FC.{EVENT_STREAM}.>",
+        *((f"$JS.API.STREAM.INFO.{EVENT_STREAM}",) if event_filter() in filters else ()),
     )
 
 

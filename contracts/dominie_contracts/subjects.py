@@ -154,3 +154,8 @@ def inbox_prefix(tenant: str, principal: str) -> str:
 def service_inbox_prefix(service: str) -> str:
     """`_INBOX.svc.{service}`: where replies to a service go."""
     return f"_INBOX.{PLATFORM}.{_check_word(service)}"
+
+
+def broker_urls(text: str) -> list[str]:
+    """Where the broker listens: one address, or a cluster's, parted by commas."""
+    return [url.strip() for url in text.split(",") if url.strip()]

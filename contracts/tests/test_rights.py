@@ -133,6 +133,7 @@ def test_a_service_reads_what_it_follows_alone(service: str) -> None:
     owned = {category for category, owner in OWNER.items() if owner == service}
     assert reads == set(FOLLOWS.get(service, OWNER)) | owned
     assert may_publish(rights, f"{read}.evt.0.>") == (service not in FOLLOWS)
+    assert may_publish(rights, "$JS.API.STREAM.INFO.EVENTS_0") == (service not in FOLLOWS)
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -8,6 +8,7 @@ from dominie_contracts import CommandSubject, Invalid, StreamName
 from dominie_contracts.subjects import (
     PLATFORM,
     SERVICES,
+    broker_urls,
     call_subject,
     check_principal,
     check_tenant,
@@ -110,3 +111,8 @@ def test_a_service_is_one_word(word: str) -> None:
 
 def test_every_service_has_a_name_that_fits() -> None:
     assert [heartbeat_subject(service) for service in SERVICES] == [f"hb.{service}" for service in SERVICES]
+
+
+@pytest.mark.parametrize("text", ["nats://a:1,nats://b:2", " nats://a:1 , nats://b:2,"])
+def test_a_cluster_has_several_addresses(text: str) -> None:
+    assert broker_urls(text) == ["nats://a:1", "nats://b:2"]

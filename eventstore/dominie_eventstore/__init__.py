@@ -9,7 +9,7 @@ from dominie_eventstore._errors import (
 )
 from dominie_eventstore._jetstream import JetStreamEventStore
 from dominie_eventstore._memory import MemoryEventStore
-from dominie_eventstore._port import Appended, EventStore, Subscription
+from dominie_eventstore._port import Appended, Durability, EventStore, Subscription
 from dominie_eventstore._projections import Projection, Projector
 from dominie_eventstore._provision import provision
 from dominie_eventstore._rights import publish_subjects
@@ -21,6 +21,7 @@ __all__ = [
     "Appended",
     "ChainReport",
     "CorruptEvent",
+    "Durability",
     "EventStore",
     "EventStoreError",
     "EventTooLarge",

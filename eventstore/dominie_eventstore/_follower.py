@@ -10,19 +10,25 @@ from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, Wire
 class Follower:
     """Messages from sequence `start` on, in order, each once."""
 
-    def __init__(self, wire: Wire, wanted: Wanted, *, start: int, timeout_s: float, for_ever: bool) -> None:
+    def __init__(
+        self, wire: Wire, wanted: Wanted, *, start: int, timeout_s: float, for_ever: bool, until: int = 0
+    ) -> None:
         """Follow.
 
         Args:
             timeout_s: How long the store may be away: at the beginning, and if not `for_ever`, each time.
             for_ever: Otherwise it ends with the last message that was stored when it began.
+            until: A sequence that it must not end before: the replica that answers may be behind.
         """
         self._wire = wire
         self._wanted = wanted
         self._start = max(start, 1)
         self._timeout_s = timeout_s
         self._for_ever = for_ever
+        self._until = until
         self._handed_out = 0
+        self._behind: tuple[int, Deadline] | None = None
+        """From where on there is nothing yet, and until when that may be so."""
         self._done = Waiting()
 
     async def messages(self) -> AsyncGenerator[Stored, None]:
@@ -44,8 +50,24 @@ class Follower:
                     yield message
                     self._done.reached(self._handed_out)
             if not left:
-                return
+                if self._start > self._until:
+                    return
+                await self._another_replica()
+                left = None
             patience_s = float("inf") if self._for_ever else self._timeout_s
+
+    async def _another_replica(self) -> None:
+        """Let the next consumer begin, perhaps elsewhere, where this one's replica had no more.
+
+        Raises:
+            StoreUnavailable: None has, by now.
+        """
+        if self._behind is None or self._behind[0] != self._start:
+            self._behind = (
+                self._start,
+                Deadline(f"reading {self._wanted.subjects} up to {self._until}", self._timeout_s),
+            )
+        await self._behind[1].pause()
 
     async def caught_up(self) -> None:
         """Wait until every message that is stored now was handed out and done with."""

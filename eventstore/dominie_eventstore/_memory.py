@@ -9,7 +9,7 @@ from dominie_contracts.envelope import GENESIS, Draft, Recorded
 from dominie_contracts.subjects import SEGMENT, StreamName
 from dominie_eventstore._errors import WrongExpectedVersion
 from dominie_eventstore._filters import check_name, event_filter
-from dominie_eventstore._port import Appended
+from dominie_eventstore._port import Appended, Durability
 from dominie_eventstore._seal import digest, record, seal
 from dominie_eventstore._settle import settled
 from dominie_eventstore._waiting import Waiting
@@ -78,6 +78,10 @@ class MemoryEventStore:
         event_filter(category)
         log = self._log(category)
         return log[-1].position if log else 0
+
+    async def durability(self) -> Durability:
+        """See `EventStore.durability`."""
+        return Durability("none")
 
     def _log(self, category: str | None) -> list[Recorded]:
         return self._all if category is None else self._categories[category]

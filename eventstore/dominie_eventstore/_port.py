@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dominie_contracts.envelope import Draft, Recorded
 from dominie_contracts.subjects import StreamName
@@ -19,6 +19,17 @@ class Appended:
     position: int
     version: int
     recorded: tuple[Recorded, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """What an acknowledged append has behind it: nothing, a disk's fsync, or the consent of most of the replicas."""
+
+    kind: Literal["none", "fsync", "quorum"]
+    replicas: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.replicas}" if self.kind == "quorum" else self.kind
 
 
 class Subscription(Protocol):
@@ -101,5 +112,13 @@ class EventStore(Protocol):
 
         Raises:
             StoreUnavailable, CorruptEvent
+        """
+        ...
+
+    async def durability(self) -> Durability:
+        """How the log is kept, as its settings say now.
+
+        Raises:
+            StoreUnavailable
         """
         ...

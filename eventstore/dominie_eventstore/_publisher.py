@@ -194,7 +194,7 @@ class Publisher:
             first = await batch.commit(self._wire)
             self._untold.extend(zip(batch.offers, range(first, first + len(batch.offers)), strict=True))
         except Refused as error:
-            if again or error.code != WRONG_LAST_SEQUENCE:
+            if again or error.code not in WRONG_LAST_SEQUENCE:
                 await self._each_alone(batch.offers)
             else:
                 await self._commit(await self._without_late(batch, error), again=True)

@@ -16,12 +16,14 @@ def publish_subjects(categories_owned: Iterable[str], categories_read: Iterable[
     """What a service may publish to that writes some categories and reads others; what it owns it also reads."""
     owned = set(categories_owned)
     read = owned | set(categories_read)
-    filters = [f"evt.{_SEGMENT}.>"] if EVERYTHING in read else [_filter(category) for category in sorted(read)]
+    everything = EVERYTHING in read
+    filters = [f"evt.{_SEGMENT}.>"] if everything else [_filter(category) for category in sorted(read)]
     return (
         *(_filter(category) for category in sorted(owned)),
         *(f"$JS.API.DIRECT.GET.{_STREAM}.{subjects}" for subjects in filters),
         *(f"$JS.API.CONSUMER.CREATE.{_STREAM}.*.{subjects}" for subjects in filters),
         *([f"$JS.FC.{_STREAM}.>"] if filters else []),
+        *([f"$JS.API.STREAM.INFO.{_STREAM}"] if everything else []),
     )
 
 

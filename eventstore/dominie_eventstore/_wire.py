@@ -16,7 +16,10 @@ from dominie_contracts.heard import AtOnce
 from dominie_contracts.subjects import EVENT_STREAM
 from dominie_eventstore._errors import StoreUnavailable
 
-WRONG_LAST_SEQUENCE = 10071
+WRONG_LAST_SEQUENCE = (10071, 10164)
+"""The second one where others' append to the same subject is about to be stored."""
+NOT_NOW = (10008, 10167)
+"""The cluster elects a leader, or has too much to agree on; nothing is stored."""
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 _NO_RESPONDERS = "503"
 _GET = f"$JS.API.DIRECT.GET.{EVENT_STREAM}"

@@ -1,71 +1,23 @@
 """A real broker for the tests that need one: its own port, its own folder, fsync after every message."""
 
 import asyncio
-import json
-import select
-import shutil
-import signal
-import subprocess
-import sysconfig
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
-from dominie_eventstore import provision
+from dominie_eventstore import provision, testing
+from dominie_eventstore.testing import silent
 
 pytest.register_assert_rewrite("dominie_eventstore.conformance")
-START_S = 20.0
 ACCOUNTS = 100
 """No file has more tests than that."""
 
 
-class Broker:
-    """A nats-server that can be killed and started again on the same port."""
+class Broker(testing.Broker):
+    """A nats-server; each test has an account to itself."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
-        self.folder = folder
-        self.url = ""
-        self.account = 0
-        self._config = folder / "server.conf"
-        self._config.write_text(
-            f'host: "127.0.0.1"\njetstream {{ store_dir: "{folder}/store", sync_interval: always }}\n{extra}\n'
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        port = self.url.rpartition(":")[2] or "-1"
-        binary = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or "nats-server"
-        command = [binary, "-c", str(self._config), "-p", port, "--ports_file_dir", str(self.folder)]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.url = self._announced(self._process)
-
-    def _announced(self, process: subprocess.Popen[bytes]) -> str:
-        ports = self.folder / f"nats-server_{process.pid}.ports"
-        end = time.monotonic() + START_S
-        while time.monotonic() < end and process.poll() is None:
-            if ports.exists() and (text := ports.read_text()):
-                return str(json.loads(text)["nats"][0])
-            select.select([], [], [], 0.01)
-        self.stop()
-        raise RuntimeError((self.folder / "log").read_text())
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
-
-
-async def silent(error: Exception) -> None:
-    """Take the errors that nats-py reports beside."""
+    account = 0
 
 
 def accounts(count: int) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from dominie_eventstore import JetStreamEventStore, StoreUnavailable, provision
+from dominie_eventstore import Durability, JetStreamEventStore, StoreUnavailable, provision
 from dominie_eventstore.conformance import draft, stream
 
 pytestmark = pytest.mark.anyio
@@ -78,3 +78,11 @@ async def test_it_leaves_nothing_on_the_connection(nc: Client) -> None:
     before = len(nc._subs)
     await provision(nc)
     assert len(nc._subs) == before
+
+
+async def test_how_the_log_is_kept_is_read_from_the_stream(nc: Client) -> None:
+    assert await JetStreamEventStore(nc).durability() == Durability("fsync")
+    config = (await ask(nc, "INFO"))["config"]
+    await ask(nc, "DELETE")
+    await ask(nc, "CREATE", **(config | {"storage": "memory"}))
+    assert await JetStreamEventStore(nc).durability() == Durability("none")

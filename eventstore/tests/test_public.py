@@ -8,6 +8,7 @@ def test_the_public_names() -> None:
         "Appended",
         "ChainReport",
         "CorruptEvent",
+        "Durability",
         "EventStore",
         "EventStoreError",
         "EventTooLarge",

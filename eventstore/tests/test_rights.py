@@ -160,6 +160,7 @@ def test_the_subjects_themselves() -> None:
         "$JS.API.DIRECT.GET.EVENTS_0.evt.0.>",
         "$JS.API.CONSUMER.CREATE.EVENTS_0.*.evt.0.>",
         "$JS.FC.EVENTS_0.>",
+        "$JS.API.STREAM.INFO.EVENTS_0",
     )
 
 
