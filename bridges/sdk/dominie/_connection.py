@@ -16,6 +16,7 @@ from nats.aio.subscription import Subscription as NatsSubscription
 from dominie._credentials import Credentials
 from dominie.wire import Wire
 from dominie_contracts.heard import AtOnce
+from dominie_contracts.subjects import broker_urls
 
 CONNECT_TIMEOUT_S = 2
 """A broker whose callout has nobody to ask pings after 2 s, which nats-py takes for a welcome."""
@@ -96,7 +97,7 @@ class Connection:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
                 await self._nats.connect(
-                    who.url,
+                    broker_urls(who.url),
                     name=who.principal,
                     nkeys_seed_str=who.keys.seed,
                     token=who.assertion,

@@ -17,6 +17,7 @@ from typing import Self
 from nats.aio.client import Client
 from nats.errors import Error
 
+from dominie_contracts.subjects import broker_urls
 from dominie_kit.broker_config import server_config
 from dominie_kit.errors import BrokerFailed
 from dominie_kit.keys import KeyFolder
@@ -178,7 +179,7 @@ async def connect_operator(url: str, keys: KeyFolder, *, timeout_s: float = 5.0)
     try:
         async with asyncio.timeout(timeout_s):
             await client.connect(
-                url,
+                broker_urls(url),
                 nkeys_seed_str=keys.operator.seed,
                 inbox_prefix=OPERATOR_INBOX,
                 allow_reconnect=False,

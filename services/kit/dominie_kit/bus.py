@@ -17,7 +17,7 @@ from nats.aio.client import Client
 from dominie.wire import Wire
 from dominie_contracts import Command, DeadlineExceeded, Message, Problem, ProblemDetails, Unavailable, headers
 from dominie_contracts.problems import problem_from
-from dominie_contracts.subjects import service_inbox_prefix, service_subject
+from dominie_contracts.subjects import broker_urls, service_inbox_prefix, service_subject
 from dominie_kit.context import Context
 from dominie_kit.keys import KeyFolder
 from dominie_kit.settings import KitSettings
@@ -47,7 +47,7 @@ class Connection:
     async def open(self) -> None:
         """Connect, and keep trying while the broker is away. What is published meanwhile is refused, not kept."""
         await self.client.connect(
-            self._url,
+            broker_urls(self._url),
             nkeys_seed_str=self._seed,
             inbox_prefix=self._inbox_prefix,
             max_reconnect_attempts=-1,

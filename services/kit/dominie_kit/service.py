@@ -45,7 +45,7 @@ class Service:
         self.settings = settings
         self.instance = f"{name}-{uuid.uuid4().hex[:8]}"
         self.inner = Inner(name, settings)
-        self.store: EventStore = store or JetStreamEventStore(self.inner.client)
+        self.store: EventStore = store or JetStreamEventStore(self.inner.client, replicas=settings.replicas)
         self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
         self.standing = Standing()
         self.outer = Connection(name, "edge", settings)

@@ -15,6 +15,9 @@ class KitSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DOMINIE_", frozen=True, extra="ignore")
 
     nats_url: str = "nats://127.0.0.1:4222"
+    """The broker; of a cluster several, parted by commas."""
+    replicas: int = Field(default=1, ge=1, le=5)
+    """How many copies of the log `dominie provision --replicas` made: with several, appends are sent each by itself."""
     keys: Path = Path("keys")
     """The folder with this service's seeds and the public key of identity."""
     state: Path = Path(".dominie")

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from dominie.keys import KeyPair
 from dominie_contracts.identity import Registered
 from dominie_contracts.rights import Rights
+from dominie_contracts.subjects import broker_urls
 from dominie_identity.adapters.assertion import ConnectOptions, Proofs, Refused
 from dominie_identity.adapters.nats_jwt import decode, encode
 from dominie_identity.adapters.permissions import Permissions
@@ -75,7 +76,7 @@ class Callout:
     async def connected(self) -> AsyncIterator[None]:
         """Hold the connection; it comes back by itself when the broker does."""
         await self._client.connect(
-            self._url,
+            broker_urls(self._url),
             nkeys_seed_str=self._user.seed,
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds; a part of one is fine
