@@ -6,9 +6,9 @@ from hashlib import sha256
 
 import structlog
 
+from dominie_audit.adapters.tlog.comparison import check_start
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import LogDiffers, Own
-from dominie_audit.adapters.tlog.witness import check_start
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log, LogAndTree
 from dominie_audit.settings import Settings

@@ -8,9 +8,9 @@ from anyio.to_thread import run_sync
 
 from dominie.notes import Checkpoint
 from dominie_audit.adapters.offline import check, export, verify_file
+from dominie_audit.adapters.tlog.comparison import check_start
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import KeyGone, LogDiffers, Own, Published
-from dominie_audit.adapters.tlog.witness import check_start
 from dominie_contracts import Recorded
 from dominie_contracts.guardrail import PoliciesPublished
 from dominie_eventstore import MemoryEventStore

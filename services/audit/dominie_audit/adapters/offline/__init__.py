@@ -13,8 +13,8 @@ import anyio
 from pydantic import ValidationError
 
 from dominie.notes import ProofProblem
+from dominie_audit.adapters.tlog.comparison import compared
 from dominie_audit.adapters.tlog.published import Published
-from dominie_audit.adapters.tlog.witness import witnessed
 from dominie_contracts import Message, Recorded
 from dominie_contracts.audit import LogReport
 from dominie_eventstore import ChainReport, CorruptEvent, EventStore, unseal, verify_chain
@@ -47,7 +47,7 @@ async def check(events: AsyncIterator[Recorded] | Iterable[Recorded], published:
         return LogReport(ok=False, events=0, streams=0, why=f"the last checkpoint does not hold: {error.detail}")
     if published is None or latest is None:
         return _report(await verify_chain(events), None)
-    found = await verify_chain(witnessed(events, latest.checkpoint, published.tiles))
+    found = await verify_chain(compared(events, latest.checkpoint, published.tiles))
     return _report(found, latest.checkpoint.size)
 
 

@@ -15,7 +15,7 @@ from dominie_contracts import Recorded
 from dominie_eventstore import CorruptEvent, EventStore
 
 
-class Witness:
+class Comparison:
     """Is told of events in order, and finds the first that is not what it was.
 
     Attributes:
@@ -31,7 +31,7 @@ class Witness:
         self.size = self.after = 0
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, tiles: Tiles, newest: int | None = None) -> "Witness":
+    def of(cls, checkpoint: Checkpoint, tiles: Tiles, newest: int | None = None) -> "Comparison":
         """Read the tiles once: they can name an event only if they lead to the checkpoint's root themselves.
 
         With `newest`, no more than so many leaves are compared, the last ones; where the tiles hold.
@@ -86,7 +86,7 @@ class Witness:
         return LogDiffers(position, index=self.size, stream=stream, why=why, size=self._checkpoint.size)
 
 
-async def witnessed(
+async def compared(
     events: AsyncIterable[Recorded] | Iterable[Recorded], checkpoint: Checkpoint, tiles: Tiles
 ) -> AsyncGenerator[Recorded, None]:
     """Events as they come, until one is not what the checkpoint says.
@@ -94,7 +94,7 @@ async def witnessed(
     Raises:
         LogDiffers
     """
-    async with aclosing(_told(await run_sync(Witness.of, checkpoint, tiles), events)) as told:
+    async with aclosing(_told(await run_sync(Comparison.of, checkpoint, tiles), events)) as told:
         async for event in told:
             yield event
 
@@ -105,25 +105,25 @@ async def check_start(store: EventStore, checkpoint: Checkpoint, tiles: Tiles, *
     Raises:
         LogDiffers, StoreUnavailable, CorruptEvent
     """
-    witness = await run_sync(Witness.of, checkpoint, tiles, newest)
-    async with aclosing(_told(witness, store.read_all(after=witness.after))) as told:
+    comparison = await run_sync(Comparison.of, checkpoint, tiles, newest)
+    async with aclosing(_told(comparison, store.read_all(after=comparison.after))) as told:
         async for _ in told:
             pass
 
 
 async def _told(
-    witness: Witness, events: AsyncIterable[Recorded] | Iterable[Recorded]
+    comparison: Comparison, events: AsyncIterable[Recorded] | Iterable[Recorded]
 ) -> AsyncGenerator[Recorded, None]:
     try:
         if isinstance(events, AsyncIterable):
             async for event in events:
-                witness.take(event)
+                comparison.take(event)
                 yield event
         else:
             for event in events:
-                witness.take(event)
+                comparison.take(event)
                 yield event
-        witness.end()
+        comparison.end()
     finally:
         if isinstance(events, AsyncGenerator):
             await events.aclose()
