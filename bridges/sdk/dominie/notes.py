@@ -11,11 +11,13 @@ ProofProblem
 ├── BadProof      a file is cut, or no such thing at all
 ├── OtherLog      signed by another key, or by nobody
 ├── NotProven     it does not hold: what it says was changed
-└── NotExtended   two checkpoints are not of one growing log
+├── NotExtended   two checkpoints are not of one growing log
+└── NotWitnessed  too few of the witnesses that one trusts have signed it
 """
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar, Self
@@ -28,6 +30,8 @@ from dominie.merkle import HASH_BYTES
 ED25519 = 1
 _SIGNED = "\u2014 "
 _PRIVATE = "PRIVATE+KEY+"
+_CONTROL = re.compile(r"[^\n -\U0010ffff]")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class ProofProblem(Exception):
@@ -68,10 +72,19 @@ class NotExtended(ProofProblem):
     title = "Not the same log"
 
 
+class NotWitnessed(ProofProblem):
+    """Too few of the witnesses that one trusts have signed it."""
+
+    title = "Not witnessed"
+
+
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
     """What a log's signatures are checked with: `name+id+base64(1, key)`."""
 
+    KIND: ClassVar[int] = ED25519
+    KIND_NAME: ClassVar[str] = "a log's"
+    SHOWN_BY: ClassVar[str] = "dominie audit checkpoint --key"
     name: str
     key: bytes
 
@@ -82,23 +95,37 @@ class VerifierKey:
 
     @property
     def _typed(self) -> bytes:
-        return bytes([ED25519]) + self.key
+        return bytes([self.KIND]) + self.key
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.id.hex()}+{_b64(self._typed)}"
+        return f"{self.name}+{self.id.hex()}+{encode(self._typed)}"
+
+    def signed(self, signature: bytes) -> str:
+        """The line below a note that holds a signature by this key."""
+        return f"{_SIGNED}{self.name} {encode(self.id + signature)}\n"
+
+    def check(self, text: str, signature: bytes) -> None:
+        """Check a signature of a note's text.
+
+        Raises:
+            NotProven: It does not fit.
+        """
+        try:
+            VerifyKey(self.key).verify(text.encode(), signature)
+        except (BadSignatureError, ValueError) as error:
+            raise NotProven(f"the signature of {self.name!r} does not fit: the checkpoint was changed") from error
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a verifier key.
 
         Raises:
-            BadKey: It is none, or not an Ed25519 one.
+            BadKey: It is none, or of another kind.
         """
         text = text.strip()
         if text.startswith(_PRIVATE):
-            raise BadKey("that is the private key: keep it secret, and give the one from `vkey`")
-        name, key = _parse_key(text)
-        found = cls(name, key)
+            raise BadKey(f"that is the private key: keep it secret, and give the one that `{cls.SHOWN_BY}` prints")
+        found = cls(*_parse_key(text, cls))
         if str(found) != text:
             raise BadKey(f"the verifier key {text!r} does not fit its own id: copy it whole")
         return found
@@ -117,7 +144,7 @@ class Signer:
         return VerifierKey(self.name, bytes(SigningKey(self.seed).verify_key))
 
     def __str__(self) -> str:
-        return f"{_PRIVATE}{self.name}+{self.verifier.id.hex()}+{_b64(bytes([ED25519]) + self.seed)}"
+        return f"{_PRIVATE}{self.name}+{self.verifier.id.hex()}+{encode(bytes([ED25519]) + self.seed)}"
 
     def __repr__(self) -> str:
         return f"Signer({self.name!r})"
@@ -131,15 +158,18 @@ class Signer:
         """
         if not text.startswith(_PRIVATE):
             raise BadKey(f"a signing key begins with {_PRIVATE!r}")
-        found = cls(*_parse_key(text.strip().removeprefix(_PRIVATE)))
+        found = cls(*_parse_key(text.strip().removeprefix(_PRIVATE), VerifierKey))
         if str(found) != text.strip():
             raise BadKey("the signing key does not fit its own id")
         return found
 
     def sign(self, text: str) -> str:
         """A text, which ends in a newline, as a signed note."""
-        signature = SigningKey(self.seed).sign(text.encode()).signature
-        return f"{text}\n{_SIGNED}{self.name} {_b64(self.verifier.id + signature)}\n"
+        return f"{text}\n{self.verifier.signed(self.sign_bytes(text.encode()))}"
+
+    def sign_bytes(self, data: bytes) -> bytes:
+        """The bare signature."""
+        return SigningKey(self.seed).sign(data).signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +183,7 @@ class Checkpoint:
     @property
     def text(self) -> str:
         """What is signed."""
-        return f"{self.origin}\n{self.size}\n{_b64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{encode(self.root)}\n"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -163,7 +193,7 @@ class Checkpoint:
             BadProof: It is no checkpoint.
         """
         lines = text.split("\n")
-        if len(lines) < 4 or not lines[0] or not (lines[1].isascii() and lines[1].isdecimal()):
+        if len(lines) < 4 or not lines[0] or not is_size(lines[1]):
             raise BadProof("that is no checkpoint: it has no origin, size and root")
         found = cls(lines[0], int(lines[1]), decode(lines[2], "the checkpoint's root", length=HASH_BYTES))
         if not text.startswith(found.text):
@@ -183,6 +213,31 @@ class Checkpoint:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A line below a note."""
+
+    name: str
+    id: bytes
+    raw: bytes
+
+    def is_by(self, key: VerifierKey) -> bool:
+        """Whether it names a key; it may be wrong all the same."""
+        return (self.name, self.id) == (key.name, key.id)
+
+
+def parse_note(note: str) -> tuple[str, tuple[Signature, ...]]:
+    """A signed note's text and its signatures, which nobody has checked yet.
+
+    Raises:
+        BadProof: It is no signed note.
+    """
+    text, parted, signatures = note.rpartition("\n\n")
+    if not parted or not signatures.endswith("\n") or _CONTROL.search(note):
+        raise BadProof("that is no signed note, or it was cut")
+    return f"{text}\n", tuple(_parse_signature(line) for line in signatures[:-1].split("\n"))
+
+
 def open_note(note: str, key: VerifierKey) -> str:
     """The text of a note that a key signed.
 
@@ -191,21 +246,18 @@ def open_note(note: str, key: VerifierKey) -> str:
         OtherLog: The key did not sign it.
         NotProven: The signature does not fit the text.
     """
-    text, parted, signatures = note.rpartition("\n\n")
-    if not parted or not signatures.endswith("\n"):
-        raise BadProof("that is no signed note, or it was cut")
-    text += "\n"
-    signers = []
-    for line in signatures[:-1].split("\n"):
-        name, _, signature = line.removeprefix(_SIGNED).partition(" ")
-        if not line.startswith(_SIGNED) or not name:
-            raise BadProof(f"a note's signature does not look like {line[:40]!r}")
-        raw = decode(signature, "a signature")
-        if name == key.name and raw[:4] == key.id:
-            _check_signature(text, raw[4:], key)
+    text, signatures = parse_note(note)
+    for signature in signatures:
+        if signature.is_by(key):
+            key.check(text, signature.raw)
             return text
-        signers.append(name)
-    raise OtherLog(f"signed by {', '.join(map(repr, signers)) or 'nobody'} with another key than {str(key)!r}")
+    signers = ", ".join(repr(signature.name) for signature in signatures)
+    raise OtherLog(f"signed by {signers} with another key than {str(key)!r}")
+
+
+def is_size(text: str) -> bool:
+    """Whether a text is a number of events, as it is written: below 2^63, with no zeros before it."""
+    return bool(_SIZE.fullmatch(text)) and int(text) < 1 << 63
 
 
 def decode(text: str, what: str, *, length: int | None = None) -> bytes:
@@ -223,15 +275,16 @@ def decode(text: str, what: str, *, length: int | None = None) -> bytes:
     return found
 
 
-def _check_signature(text: str, signature: bytes, key: VerifierKey) -> None:
-    try:
-        VerifyKey(key.key).verify(text.encode(), signature)
-    except (BadSignatureError, ValueError) as error:
-        raise NotProven(f"the signature of {key.name!r} does not fit: the checkpoint was changed") from error
+def _parse_signature(line: str) -> Signature:
+    name, _, encoded = line.removeprefix(_SIGNED).partition(" ")
+    if not line.startswith(_SIGNED) or not name:
+        raise BadProof(f"a note's signature does not look like {line[:40]!r}")
+    raw = decode(encoded, "a signature")
+    return Signature(name, raw[:4], raw[4:])
 
 
-def _parse_key(text: str) -> tuple[str, bytes]:
-    """Name and key of `name+id+base64(1, key)`; base64 has plus signs of its own."""
+def _parse_key(text: str, kind: type[VerifierKey]) -> tuple[str, bytes]:
+    """Name and key of `name+id+base64(kind, key)`; base64 has plus signs of its own."""
     name, _, rest = text.partition("+")
     _, _, encoded = rest.partition("+")
     try:
@@ -239,11 +292,12 @@ def _parse_key(text: str) -> tuple[str, bytes]:
     except BadProof:
         typed = b""
     if not name or any(char.isspace() for char in name) or len(typed) != 33:
-        raise BadKey("a verifier key is `name+id+key`, as `dominie audit checkpoint --key` prints it")
-    if typed[0] != ED25519:
-        raise BadKey(f"the key of {name!r} is of kind {typed[0]}, not Ed25519 ({ED25519})")
+        raise BadKey(f"a verifier key is `name+id+key`, as `{kind.SHOWN_BY}` prints it")
+    if typed[0] != kind.KIND:
+        raise BadKey(f"the key of {name!r} is of kind {typed[0]}, not {kind.KIND_NAME} ({kind.KIND})")
     return name, typed[1:]
 
 
-def _b64(raw: bytes) -> str:
+def encode(raw: bytes) -> str:
+    """Write base64 (RFC 4648)."""
     return base64.b64encode(raw).decode()

@@ -80,6 +80,9 @@ def test_a_proof_holds() -> None:
         pytest.param(bundle(checkpoint=OURS.sign("hello\n")), BadProof, id="no checkpoint"),
         pytest.param(bundle(checkpoint="dominie/test\n2\n\n"), BadProof, id="unsigned"),
         pytest.param(bundle(checkpoint="one\n\ntwo\n"), BadProof, id="no signature"),
+        pytest.param(bundle(checkpoint=OURS.sign(f"dominie/test\n{'9' * 5000}\n{b64(EMPTY)}\n")), BadProof, id="huge"),
+        pytest.param(bundle(checkpoint=OURS.sign(f"dominie/test\n02\n{b64(EMPTY)}\n")), BadProof, id="zeros"),
+        pytest.param(bundle(checkpoint=signed(2, EMPTY, origin="dominie/\x1btest")), BadProof, id="control character"),
     ],
 )
 def test_a_proof_that_does_not_hold_says_why(text: str, kind: type[ProofProblem]) -> None:
@@ -96,7 +99,7 @@ def test_a_proof_that_does_not_hold_says_why(text: str, kind: type[ProofProblem]
         (str(KEY)[:-4], "name\\+id\\+key"),
         (str(KEY).replace(KEY.id.hex(), "00000000"), "its own id"),
         (f"other+{KEY.id.hex()}+{str(KEY).split('+', 2)[2]}", "its own id"),
-        (f"dominie/test+{KEY.id.hex()}+{b64(bytes([4]) + KEY.key)}", "kind 4"),
+        (f"dominie/test+{KEY.id.hex()}+{b64(bytes([4]) + KEY.key)}", "kind 4, not a log"),
     ],
 )
 def test_what_is_no_verifier_key_is_refused(text: str, said: str) -> None:

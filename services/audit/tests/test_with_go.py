@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dominie.notes import Checkpoint
+from dominie.cosignatures import Cosigner
+from dominie.notes import Checkpoint, Signer, parse_note
 from dominie_audit.adapters.tlog.proving import consistency, inclusion
 from dominie_audit.adapters.tlog.published import Own
 from dominie_audit.adapters.tlog.tree import Tree
@@ -56,6 +57,7 @@ def encoded(hashes: list[bytes]) -> list[str]:
 @pytest.mark.parametrize("broken", [False, True])
 def test_go_agrees(program: Path, own: Own, tmp_path: Path, broken: bool) -> None:
     tree, tiles, notes = Tree(), own.published.tiles, []
+    witness = Cosigner(Signer("witness.example/w1", b"w" * 32))
     for size in SIZES:
         for number in range(tree.size, size):
             tree.append(Recorded(number + 1, b"event %d" % number))
@@ -79,8 +81,12 @@ def test_go_agrees(program: Path, own: Own, tmp_path: Path, broken: bool) -> Non
         "new": notes[1],
         "extension": encoded(consistency(tiles, old, new)),
         "proofs": proofs,
+        "cosigned": notes[-1] + witness.cosign(parse_note(notes[-1])[0], 1_795_248_000),
+        "witness": str(witness.key),
     }
     (tmp_path / "case.json").write_text(json.dumps(case))
     command = [str(program), str(tiles.folder), str(tmp_path / "case.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert (done.returncode, done.stdout) == ((1, "invalid transparency proof\n") if broken else (0, "ok 66000 6\n"))
+    assert (done.returncode, done.stdout) == (
+        (1, "invalid transparency proof\n") if broken else (0, "ok 66000 6 2 0\n")
+    )

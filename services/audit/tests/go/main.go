@@ -2,7 +2,10 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -27,6 +30,41 @@ type given struct {
 	New       string   `json:"new"`
 	Extension [][]byte `json:"extension"`
 	Proofs    []bundle `json:"proofs"`
+	Cosigned  string   `json:"cosigned"`
+	Witness   string   `json:"witness"`
+}
+
+// A witness's key as c2sp.org/tlog-cosignature has it, which note's own verifiers do not know.
+type witness struct {
+	name string
+	id   uint32
+	key  ed25519.PublicKey
+}
+
+func (w witness) Name() string    { return w.name }
+func (w witness) KeyHash() uint32 { return w.id }
+
+func (w witness) Verify(text, signature []byte) bool {
+	if len(signature) != 8+ed25519.SignatureSize {
+		return false
+	}
+	time := binary.BigEndian.Uint64(signature)
+	signed := fmt.Sprintf("cosignature/v1\ntime %d\n%s", time, text)
+	return ed25519.Verify(w.key, []byte(signed), signature[8:])
+}
+
+func newWitness(vkey string) witness {
+	parts := strings.SplitN(vkey, "+", 3)
+	typed := must(base64.StdEncoding.DecodeString(parts[2]))
+	if len(typed) != 1+ed25519.PublicKeySize || typed[0] != 4 {
+		check(fmt.Errorf("witness key %q", vkey))
+	}
+	hash := sha256.Sum256(append([]byte(parts[0]+"\n"), typed...))
+	id := binary.BigEndian.Uint32(hash[:])
+	if fmt.Sprintf("%08x", id) != parts[1] {
+		check(fmt.Errorf("witness key id %08x", id))
+	}
+	return witness{parts[0], id, ed25519.PublicKey(typed[1:])}
 }
 
 type tiles string
@@ -100,5 +138,7 @@ func main() {
 		at := tree(each.Checkpoint, verifier)
 		check(tlog.CheckRecord(hashes(each.Proof), at.N, at.Hash, each.Index, tlog.RecordHash(each.Raw)))
 	}
-	fmt.Println("ok", now.N, len(asked.Proofs))
+	witness := newWitness(asked.Witness)
+	opened := must(note.Open([]byte(asked.Cosigned), note.VerifierList(verifier, witness)))
+	fmt.Println("ok", now.N, len(asked.Proofs), len(opened.Sigs), len(opened.UnverifiedSigs))
 }
