@@ -10,7 +10,7 @@ UV       := .venv/bin/uv
 BRIDGE   := bridges/langgraph
 DOJO     := tests/bench
 SERVICES := $(filter-out kit,$(patsubst services/%/pyproject.toml,%,$(wildcard services/*/pyproject.toml)))
-MEMBERS  := contracts eventstore bridges/sdk services/kit $(SERVICES:%=services/%) demo tests/bench
+MEMBERS  := contracts eventstore bridges/sdk services/kit $(SERVICES:%=services/%) witness demo tests/bench
 PACKAGES := $(foreach m,$(MEMBERS),$(patsubst %/py.typed,%,$(wildcard $m/*/py.typed)))
 TESTS    := $(wildcard $(filter-out tests/bench/tests,$(MEMBERS:%=%/tests))) tests tools infra
 
@@ -83,18 +83,19 @@ $(DOJO)/.venv/.done: $(UV) $(DOJO)/requirements.txt $(DOJO)/pyproject.toml
 	@touch $@
 
 # The dry run fetches every package's metadata, so that nine resolutions can then go without the network.
-alone: .venv/.done  ## Run each service's tests with that service alone installed.
+alone: .venv/.done  ## Run the tests of each service, and of the witness, with it alone installed.
 	@rm -rf .reports/alone && mkdir -p .reports/alone
 	@$(UV) venv --quiet --clear --python .venv .venvs/all
 	@$(UV) pip install --quiet --dry-run --build-constraints requirements/build.txt --python .venvs/all \
 	    --constraints requirements/dev.txt $(MEMBERS:%=-e ./%) --group test
-	@printf '%s\n' $(SERVICES) | xargs -P 2 -I{} $(MAKE) --no-print-directory alone-{}
+	@printf '%s\n' $(SERVICES) witness | xargs -P 2 -I{} $(MAKE) --no-print-directory alone-{}
 
+alone-%: ALONE = $(firstword $(wildcard services/$* $*))
 alone-%:
 	@$(UV) venv --quiet --clear --python .venv .venvs/$*
 	@$(UV) pip install --quiet --offline --compile-bytecode --build-constraints requirements/build.txt \
-	    --python .venvs/$* --constraints requirements/dev.txt -e ./services/$* --group test
-	@.venvs/$*/bin/python -m pytest -q -p no:cacheprovider --junit-xml .reports/alone/$*.xml services/$*/tests \
+	    --python .venvs/$* --constraints requirements/dev.txt -e ./$(ALONE) --group test
+	@.venvs/$*/bin/python -m pytest -q -p no:cacheprovider --junit-xml .reports/alone/$*.xml $(ALONE)/tests \
 	    > .reports/alone/$*.log || { cat .reports/alone/$*.log; exit 1; }
 	@echo "$* alone: $$(tail -1 .reports/alone/$*.log)"
 
