@@ -6,6 +6,8 @@ the type of `Started` in the category `tool` is `tool.started.v1`.
     requested ── decided ─┬─ deny ──────────────────────────────── finished (problem)
                           ├─ ask ── parked ── approved ─┐
                           └─ allow ─────────────────────┴─ started ── finished | unknown
+
+What others have to find of an action without reading every trail, its service notes beside it (decision 0008).
 """
 
 from collections.abc import Iterable
@@ -123,6 +125,23 @@ class Unknown(Payload):
 
     KIND: ClassVar[str] = "unknown.v1"
     why: str
+
+
+Matter = Literal["parked", "records", "amounts"]
+"""What of an action others look for: that it waits for a person, or what its trail will say."""
+
+
+class Noted(Payload):
+    """Written by the service that owns the action, before what it announces, into a stream of the same id."""
+
+    KIND: ClassVar[str] = "noted.v1"
+    what: Matter
+    """`parked`: it waits for a person. `records`: its result may hold record values. `amounts`: it moves an amount."""
+
+
+def noted_in(category: str, what: Matter) -> str:
+    """The category of the notes on a category's actions: `tool_parked`."""
+    return f"{category}_{what}"
 
 
 TRAIL: tuple[type[Payload], ...] = (Requested, Decided, Parked, Approved, Started, Finished, Unknown)

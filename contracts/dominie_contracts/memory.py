@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dominie_contracts.action import TRAIL
+from dominie_contracts.action import TRAIL, Noted, noted_in
 from dominie_contracts.base import Command, Message, Payload
 
 MEMORY = "memory"
@@ -104,4 +104,7 @@ class Turns(Message):
 
 
 COMMANDS: tuple[type[Command], ...] = (AddTurn, ListTurns, Recall, Remember)
-EVENTS: dict[str, tuple[type[Payload], ...]] = {MEMORY: (*TRAIL, Remembered, TurnAdded)}
+EVENTS: dict[str, tuple[type[Payload], ...]] = {
+    MEMORY: (*TRAIL, Remembered, TurnAdded),
+    noted_in(MEMORY, "parked"): (Noted,),
+}

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from dominie_contracts.action import TRAIL, Priority
+from dominie_contracts.action import TRAIL, Noted, Priority, noted_in
 from dominie_contracts.base import Command, Message, Payload
 
 MODEL, OFFER = "model", "offer"
@@ -80,4 +80,8 @@ class ModelsOffered(Payload):
 
 
 COMMANDS: tuple[type[Command], ...] = (Chat, ListModels)
-EVENTS: dict[str, tuple[type[Payload], ...]] = {MODEL: TRAIL, OFFER: (ModelsOffered,)}
+EVENTS: dict[str, tuple[type[Payload], ...]] = {
+    MODEL: TRAIL,
+    noted_in(MODEL, "parked"): (Noted,),
+    OFFER: (ModelsOffered,),
+}

@@ -73,12 +73,15 @@ CALLS: dict[str, tuple[str, ...]] = {
 """Which commands a service may send to others."""
 FOLLOWS: dict[str, tuple[str, ...]] = {
     "identity": ("principal", "run", "catalog", "offer"),
-    "guardrail": ("principal", "policy", "approval", "tool", "model", "memory"),
+    "guardrail": (
+        *("principal", "policy", "approval", "tool", "model", "memory"),
+        *("tool_parked", "model_parked", "memory_parked"),
+    ),
     "scheduler": ("principal", "policy", "permit", "offer"),
     "model": ("principal", "policy", "model", "offer"),
-    "tool": ("principal", "policy", "tool", "catalog", "approval"),
+    "tool": ("principal", "policy", "tool", "tool_records", "catalog", "approval"),
     "memory": ("principal", "policy", "memory"),
-    "judge": ("principal", "policy", "judge", "tool"),
+    "judge": ("principal", "policy", "judge", "tool", "tool_amounts"),
 }
 """Which categories of events a service reads; audit and gateway read all."""
 

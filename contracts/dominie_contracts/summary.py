@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue, ValidationError
 
 from dominie_contracts import guardrail, identity, judge, memory, model, scheduler, tool
-from dominie_contracts.action import Approved, Ask, Decided, Finished, Parked, Requested, Started, Unknown
+from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
 from dominie_contracts.base import Payload
 from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Grants
@@ -110,6 +110,12 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
             return f"{began} on {payload.owner} ({payload.enforcement}{lease})"
         case Finished():
             return _finished(payload)
+        case Noted(what="parked"):
+            return "noted: it waits for a person"
+        case Noted(what="records"):
+            return "noted: its result may hold records"
+        case Noted():
+            return "noted: it moves an amount"
         case Unknown():
             return f"unknown whether it happened: {payload.why}"
         case _:

@@ -1,10 +1,10 @@
 """Commands and events of the tool service. Category `tool`, an action's trail; `catalog`, one stream a tool."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, JsonValue
 
-from dominie_contracts.action import TRAIL, Integrity
+from dominie_contracts.action import TRAIL, Integrity, Matter, Noted, noted_in
 from dominie_contracts.base import Command, Message, Payload
 
 TOOL, CATALOG = "tool", "catalog"
@@ -144,4 +144,8 @@ class ToolRegistered(Payload):
 
 
 COMMANDS: tuple[type[Command], ...] = (BeginLocal, FinishLocal, InvokeTool, ListTools, RegisterTool)
-EVENTS: dict[str, tuple[type[Payload], ...]] = {TOOL: TRAIL, CATALOG: (ToolRegistered,)}
+EVENTS: dict[str, tuple[type[Payload], ...]] = {
+    TOOL: TRAIL,
+    **{noted_in(TOOL, matter): (Noted,) for matter in get_args(Matter)},
+    CATALOG: (ToolRegistered,),
+}

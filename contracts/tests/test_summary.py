@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie_contracts import Grants, Payload, ProblemDetails
-from dominie_contracts.action import Approved, Ask, Decided, Finished, Parked, Requested, Started, Unknown
+from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
 from dominie_contracts.guardrail import ApprovalAnswered, PoliciesPublished, PolicyFile
 from dominie_contracts.identity import KeyIssued, KeyRevoked, Registered, Revoked, RunOpened, RunRenewed
 from dominie_contracts.judge import Judged, Vote
@@ -75,6 +75,9 @@ SAMPLES: list[tuple[str, Payload, str]] = [
     ),
     ("judge", Finished(outcome="error", problem=HELD, duration_ms=3), "refused: it promises too much"),
     ("tool", Unknown(why="tool-1a2b ended"), "unknown whether it happened: tool-1a2b ended"),
+    ("tool_parked", Noted(what="parked"), "noted: it waits for a person"),
+    ("tool_records", Noted(what="records"), "noted: its result may hold records"),
+    ("tool_amounts", Noted(what="amounts"), "noted: it moves an amount"),
     (
         "run",
         RunOpened(

@@ -5,6 +5,7 @@ import uuid
 import structlog
 
 from dominie_contracts import Problem
+from dominie_contracts.action import noted_in
 from dominie_contracts.guardrail import APPROVAL, POLICY, Approve, ListApprovals, PublishPolicies
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
@@ -13,7 +14,7 @@ from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore
 from dominie_guardrail.handlers import Handlers, read_policies
-from dominie_guardrail.projection import Asked, AskedIn, InForce
+from dominie_guardrail.projection import Answers, Asked, InForce, Notes
 from dominie_guardrail.settings import DEFAULT_POLICIES, Settings
 from dominie_kit import Context, Service
 from dominie_kit.bus import now_ms
@@ -27,7 +28,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     """Guardrail as a service; `store` replaces the event log in tests."""
     settings = settings or Settings()
     service = Service("guardrail", settings, store=store)
-    in_force, asked = InForce(), Asked()
+    in_force, asked = InForce(), Asked(service.store)
     handlers = Handlers(
         service.store,
         service.actions(APPROVAL),
@@ -38,8 +39,9 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     )
     service.in_force = lambda: (in_force.digest, in_force.position)
     service.follow(in_force, POLICY)
-    for category in (TOOL, MODEL, MEMORY, APPROVAL):
-        service.follow(AskedIn(asked, category), category)
+    for category in (TOOL, MODEL, MEMORY):
+        service.follow(Notes(asked, category), noted_in(category, "parked"))
+    service.follow(Answers(asked), APPROVAL)
     service.route(PublishPolicies, handlers.publish, token=False, direct=False, between=True)
     service.route(ListApprovals, handlers.approvals, token=False)
     service.route(Approve, handlers.approve, token=False)

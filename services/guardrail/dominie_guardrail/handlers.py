@@ -78,14 +78,14 @@ class Handlers:
     async def approvals(self, command: ListApprovals, context: Context) -> Approvals:
         """What waits for a person, in the caller's tenant."""
         await context.read_your_writes()
-        views = self._asked.all(context.tenant, now_ms=self._now_ms())
+        views = await self._asked.all(context.tenant, now_ms=self._now_ms())
         wanted = [view for view in views if command.status == "all" or view.status == "pending"]
         return Approvals(approvals=tuple(wanted))
 
     async def approve(self, command: Approve, context: Context) -> Done:
         """A person's answer to exactly this action."""
         await context.read_your_writes()
-        entry = self._asked.find(context.tenant, command.action)
+        entry = await self._asked.find(context.tenant, command.action)
         if entry is None:
             raise Invalid(f"nothing waits under {command.action!r}; `dominie approvals list` shows what does")
         stream = StreamName(context.tenant, APPROVAL, command.action)

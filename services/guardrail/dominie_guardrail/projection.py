@@ -1,13 +1,19 @@
 """What guardrail knows: the policy set in force, and the actions that wait for a person."""
 
+import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Approved, Finished, Parked
-from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered, ApprovalView, PoliciesPublished
+from dominie_contracts.guardrail import ApprovalAnswered, ApprovalView, PoliciesPublished
 from dominie_contracts.registry import parse_event
+from dominie_eventstore import EventStore
 
-_TELLING = (Parked.KIND, Approved.KIND, Finished.KIND, ApprovalAnswered.KIND)
+_AT_A_TIME = 32
+"""Trails that are read at once."""
+_Key = tuple[str, str]
+"""Tenant and id of an action."""
 
 
 class InForce:
@@ -41,74 +47,91 @@ class Entry:
     used: bool = False
     ended: bool = False
 
-    def seen(self, answer: ApprovalAnswered | None) -> ApprovalView:
-        """The action with its answer, in whatever order its events were read."""
+    def seen(self, answer: ApprovalAnswered | None, now_ms: int) -> ApprovalView:
+        """The action with its answer, at a time."""
         by = {"by": answer.by, "note": answer.note} if answer else {}
-        return self.view.model_copy(update={"status": self._status(answer), **by})
+        return self.view.model_copy(update={"status": self._status(answer, now_ms), **by})
 
-    def _status(self, answer: ApprovalAnswered | None) -> str:
+    def _status(self, answer: ApprovalAnswered | None, now_ms: int) -> str:
         if self.used:
             return "used"
         if answer is not None and answer.decision == "deny":
             return "denied"
         if self.ended:
             return "expired"
-        return "granted" if answer else "pending"
+        if answer is not None:
+            return "granted"
+        return "expired" if now_ms > self.view.expires_ms else "pending"
 
 
 class Asked:
-    """The asked actions of every category, and the answers. Each category is read by itself, so either may be first."""
+    """The actions that asked a person, as noted, and the answers; how each stands is read from its own trail."""
 
-    def __init__(self) -> None:
-        self._entries: dict[tuple[str, str], Entry] = {}
-        self._answers: dict[tuple[str, str], ApprovalAnswered] = {}
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._noted: dict[_Key, str] = {}
+        """The category of each, in the order of their notes."""
+        self._ended: dict[_Key, Entry] = {}
+        """Those whose trail says no more."""
+        self._answers: dict[_Key, ApprovalAnswered] = {}
 
-    def apply(self, event: Recorded) -> None:
-        """Take in an event of an action's trail, or an answer; what tells nothing costs nothing."""
-        kind = event.type
-        if not kind.endswith(_TELLING) or (kind.endswith(Finished.KIND) and not self._entries):
-            return
+    def note(self, event: Recorded, category: str) -> None:
+        """Take in a note of an action in this category."""
         stream = StreamName.parse(event.stream)
-        key = (stream.tenant, stream.id)
-        if kind.endswith(Finished.KIND) and key not in self._entries:
-            return
-        payload = parse_event(kind, event.envelope.data)
+        self._noted[stream.tenant, stream.id] = category
+
+    def answer(self, event: Recorded) -> None:
+        """Take in an answer."""
+        payload = parse_event(event.type, event.envelope.data)
         if isinstance(payload, ApprovalAnswered):
-            self._answers.setdefault(key, payload)
-        elif isinstance(payload, Parked):
-            self._entries[key] = _entry(event, stream, payload)
-        elif isinstance(payload, Approved) and key in self._entries:
-            self._entries[key] = replace(self._entries[key], used=True)
-        elif isinstance(payload, Finished) and key in self._entries:
-            self._entries[key] = replace(self._entries[key], ended=True)
+            stream = StreamName.parse(event.stream)
+            self._answers.setdefault((stream.tenant, stream.id), payload)
 
-    def find(self, tenant: str, action: str) -> Entry | None:
-        """One asked action."""
-        return self._entries.get((tenant, action))
+    async def find(self, tenant: str, action: str) -> Entry | None:
+        """One asked action.
 
-    def all(self, tenant: str, *, now_ms: int) -> list[ApprovalView]:
-        """A tenant's asked actions, oldest first; what nobody answered in time has expired."""
-        views = [
-            entry.seen(self._answers.get(key))
-            for key, entry in sorted(self._entries.items(), key=lambda item: item[1].position)
-            if key[0] == tenant
-        ]
-        return [
-            view.model_copy(update={"status": "expired"})
-            if view.status == "pending" and now_ms > view.expires_ms
-            else view
-            for view in views
-        ]
+        Raises:
+            StoreUnavailable, CorruptEvent
+        """
+        return await self._entry((tenant, action))
 
-    def forget(self, category: str) -> None:
-        """Forget a category's events, before a rebuild."""
-        if category == APPROVAL:
-            self._answers.clear()
-        self._entries = {key: entry for key, entry in self._entries.items() if entry.view.category != category}
+    async def all(self, tenant: str, *, now_ms: int) -> list[ApprovalView]:
+        """A tenant's asked actions, oldest first; what nobody answered in time has expired.
+
+        Raises:
+            StoreUnavailable, CorruptEvent
+        """
+        keys = [key for key in self._noted if key[0] == tenant]
+        found: list[tuple[Entry, ApprovalView]] = []
+        for first in range(0, len(keys), _AT_A_TIME):
+            some = keys[first : first + _AT_A_TIME]
+            for key, entry in zip(some, await asyncio.gather(*map(self._entry, some)), strict=True):
+                if entry is not None:
+                    found.append((entry, entry.seen(self._answers.get(key), now_ms)))
+        return [view for _, view in sorted(found, key=lambda one: one[0].position)]
+
+    def forget_answers(self) -> None:
+        """Forget the answers, before a rebuild."""
+        self._answers.clear()
+
+    def forget_notes(self, category: str) -> None:
+        """Forget a category's notes, before a rebuild."""
+        self._noted = {key: noted for key, noted in self._noted.items() if noted != category}
+        self._ended = {key: entry for key, entry in self._ended.items() if key in self._noted}
+
+    async def _entry(self, key: _Key) -> Entry | None:
+        """None if it did not come to ask: its note is written first."""
+        category = self._noted.get(key)
+        if category is None or key in self._ended:
+            return self._ended.get(key)
+        entry = entry_of(await self._store.read(StreamName(key[0], category, key[1])))
+        if entry is not None and (entry.used or entry.ended):
+            self._ended[key] = entry
+        return entry
 
 
-class AskedIn:
-    """Feeds one category's events to the asked actions; each category is followed from its own position."""
+class Notes:
+    """Feeds the notes on one category's actions; each category is followed from its own position."""
 
     def __init__(self, asked: Asked, category: str) -> None:
         self.position = 0
@@ -118,12 +141,46 @@ class AskedIn:
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
-        self._asked.apply(event)
+        self._asked.note(event, self._category)
 
     def reset(self) -> None:
         """Forget everything, before a rebuild."""
         self.position = 0
-        self._asked.forget(self._category)
+        self._asked.forget_notes(self._category)
+
+
+class Answers:
+    """Feeds the answers."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.position = 0
+        self._asked = asked
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event."""
+        self.position = event.position
+        self._asked.answer(event)
+
+    def reset(self) -> None:
+        """Forget everything, before a rebuild."""
+        self.position = 0
+        self._asked.forget_answers()
+
+
+def entry_of(trail: Iterable[Recorded]) -> Entry | None:
+    """An asked action by its trail; None if nobody was asked."""
+    entry: Entry | None = None
+    for event in trail:
+        match parse_event(event.type, event.envelope.data):
+            case Parked() as parked:
+                entry = _entry(event, StreamName.parse(event.stream), parked)
+            case Approved() if entry is not None:
+                entry = replace(entry, used=True)
+            case Finished() if entry is not None:
+                entry = replace(entry, ended=True)
+            case _:
+                pass
+    return entry
 
 
 def _entry(event: Recorded, stream: StreamName, parked: Parked) -> Entry:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from dominie_contracts.action import Ask, Decided, Parked, Requested
+from dominie_contracts.action import Ask, Decided, Noted, Parked, Requested, noted_in
 from dominie_contracts.guardrail import APPROVAL, POLICY
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
 from dominie_contracts.tool import TOOL
 from dominie_guardrail.handlers import Handlers
-from dominie_guardrail.projection import Asked, AskedIn, InForce
+from dominie_guardrail.projection import Answers, Asked, InForce, Notes
 from dominie_kit.handler_testing import Desk
 from dominie_kit.standing import Standing
 
@@ -44,22 +44,23 @@ def in_force() -> InForce:
 
 
 @pytest.fixture
-def asked() -> Asked:
-    return Asked()
+def desk() -> Desk:
+    return Desk("guardrail")
+
+
+@pytest.fixture
+def asked(desk: Desk, in_force: InForce) -> Asked:
+    asked = Asked(desk.store)
+    desk.follow(in_force, POLICY)
+    desk.follow(Answers(asked), APPROVAL)
+    for category in (TOOL, MODEL, MEMORY):
+        desk.follow(Notes(asked, category), noted_in(category, "parked"))
+    return asked
 
 
 @pytest.fixture
 def standing() -> Standing:
     return Standing()
-
-
-@pytest.fixture
-def desk(in_force: InForce, asked: Asked) -> Desk:
-    desk = Desk("guardrail")
-    desk.follow(in_force, POLICY)
-    for category in (TOOL, MODEL, MEMORY, APPROVAL):
-        desk.follow(AskedIn(asked, category), category)
-    return desk
 
 
 @pytest.fixture
@@ -86,6 +87,7 @@ def park(desk: Desk) -> Park:
 
     async def record(id: str = "act-1", *, category: str = TOOL, tenant: str = "acme", **more: Any) -> Parked:
         parked = waiting(**more)
+        await desk.append(noted_in(category, "parked"), id, Noted(what="parked"), tenant=tenant)
         await desk.append(
             category,
             id,

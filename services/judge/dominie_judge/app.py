@@ -1,5 +1,6 @@
 """The judge, put together."""
 
+from dominie_contracts.action import noted_in
 from dominie_contracts.judge import JUDGE, Review
 from dominie_contracts.model import Chat, Completion
 from dominie_contracts.tool import TOOL
@@ -24,8 +25,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     names = dict.fromkeys(name for name in settings.judge_model.replace(",", " ").split())
     models = [ModelJudge(name, ask, timeout_s=settings.judge_timeout_s) for name in names]
     panel = Panel(frozenset(judge.name for judge in RULES), settings.judge_quorum, settings.judge_on_abstention)
-    deeds = Deeds()
+    deeds = Deeds(service.store)
     handlers = Handlers(service.actions(JUDGE), deeds, rules=RULES, models=models, panel=panel)
-    service.follow(deeds, TOOL)
+    service.follow(deeds, noted_in(TOOL, "amounts"))
     service.route(Review, handlers.review, between=True)
     return service

@@ -43,7 +43,7 @@ class Handlers:
 
     async def _judge(self, command: Review, action: Action) -> Judged:
         context = action.context
-        done = self._deeds.done(context.tenant, context.run) if context.run else ()
+        done = await self._deeds.done(context.tenant, context.run) if context.run else ()
         case = Case(command.output, done, action.id, context)
         votes = await _ask(self._rules, case)
         if not objects(votes, self._panel.certain):

@@ -4,68 +4,69 @@ A call's amount is the one that its decision was asked about: the tool service s
 role `amount`, by the tool's schema of that moment, and it is on the record even for a tool that nobody registered.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 from pydantic import JsonValue
 
-from dominie_contracts import Recorded
+from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Decided, Finished
 from dominie_contracts.registry import parse_event
+from dominie_contracts.tool import TOOL
+from dominie_eventstore import EventStore
 
 MAX_RUNS = 10_000
 """The runs that were active last. One that was forgotten has done nothing: its promises are held, not believed."""
 
 
-@dataclass(slots=True)
-class Deed:
-    """One tool call that moves an amount, in minor units."""
-
-    amount: int
-    done: bool = False
-
-
 class Deeds:
-    """A projection of the category `tool`."""
+    """A projection of the notes on calls that move an amount; how each went is read from its own trail."""
 
-    def __init__(self, *, max_runs: int = MAX_RUNS) -> None:
+    def __init__(self, store: EventStore, *, max_runs: int = MAX_RUNS) -> None:
         self.position = 0
+        self._store = store
         self._max_runs = max_runs
-        self._runs: OrderedDict[tuple[str, str], dict[str, Deed]] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
+        """The calls of each, in the order of their notes."""
 
     def apply(self, event: Recorded) -> None:
-        """Take in an event."""
+        """Take in a note."""
         self.position = event.position
-        envelope = event.envelope
-        run = (envelope.tenant, envelope.correlation_id or "")
-        match parse_event(envelope.type, envelope.data):
-            case Decided() as decided:
-                amount = _amount(decided.request.get("context"))
-                if amount:
-                    self._deeds(run).setdefault(envelope.stream, Deed(amount)).amount = amount
-            case Finished() as finished:
-                deed = self._runs.get(run, {}).get(envelope.stream)
-                if deed is not None:
-                    deed.done = finished.outcome == "ok"
-            case _:
-                pass
+        run = (event.envelope.tenant, event.envelope.correlation_id or "")
+        self._runs.setdefault(run, []).append(StreamName.parse(event.stream).id)
+        self._runs.move_to_end(run)
+        if len(self._runs) > self._max_runs:
+            self._runs.popitem(last=False)
 
     def reset(self) -> None:
         """Forget everything, before a rebuild."""
         self.position = 0
         self._runs.clear()
 
-    def done(self, tenant: str, run: str) -> tuple[int, ...]:
-        """The amounts of a run's calls that came true, in minor units, in order."""
-        return tuple(deed.amount for deed in self._runs.get((tenant, run), {}).values() if deed.done)
+    async def done(self, tenant: str, run: str) -> tuple[int, ...]:
+        """The amounts of a run's calls that came true, in minor units, in order.
 
-    def _deeds(self, run: tuple[str, str]) -> dict[str, Deed]:
-        deeds = self._runs.setdefault(run, {})
-        self._runs.move_to_end(run)
-        if len(self._runs) > self._max_runs:
-            self._runs.popitem(last=False)
-        return deeds
+        Raises:
+            StoreUnavailable, CorruptEvent
+        """
+        calls = self._runs.get((tenant, run), ())
+        trails = await asyncio.gather(*(self._store.read(StreamName(tenant, TOOL, call)) for call in calls))
+        return tuple(amount for amount in map(_deed, trails) if amount)
+
+
+def _deed(trail: Iterable[Recorded]) -> int:
+    """The amount that a call moved, as it was last decided on; 0 if it moved none."""
+    amount, done = 0, False
+    for event in trail:
+        match parse_event(event.type, event.envelope.data):
+            case Decided() as decided:
+                amount = _amount(decided.request.get("context"))
+            case Finished() as finished:
+                done = finished.outcome == "ok"
+            case _:
+                pass
+    return amount if done else 0
 
 
 def _amount(context: JsonValue) -> int:

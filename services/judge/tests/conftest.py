@@ -7,7 +7,7 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import Payload
-from dominie_contracts.action import Decided, Finished, Requested
+from dominie_contracts.action import Decided, Finished, Noted, Requested, noted_in
 from dominie_contracts.tool import TOOL
 from dominie_judge.projection import Deeds
 from dominie_kit.handler_testing import Desk
@@ -21,15 +21,15 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def deeds() -> Deeds:
-    return Deeds()
+def desk() -> Desk:
+    return Desk("judge")
 
 
 @pytest.fixture
-def desk(deeds: Deeds) -> Desk:
-    desk = Desk("judge")
-    desk.follow(deeds, TOOL)
-    return desk
+def deeds(desk: Desk) -> Deeds:
+    deeds = Deeds(desk.store)
+    desk.follow(deeds, noted_in(TOOL, "amounts"))
+    return deeds
 
 
 @pytest.fixture
@@ -47,6 +47,8 @@ def act(desk: Desk) -> Act:
         if outcome is not None:
             trail.append(Finished(outcome=outcome, duration_ms=1))
         id = f"call-{await desk.store.last_position()}"
+        if amount is not None and effect != "read":
+            await desk.append(noted_in(TOOL, "amounts"), id, Noted(what="amounts"), run=run, tenant=tenant)
         await desk.append(TOOL, id, *trail, run=run, tenant=tenant)
 
     return record

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dominie_contracts.action import Decided, Finished, Noted, noted_in
 from dominie_contracts.tool import TOOL
 from dominie_judge.projection import Deeds
 from dominie_kit.handler_testing import Desk
@@ -32,7 +33,7 @@ async def test_only_what_came_true_counts(desk: Desk, deeds: Deeds, act: Any) ->
     await act(None)
     await act(0)
     await desk.caught_up()
-    assert deeds.done("acme", "r-1") == (3000, 500)
+    assert await deeds.done("acme", "r-1") == (3000, 500)
 
 
 async def test_runs_and_tenants_are_kept_apart(desk: Desk, deeds: Deeds, act: Any) -> None:
@@ -40,20 +41,26 @@ async def test_runs_and_tenants_are_kept_apart(desk: Desk, deeds: Deeds, act: An
     await act(500, run="r-2")
     await act(700, tenant="other")
     await desk.caught_up()
-    assert (deeds.done("acme", "r-1"), deeds.done("acme", "r-2"), deeds.done("other", "r-1")) == (
-        (3000,),
-        (500,),
-        (700,),
-    )
+    found = [await deeds.done(*run) for run in (("acme", "r-1"), ("acme", "r-2"), ("other", "r-1"))]
+    assert found == [(3000,), (500,), (700,)]
 
 
 async def test_the_runs_that_were_active_last_are_known(desk: Desk, act: Any) -> None:
-    deeds = Deeds(max_runs=2)
-    desk.follow(deeds, TOOL)
+    deeds = Deeds(desk.store, max_runs=2)
+    desk.follow(deeds, noted_in(TOOL, "amounts"))
     for run in ("r-1", "r-2", "r-1", "r-3"):
         await act(100, run=run)
     await desk.caught_up()
-    assert [deeds.done("acme", run) for run in ("r-1", "r-2", "r-3")] == [(100, 100), (), (100,)]
+    assert [await deeds.done("acme", run) for run in ("r-1", "r-2", "r-3")] == [(100, 100), (), (100,)]
+
+
+async def test_a_call_counts_once_it_has_come_true(desk: Desk, deeds: Deeds) -> None:
+    await desk.append(noted_in(TOOL, "amounts"), "call-1", Noted(what="amounts"), run="r-1")
+    await desk.caught_up()
+    assert await deeds.done("acme", "r-1") == ()
+    decided = Decided(decision="allow", policies=("all",), request={"context": {"effect": "external", "amount": 3000}})
+    await desk.append(TOOL, "call-1", decided, Finished(outcome="ok", duration_ms=1), run="r-1")
+    assert await deeds.done("acme", "r-1") == (3000,)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
@@ -63,8 +70,8 @@ async def test_rebuilt_and_live_are_equal(desk: Desk, deeds: Deeds, act: Any, ca
         await act(**call)
         await desk.caught_up()
     runs = [(tenant, run) for tenant in ("acme", "other") for run in ("r-1", "r-2")]
-    live = [deeds.done(*run) for run in runs]
+    live = [await deeds.done(*run) for run in runs]
     deeds.reset()
     assert deeds.position == 0
     await desk.caught_up()
-    assert [deeds.done(*run) for run in runs] == live
+    assert [await deeds.done(*run) for run in runs] == live

@@ -30,12 +30,15 @@ from dominie_contracts.action import (
     Approved,
     Decided,
     Finished,
+    Matter,
+    Noted,
     Parked,
     Requested,
     Started,
     Unknown,
     evolve,
     fold,
+    noted_in,
 )
 from dominie_contracts.approvals import binding_digest, refuse_answer, refuse_approver
 from dominie_contracts.digests import action_id, digest_json
@@ -180,6 +183,7 @@ class Actions:
             raise problem
         if decided is not None and decided.decision == "ask":
             parked = self._parked(action, request, decided)
+            await self._note(action, "parked")
             await self.append(action, *opening, parked)
             raise _approval_required(action, parked)
         if work.effect:
@@ -293,12 +297,22 @@ class Actions:
 
     async def _attempt(self, action: Action, work: Work) -> Outcome | None:
         begun = time.perf_counter()
+        noting = [asyncio.create_task(self._note(action, matter)) for matter in work.notes]
         try:
             return await work.run(action)
         except (DeadlineExceeded, Unavailable):
             raise
         except Problem as problem:
             return Outcome(_failed(problem, duration_ms=(time.perf_counter() - begun) * 1000))
+        finally:
+            await asyncio.gather(*noting)
+
+    async def _note(self, action: Action, what: Matter) -> None:
+        """Note what others have to find this action for; a note that is there already is as good."""
+        category = noted_in(self._category, what)
+        drafts = self.drafts(action.context, category, Noted(what=what))
+        with contextlib.suppress(WrongExpectedVersion):
+            await self._store.append(StreamName(action.stream.tenant, category, action.id), drafts, expected_version=0)
 
     async def _refuse(self, action: Action, why: str) -> Action:
         problem = Forbidden(f"not approved: {why}", action=action.id)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from dominie_contracts import Payload, Problem, StreamName
-from dominie_contracts.action import ActionState, Finished, Integrity, Priority
+from dominie_contracts.action import ActionState, Finished, Integrity, Matter, Priority
 from dominie_kit.context import Context
 
 LEASE_S = 5.0
@@ -66,6 +66,8 @@ class Work:
     """Renewed while this service runs it, so that a dead one is soon relieved."""
     enforcement: Literal["isolated", "worker", "cooperative", "service"] = "service"
     layers: tuple[str, ...] = ()
+    notes: tuple[Matter, ...] = ()
+    """What others look for in its trail: noted before its outcome is written."""
 
 
 @dataclass(slots=True)

@@ -244,6 +244,23 @@ async def test_an_ask_parks_and_a_yes_lets_it_go_on_once(
     assert await desk.types(TOOL) == [*OPENED, "parked.v1", "approved.v1", "decided.v1", "started.v1", "finished.v1"]
 
 
+async def test_what_others_look_for_is_noted_before_it_is_written(desk: Desk, here: Actions, ledger: Ledger) -> None:
+    await act(here, desk.context("plain"), Work(ledger.run))
+    await act(here, desk.context("k"), Work(ledger.run, notes=("records", "amounts")))
+    await parked(here, desk.context("asked"), Work(ledger.run))
+    log = [event async for event in desk.store.read_all()]
+    notes = [event for event in log if ".noted." in event.type]
+    noted = {(event.type, StreamName.parse(event.stream).id): event.position for event in notes}
+    last = {StreamName.parse(event.stream).id: event.position for event in log}
+    ids = {key: here.open(desk.context(key)).id for key in ("k", "asked")}
+    assert set(noted) == {
+        ("tool_records.noted.v1", ids["k"]),
+        ("tool_amounts.noted.v1", ids["k"]),
+        ("tool_parked.noted.v1", ids["asked"]),
+    }
+    assert all(position < last[id] for (_, id), position in noted.items())
+
+
 async def test_two_instances_consume_one_approval_once(
     desk: Desk, here: Actions, there: Actions, ledger: Ledger
 ) -> None:

@@ -132,6 +132,7 @@ class Handlers:
                 repeatable=spec.idempotent or spec.kind == "sandboxed" or spec.effect == "read",
                 enforcement="isolated" if spec.kind == "sandboxed" else "worker",
                 layers=self._layers() if spec.kind == "sandboxed" else (),
+                notes=tool.notes,
             ),
         )
         return _reply(done)
@@ -158,6 +159,7 @@ class Handlers:
             owner=f"{context.principal}/{command.process or uuid.uuid4().hex}",
             lease_s=spec.timeout_s,
             enforcement="cooperative",
+            notes=tool.notes,
         )
         done = await self._actions.perform(action, request, question, work)
         if done.state.finished is not None:
@@ -198,7 +200,7 @@ class Handlers:
         if not tool.roles:
             return {}
         await context.read_your_writes()
-        return label_arguments(arguments, tool.roles, self._records.of(context.tenant, context.run))
+        return label_arguments(arguments, tool.roles, await self._records.of(context.tenant, context.run))
 
     def _question(
         self,

@@ -1,20 +1,20 @@
 """What the tool service knows: the catalog, and the record values of each run."""
 
+import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from pydantic import BaseModel, JsonValue
-
-from dominie_contracts import Recorded
-from dominie_contracts.action import Finished, Integrity
-from dominie_contracts.labels import Role, record_values, roles
+from dominie_contracts import Recorded, StreamName
+from dominie_contracts.action import Finished, Matter
+from dominie_contracts.labels import Role, may_hold_records, record_values, roles
 from dominie_contracts.registry import parse_event
 from dominie_contracts.tool import TOOL, ToolRegistered, ToolSpec
+from dominie_eventstore import EventStore
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import State, binding_version, evolve
 
 _RUNS = 20_000
-_FINISHED = f"{TOOL}.{Finished.KIND}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,28 @@ class Tool:
     """What a yes is bound to."""
     roles: dict[str, Role]
     schema: InputSchema
+    notes: tuple[Matter, ...]
+    """What others look for in the trails of its calls."""
 
 
 def tool_of(state: State, spec: ToolSpec) -> Tool:
     """A tool's specification with what calling it needs, made once."""
-    return Tool(state, spec, binding_version(spec), roles(spec.input_schema), InputSchema(spec.input_schema))
+    marked = roles(spec.input_schema)
+    return Tool(
+        state=state,
+        spec=spec,
+        version=binding_version(spec),
+        roles=marked,
+        schema=InputSchema(spec.input_schema),
+        notes=tuple(_notes(spec, marked)),
+    )
+
+
+def _notes(spec: ToolSpec, marked: dict[str, Role]) -> Iterator[Matter]:
+    if may_hold_records(spec.output_schema):
+        yield "records"
+    if spec.effect != "read" and "amount" in marked.values():
+        yield "amounts"
 
 
 class Catalog:
@@ -63,36 +80,24 @@ class Catalog:
         return [tool.spec for (owner, _), tool in sorted(self._tools.items()) if owner == tenant]
 
 
-class _Outcome(BaseModel):
-    result: JsonValue
-    labels: dict[str, Integrity]
-
-
-class _Told(BaseModel):
-    """What is needed of the event `Finished`."""
-
-    tenant: str
-    correlationid: str | None = None
-    data: _Outcome
-
-
 class Records:
-    """The record values of each run, from the category `tool`; of a run long gone, none, so nothing vouches."""
+    """The record values of each run: the notes say which actions may hold some, their trails what they are.
 
-    def __init__(self) -> None:
+    Of a run long gone it knows none, so nothing vouches.
+    """
+
+    def __init__(self, store: EventStore) -> None:
         self.position = 0
-        self._runs: OrderedDict[tuple[str, str], set[tuple[str, str]]] = OrderedDict()
+        self._store = store
+        self._runs: OrderedDict[tuple[str, str], _Run] = OrderedDict()
 
     def apply(self, event: Recorded) -> None:
-        """Take in an event."""
+        """Take in a note."""
         self.position = event.position
-        if event.type != _FINISHED:
+        if event.envelope.correlation_id is None:
             return
-        told = _Told.model_validate_json(event.raw)
-        if not told.data.labels or told.correlationid is None:
-            return
-        key = (told.tenant, told.correlationid)
-        self._runs.setdefault(key, set()).update(record_values(told.data.result, told.data.labels))
+        key = (event.envelope.tenant, event.envelope.correlation_id)
+        self._runs.setdefault(key, _Run()).open.add(StreamName.parse(event.stream).id)
         self._runs.move_to_end(key)
         if len(self._runs) > _RUNS:
             self._runs.popitem(last=False)
@@ -102,6 +107,34 @@ class Records:
         self.position = 0
         self._runs.clear()
 
-    def of(self, tenant: str, run: str | None) -> set[tuple[str, str]]:
-        """A run's record values, typed."""
-        return self._runs.get((tenant, run or ""), set())
+    async def of(self, tenant: str, run: str | None) -> set[tuple[str, str]]:
+        """A run's record values, typed; an action that has not finished has none yet.
+
+        Raises:
+            StoreUnavailable, CorruptEvent
+        """
+        found = self._runs.get((tenant, run or ""))
+        if found is None:
+            return set()
+        open_ = tuple(found.open)
+        trails = await asyncio.gather(*(self._store.read(StreamName(tenant, TOOL, action)) for action in open_))
+        for action, trail in zip(open_, trails, strict=True):
+            finished = _finished(trail)
+            if finished is not None:
+                found.values |= record_values(finished.result, finished.labels)
+                found.open.discard(action)
+        return found.values
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known of one run's records."""
+
+    values: set[tuple[str, str]] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
+    """Actions whose outcome was not seen yet."""
+
+
+def _finished(trail: Sequence[Recorded]) -> Finished | None:
+    payload = parse_event(trail[-1].type, trail[-1].envelope.data) if trail else None
+    return payload if isinstance(payload, Finished) else None
