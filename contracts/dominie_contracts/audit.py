@@ -140,6 +140,8 @@ class LogReport(Message):
     why: str = ""
     checkpoint: int | None = None
     """How many events the last signed checkpoint covers; newer ones have the hash chains of their streams alone."""
+    durability: str | None = None
+    """How that checkpoint says the log is kept: `none`, `fsync`, or `quorum N` on N replicas."""
 
 
 class GetCheckpoint(Command):

@@ -3,6 +3,7 @@
     dominie/5a1f…            the log's origin, which is its key's name too
     123                      how many events
     base64 of the root
+    durability fsync         extension lines: what stood behind its appends then
 
     — dominie/5a1f… base64 of the key's id (4 bytes) and an Ed25519 signature
 
@@ -32,6 +33,7 @@ _SIGNED = "\u2014 "
 _PRIVATE = "PRIVATE+KEY+"
 _CONTROL = re.compile(r"[^\n -\U0010ffff]")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_DURABILITY = "durability "
 
 
 class ProofProblem(Exception):
@@ -174,16 +176,28 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How long a log is, and the root over that many leaves."""
+    """How long a log is, and the root over that many leaves; extension lines are signed with them."""
 
     origin: str
     size: int
     root: bytes
+    extensions: tuple[str, ...] = ()
+
+    @classmethod
+    def kept(cls, origin: str, size: int, root: bytes, *, durability: str) -> Self:
+        """A checkpoint that says how its log is kept: `none`, `fsync`, or `quorum N` on N replicas."""
+        return cls(origin, size, root, (f"{_DURABILITY}{durability}",))
 
     @property
     def text(self) -> str:
         """What is signed."""
-        return f"{self.origin}\n{self.size}\n{encode(self.root)}\n"
+        return "".join(f"{line}\n" for line in (self.origin, str(self.size), encode(self.root), *self.extensions))
+
+    @property
+    def durability(self) -> str | None:
+        """How the log was kept when this was signed; None where it does not say."""
+        found = (line.removeprefix(_DURABILITY) for line in self.extensions if line.startswith(_DURABILITY))
+        return next(found, None)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -195,8 +209,9 @@ class Checkpoint:
         lines = text.split("\n")
         if len(lines) < 4 or not lines[0] or not is_size(lines[1]):
             raise BadProof("that is no checkpoint: it has no origin, size and root")
-        found = cls(lines[0], int(lines[1]), decode(lines[2], "the checkpoint's root", length=HASH_BYTES))
-        if not text.startswith(found.text):
+        root = decode(lines[2], "the checkpoint's root", length=HASH_BYTES)
+        found = cls(lines[0], int(lines[1]), root, tuple(lines[3:-1]))
+        if found.text != text:
             raise BadProof("that is no checkpoint: its size or root is written in another way")
         return found
 

@@ -249,13 +249,20 @@ def test_a_broken_log_is_exit_code_1(project: Path, open_house: House) -> None:
 
 def test_it_says_what_protects_what(project: Path, open_house: House) -> None:
     reports = iter(
-        LogReport(ok=ok, events=9, streams=3, checkpoint=size, why="x")
-        for ok, size in ((True, None), (True, 9), (True, 7), (False, 9))
+        LogReport(ok=ok, events=9, streams=3, checkpoint=size, durability=durability, why="x")
+        for ok, size, durability in (
+            (True, None, None),
+            (True, 9, "fsync"),
+            (True, 9, "quorum 3"),
+            (True, 7, None),
+            (False, 9, "fsync"),
+        )
     )
     open_house.on(VerifyLog, lambda command, asked: next(reports))
     for said in (
         "No checkpoint is signed yet",
-        "All of them are",
+        "All of them are those of the last signed checkpoint (synced to disk on one node).",
+        "checkpoint (agreed on by most of 3 replicas).",
         "the 2 newer are protected by the hash",
         "BROKEN: x",
     ):

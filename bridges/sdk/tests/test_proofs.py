@@ -152,3 +152,15 @@ def test_a_checkpoint_that_does_not_is_found_out(old: Callable[[], Checkpoint], 
 def test_no_text_is_a_note_by_chance(text: str) -> None:
     with pytest.raises((BadProof, OtherLog)):
         Checkpoint.open(text, KEY)
+
+
+def test_a_checkpoints_further_lines_are_signed_and_kept() -> None:
+    root = leaf_hash(b"one")
+    given = Checkpoint.kept(OURS.name, 1, root, durability="quorum 3")
+    found = Checkpoint.open(OURS.sign(given.text), KEY)
+    assert found == given and found.durability == "quorum 3"
+    assert Checkpoint.open(signed(1, root), KEY).durability is None
+    other = Checkpoint(OURS.name, 1, root, ("witness dana", "durability fsync"))
+    assert Checkpoint.parse(other.text).durability == "fsync"
+    with pytest.raises(BadProof):
+        Checkpoint.parse(other.text + "cut")

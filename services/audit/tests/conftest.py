@@ -87,7 +87,7 @@ def checkpoint(store: MemoryEventStore, own: Own) -> Callable[[], Awaitable[None
 
     async def sign() -> None:
         keeper = Keeper(own, interval_s=1, max_events=1000)
-        await keeper.publish(await keeper.catch_up(store, lambda: 0))
+        await keeper.publish(await keeper.catch_up(store, lambda: 0), store)
 
     return sign
 

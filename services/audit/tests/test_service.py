@@ -124,6 +124,7 @@ async def test_it_reads_the_log_before_it_answers(settings: Settings) -> None:
 async def test_it_signs_what_it_has_read_and_goes_on_when_it_comes_back(settings: Settings) -> None:
     async with serving(build(settings)) as service:
         before = await signed(service)
+        assert before.durability == "fsync"
         assert before.size == 2
     async with serving(build(settings)) as service:
         assert await signed(service) == before

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from anyio.to_thread import run_sync
 
-from dominie.notes import Checkpoint
+from dominie.notes import Checkpoint, NotProven
 from dominie_audit.adapters.offline import check, export, verify_file
 from dominie_audit.adapters.tlog.comparison import check_start
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import KeyGone, LogDiffers, Own, Published
 from dominie_contracts import Recorded
 from dominie_contracts.guardrail import PoliciesPublished
-from dominie_eventstore import MemoryEventStore
+from dominie_eventstore import Durability, MemoryEventStore, StoreUnavailable
 
 pytestmark = pytest.mark.anyio
 Sign = Callable[[], Awaitable[None]]
@@ -57,7 +57,31 @@ async def test_a_whole_log_is_as_its_checkpoint_says(
 ) -> None:
     await checkpoint()
     report = await check(store.read_all(), published)
-    assert (report.ok, report.events, report.checkpoint) == (True, 7, 7)
+    assert (report.ok, report.events, report.checkpoint, report.durability) == (True, 7, 7, "none")
+
+
+class Away(MemoryEventStore):
+    """A log that nobody can ask how it is kept."""
+
+    async def durability(self) -> Durability:
+        raise StoreUnavailable("asking")
+
+
+async def test_nothing_is_signed_that_cannot_be_known(own: Own, refund: None, store: MemoryEventStore) -> None:
+    keeper = Keeper(own, interval_s=1, max_events=1000)
+    tree = await keeper.catch_up(store, lambda: 0)
+    await keeper.publish(tree, Away())
+    assert own.published.tiles.note() is None
+    await keeper.publish(tree, store)
+    assert last(own.published).size == 7
+
+
+async def test_a_changed_durability_is_seen(own: Own, refund: None, checkpoint: Sign) -> None:
+    await checkpoint()
+    path = own.published.tiles.folder / "checkpoint"
+    path.write_text(path.read_text().replace("durability none", "durability fsync"))
+    with pytest.raises(NotProven):
+        own.published.latest()
 
 
 async def test_what_is_newer_than_the_checkpoint_is_said(

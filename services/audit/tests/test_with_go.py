@@ -46,7 +46,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def note(own: Own, tree: Tree) -> str:
-    return own.signer.sign(Checkpoint(own.signer.name, tree.size, tree.root()).text)
+    return own.signer.sign(Checkpoint.kept(own.signer.name, tree.size, tree.root(), durability="quorum 3").text)
 
 
 def encoded(hashes: list[bytes]) -> list[str]:

@@ -78,6 +78,20 @@ def _covered(found: "LogReport") -> str:
     if found.checkpoint is None:
         return f"No checkpoint is signed yet: they are {alone}."
     if found.checkpoint >= found.events:
-        return "All of them are those of the last signed checkpoint."
-    newer = found.events - found.checkpoint
-    return f"The first {found.checkpoint} are those of the last signed checkpoint; the {newer} newer are {alone}."
+        return f"All of them are those of the last signed checkpoint{_kept(found.durability)}."
+    newer, of = found.events - found.checkpoint, f"the last signed checkpoint{_kept(found.durability)}"
+    return f"The first {found.checkpoint} are those of {of}; the {newer} newer are {alone}."
+
+
+def _kept(durability: str | None) -> str:
+    """What the checkpoint says stood behind its appends."""
+    kind, _, replicas = (durability or "").partition(" ")
+    match kind:
+        case "fsync":
+            return " (synced to disk on one node)"
+        case "quorum":
+            return f" (agreed on by most of {safe(replicas)} replicas)"
+        case "none":
+            return " (in memory only)"
+        case _:
+            return ""

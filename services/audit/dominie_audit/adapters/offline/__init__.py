@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 from pydantic import ValidationError
 
-from dominie.notes import ProofProblem
+from dominie.notes import Checkpoint, ProofProblem
 from dominie_audit.adapters.tlog.comparison import compared
 from dominie_audit.adapters.tlog.published import Published
 from dominie_contracts import Message, Recorded
@@ -48,10 +48,10 @@ async def check(events: AsyncIterator[Recorded] | Iterable[Recorded], published:
     if published is None or latest is None:
         return _report(await verify_chain(events), None)
     found = await verify_chain(compared(events, latest.checkpoint, published.tiles))
-    return _report(found, latest.checkpoint.size)
+    return _report(found, latest.checkpoint)
 
 
-def _report(found: ChainReport, checkpoint: int | None) -> LogReport:
+def _report(found: ChainReport, checkpoint: Checkpoint | None) -> LogReport:
     return LogReport(
         ok=found.ok,
         events=found.events,
@@ -60,7 +60,8 @@ def _report(found: ChainReport, checkpoint: int | None) -> LogReport:
         stream=found.stream,
         version=found.version,
         why=found.why or "",
-        checkpoint=checkpoint,
+        checkpoint=checkpoint.size if checkpoint else None,
+        durability=checkpoint.durability if checkpoint else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Follows the log, and publishes: one process at a time for one folder."""
 
+import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
@@ -15,9 +16,11 @@ from dominie_audit.adapters.tlog.published import LogDiffers, Own
 from dominie_audit.adapters.tlog.tiles import TilesDamaged
 from dominie_audit.adapters.tlog.tree import Tree
 from dominie_contracts import Recorded
-from dominie_eventstore import EventStore
+from dominie_eventstore import EventStore, StoreUnavailable
 
 log = structlog.get_logger()
+_ASK_S = 1.0
+"""More than a log that is there takes to say how it is kept; a stop waits no longer either."""
 
 
 class Keeper:
@@ -55,14 +58,14 @@ class Keeper:
             self._tree = tree
             try:
                 while True:
-                    await self.publish(tree)
+                    await self.publish(tree, store)
                     with anyio.move_on_after(self._interval_s):
                         await self._due.wait()
                     self._due = anyio.Event()
             finally:
                 self._tree = None
                 with anyio.CancelScope(shield=True):
-                    await self.publish(tree)
+                    await self.publish(tree, store)
 
     async def catch_up(self, store: EventStore, followed: Callable[[], int]) -> Tree:
         """The stored tree, with all that was written since.
@@ -80,18 +83,28 @@ class Keeper:
                 if last is not None and tree.size == last.size and tree.root() != last.root:
                     raise self._differs(tree, last, "the events up to here have another root")
                 if (last is None or tree.size > last.size) and tree.size - self._stored >= self._max_events:
-                    await self.publish(tree)
+                    await self.publish(tree, store)
             if last is not None and tree.size < last.size:
                 raise self._differs(tree, last, f"the log ends after {tree.size} events")
             if tree.position >= followed():
                 return tree
 
-    async def publish(self, tree: Tree) -> None:
-        """Store and sign what is new, if anything is; a disk that is full is tried again later."""
+    async def publish(self, tree: Tree, store: EventStore) -> None:
+        """Store and sign what is new, if anything is; a disk that is full, or a log that is away, is tried again later.
+
+        How the log is kept is asked each time: somebody may have changed it.
+        """
         if tree.size == self._stored and self._own.published.tiles.note() is not None:
             return
+        try:
+            async with asyncio.timeout(_ASK_S):
+                durability = str(await store.durability())
+        except (StoreUnavailable, TimeoutError) as error:
+            log.warning("checkpoint.not_signed", size=tree.size, error=str(error))
+            return
         cut = tree.cut()
-        note = self._own.signer.sign(Checkpoint(self._own.signer.name, cut.size, cut.root).text)
+        checkpoint = Checkpoint.kept(self._own.signer.name, cut.size, cut.root, durability=durability)
+        note = self._own.signer.sign(checkpoint.text)
         try:
             await run_sync(self._own.published.tiles.store, cut, note)
         except OSError as error:
