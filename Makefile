@@ -5,7 +5,8 @@ SHELL := bash
 export UV_NO_CONFIG := 1
 export UV_PYTHON_DOWNLOADS := never
 
-PYTHON   ?= python3
+# Left empty, the best built one on PATH of python3's version (decision 0017).
+PYTHON   ?=
 UV       := .venv/bin/uv
 BRIDGE   := bridges/langgraph
 DOJO     := tests/bench
@@ -56,9 +57,9 @@ bench-agentdojo: .venv/.done $(DOJO)/.venv/.done  ## Play AgentDojo's banking ta
 setup: .venv/.done $(BRIDGE)/.venv/.done  ## Install everything.
 
 $(UV): requirements/uv.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dominie needs Python 3.11: make PYTHON=python3.11")'
+	@$(or $(PYTHON),python3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dominie needs Python 3.11: make PYTHON=python3.11")'
 	@echo 'Installing (about half a minute, the first time) …' >&2
-	@$(PYTHON) -m venv .venv
+	@python='$(PYTHON)'; python=$${python:-$$(python3 tools/interpreter.py)}; "$$python" -m venv .venv
 	@.venv/bin/python -m pip install --quiet --require-hashes -r $<
 	@touch $@
 

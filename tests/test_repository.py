@@ -75,8 +75,8 @@ def test_make_lists_what_it_can_do() -> None:
 
 def test_every_decision_has_its_parts_and_is_listed() -> None:
     index = (ROOT / "docs/adr/README.md").read_text()
-    for number, path in enumerate(sorted(ROOT.glob("docs/adr/0*.md")), start=1):
+    for path in ROOT.glob("docs/adr/0*.md"):
         text = path.read_text()
-        assert text.startswith(f"# {number:04}: ") and path.name in index
+        assert text.startswith(f"# {path.name[:4]}: ") and path.name in index
         assert re.search(r"^\| (proposed|accepted|superseded by \d{4}) \| \d{4}-\d\d-\d\d \| ", text, re.M)
         assert re.findall(r"^## (\w+)", text, re.M) == ["Context", "Decision", "Consequences"]
