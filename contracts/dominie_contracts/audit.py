@@ -1,6 +1,6 @@
 """Commands of audit, which writes no events: it reads everybody's."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, NonNegativeFloat
 
@@ -205,6 +205,66 @@ class Leaves(Message):
     """Go on after the last of them."""
     checkpoint: SignedCheckpoint | None = None
     """In the first page: the one that all pages lead to."""
+
+
+class BundleHead(Message):
+    """The first line of a bundle: a file of events that can be checked with nothing but the log's verifier key.
+
+    It is JSON lines, each as `model_dump_json(exclude_none=True)` writes it: this, a `BundleEvent` for each event in
+    the order of the log, and a `BundleEnd`.
+    """
+
+    bundle: Literal["dominie/bundle/1"] = "dominie/bundle/1"
+    key: str
+    """The verifier key that the log has, says whoever wrote this; nobody may trust it for that."""
+    selection: Selection
+    """What was asked for; nobody signed it."""
+    checkpoint: str
+    """A signed note (c2sp.org/tlog-checkpoint) over all events of the log up to then."""
+
+
+class BundleEvent(Message):
+    """An event of a bundle."""
+
+    position: int
+    """Where the event store had it; not signed."""
+    index: int
+    """Of the leaf, from 0, in the order of the whole log."""
+    event: str
+    """The stored bytes, which are JSON on one line in UTF-8."""
+    proof: tuple[str, ...]
+    """Hashes, each in base64, from the leaf to a subtree whose hash is known from the events before (RFC 6962)."""
+
+
+class BundleEnd(Message):
+    """The last line of a bundle."""
+
+    events: int
+    streams: int
+    whole: int
+    """Streams that have their first event here and none missing up to their last one here."""
+    sha256: str
+    """Of all bytes before this line, in hex: against accidents, not against whoever writes the file anew."""
+
+
+class BundleReport(Message):
+    """What the check of a bundle found."""
+
+    ok: bool
+    origin: str | None = None
+    size: int | None = None
+    """How many events the log had."""
+    events: int = 0
+    streams: int = 0
+    whole: int = 0
+    selection: Selection | None = None
+    problem: str | None = None
+    """The kind of what is wrong, as in `dominie.bundles` and `dominie.notes`."""
+    detail: str | None = None
+    line: int | None = None
+    """Of the file, from 1; the first event is on line 2."""
+    index: int | None = None
+    position: int | None = None
 
 
 COMMANDS: tuple[type[Command], ...] = (Export, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog)

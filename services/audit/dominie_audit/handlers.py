@@ -3,20 +3,27 @@
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+
+import anyio
+from anyio.to_thread import run_sync
 
 from dominie.merkle import leaf_hash
 from dominie.notes import ProofProblem
 from dominie_audit.adapters.offline import check
+from dominie_audit.adapters.tlog.pages import encoded, page
 from dominie_audit.adapters.tlog.proving import consistency, inclusion
 from dominie_audit.adapters.tlog.published import Latest, Published
-from dominie_audit.adapters.tlog.tiles import TilesDamaged
+from dominie_audit.adapters.tlog.tiles import Hashes, TilesDamaged
 from dominie_audit.aggregate import check_reader, entries, tenants_seen, view
 from dominie_audit.projection import Log
 from dominie_contracts import Conflict, Invalid, Recorded, Unavailable
 from dominie_contracts.audit import (
     Entries,
+    Export,
     GetCheckpoint,
     InclusionProof,
+    Leaves,
     ListRuns,
     LogReport,
     Prove,
@@ -30,10 +37,12 @@ from dominie_eventstore import EventStore, StoreUnavailable
 from dominie_kit import Context
 
 _TRAIL_EVENTS = 5_000
+_CHECKPOINT_WITHIN_S = 5.0
+_CHECKPOINT_POLL_S = 0.05
 
 
 class Handlers:
-    """Answers `trail`, `search`, `runs`, `verify`, `checkpoint` and `prove`, for developers and auditors."""
+    """Answers `trail`, `search`, `runs`, `verify`, `checkpoint`, `prove` and `export`, for developers and auditors."""
 
     def __init__(self, store: EventStore, log: Log, published: Published, *, reply_bytes: int) -> None:
         self._store = store
@@ -75,7 +84,7 @@ class Handlers:
         if command.extends is not None and command.extends <= size:
             with _readable():
                 proof = consistency(self._published.tiles, command.extends, size)
-        return SignedCheckpoint(checkpoint=latest.note, key=str(self._published.key), proof=_encoded(proof))
+        return SignedCheckpoint(checkpoint=latest.note, key=str(self._published.key), proof=encoded(proof))
 
     async def prove(self, command: Prove, context: Context) -> InclusionProof:
         """Prove that an event which the asker may see is in the log."""
@@ -92,9 +101,36 @@ class Handlers:
             if leaf_hash(event.raw) != tiles.leaf(index, latest.checkpoint.size):
                 why = f"the event at position {position} is not the one that was recorded: run `dominie audit verify`"
                 raise Conflict(why, position=position)
-            proof = inclusion(tiles, index, latest.checkpoint.size)
+            proof = inclusion(Hashes(tiles, latest.checkpoint.size), index, latest.checkpoint.size)
         raw = base64.b64encode(event.raw).decode()
-        return InclusionProof(position=position, index=index, raw=raw, proof=_encoded(proof), checkpoint=latest.note)
+        return InclusionProof(position=position, index=index, raw=raw, proof=encoded(proof), checkpoint=latest.note)
+
+    async def export(self, command: Export, context: Context) -> Leaves:
+        """Events as they are stored, in order, with their places in the tree of one checkpoint."""
+        await self._admit(context)
+        latest = self._latest() if command.size else await self._covering(self._log.position)
+        size, stored = command.size or latest.checkpoint.size, latest.checkpoint.size
+        if size > stored:
+            raise Invalid(f"the log has {stored} events, not {size}", size=size)
+        with _readable():
+            until = self._published.tiles.position(size - 1, stored) if size else 0
+            rows = self._log.select(context.tenant, command, after=command.after, until=until, limit=command.limit + 1)
+            fill = partial(page, stored=stored, proofs=command.proofs, max_bytes=self._reply_bytes)
+            leaves = await run_sync(fill, rows[: command.limit], self._published.tiles, size)
+        first = SignedCheckpoint(checkpoint=latest.note, key=str(self._published.key)) if not command.size else None
+        return Leaves(leaves=leaves, truncated=len(leaves) < len(rows), checkpoint=first)
+
+    async def _covering(self, position: int) -> Latest:
+        """The first checkpoint over everything up to a position."""
+        with anyio.move_on_after(_CHECKPOINT_WITHIN_S):
+            while True:
+                latest = self._latest()
+                size = latest.checkpoint.size
+                with _readable():
+                    if position == 0 or (size and self._published.tiles.position(size - 1, size) >= position):
+                        return latest
+                await anyio.sleep(_CHECKPOINT_POLL_S)
+        raise Unavailable("no checkpoint covers the latest events yet", retry_after_s=1)
 
     def _latest(self) -> Latest:
         with _readable():
@@ -123,7 +159,3 @@ def _readable() -> Iterator[None]:
         raise Unavailable(f"the last checkpoint does not hold: {error.detail}") from error
     except TilesDamaged as error:
         raise Unavailable(f"the transparency log is damaged ({error}): restart audit, which rebuilds it") from error
-
-
-def _encoded(hashes: list[bytes]) -> tuple[str, ...]:
-    return tuple(base64.b64encode(each).decode() for each in hashes)

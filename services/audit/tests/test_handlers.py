@@ -1,10 +1,13 @@
 """Given a log, when a person asks, then this answer."""
 
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import pytest
 
+from dominie.merkle import is_included, leaf_hash
 from dominie.notes import Checkpoint
 from dominie.proofs import check_extension, check_inclusion
 from dominie_audit.adapters.tlog.published import Published
@@ -12,7 +15,7 @@ from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log
 from dominie_contracts import Conflict, Forbidden, Invalid, Recorded, StreamName, Unavailable
 from dominie_contracts.action import Finished
-from dominie_contracts.audit import Entries, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog
+from dominie_contracts.audit import Entries, Export, GetCheckpoint, Leaves, ListRuns, Prove, Search, Trail, VerifyLog
 from dominie_contracts.guardrail import PoliciesPublished
 from dominie_contracts.identity import RunOpened
 from dominie_contracts.memory import Remembered
@@ -215,6 +218,7 @@ async def test_only_developers_and_auditors_may_look(audit: Handlers, groups: tu
         audit.verify(VerifyLog(), asker),
         audit.checkpoint(GetCheckpoint(), asker),
         audit.prove(Prove(position=256), asker),
+        audit.export(Export(), asker),
     ):
         with pytest.raises(Forbidden, match="u-ada is neither"):
             await asked
@@ -292,3 +296,77 @@ async def test_a_tile_that_is_gone_is_unavailable(
         path.unlink()
     with pytest.raises(Unavailable, match="restart audit"):
         await audit.prove(Prove(position=256), person())
+
+
+async def test_an_export_is_what_is_stored_with_proofs_to_one_checkpoint_in_any_pages(
+    store: MemoryEventStore,
+    log: Log,
+    published: Published,
+    refund: None,
+    checkpoint: Sign,
+    write: Write,
+    read: Read,
+) -> None:
+    await read(log)
+    await checkpoint()
+    audit = Handlers(store, log, published, reply_bytes=1_500)
+    first = found = await audit.export(Export(proofs=True), person())
+    assert first.checkpoint is not None and first.truncated
+    top = Checkpoint.open(first.checkpoint.checkpoint, published.key)
+    leaves = list(first.leaves)
+    for number in range(300):
+        await write("memory", f"m{number}", Finished(outcome="ok", duration_ms=1))
+    await read(log)
+    await checkpoint()
+    while found.truncated:
+        found = await audit.export(Export(proofs=True, size=7, after=leaves[-1].position), person())
+        assert found.checkpoint is None
+        leaves += found.leaves
+    stored = [event async for event in store.read_all()][:7]
+    assert [leaf.position for leaf in leaves] == [event.position for event in stored]
+    for index, (leaf, event) in enumerate(zip(leaves, stored, strict=True)):
+        assert (leaf.index, base64.b64decode(leaf.raw)) == (index, event.raw)
+        proof = [base64.b64decode(each) for each in leaf.proof]
+        assert is_included(leaf_hash(event.raw), leaf.index, 7, proof, top.root)
+
+
+async def test_an_export_is_of_what_was_selected_and_without_proofs_unless_asked(
+    audit: Handlers, log: Log, refund: None, checkpoint: Sign, read: Read
+) -> None:
+    await read(log)
+    await checkpoint()
+    found = await audit.export(Export(decision="ask"), person())
+    assert [(leaf.index, leaf.proof) for leaf in found.leaves] == [(1, ())]
+    assert not found.truncated
+    assert (await audit.export(Export(), person("globex"))).leaves == ()
+    with pytest.raises(Invalid, match="has 7 events, not 8"):
+        await audit.export(Export(size=8), person())
+
+
+async def test_an_export_waits_for_a_checkpoint_over_all_that_was_read(
+    audit: Handlers, log: Log, refund: None, checkpoint: Sign, read: Read, write: Write
+) -> None:
+    await checkpoint()
+    await write("memory", "m1", Finished(outcome="ok", duration_ms=1))
+    await read(log)
+    found = list[Leaves]()
+
+    async def ask() -> None:
+        found.append(await audit.export(Export(type="memory"), person()))
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            await checkpoint()
+    assert [leaf.index for leaf in found[0].leaves] == [7]
+
+
+async def test_a_row_that_was_changed_is_not_exported(
+    audit: Handlers, log: Log, refund: None, checkpoint: Sign, read: Read
+) -> None:
+    await read(log)
+    await checkpoint()
+    log.db.execute("UPDATE events SET raw = CAST(raw || ' ' AS BLOB) WHERE position = 257")
+    with pytest.raises(Conflict, match="at position 257 is not the one that was recorded"):
+        await audit.export(Export(), person())

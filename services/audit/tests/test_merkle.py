@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dominie.merkle import EMPTY, fold, is_extended, is_included, leaf_hash, node_hash
 from dominie_audit.adapters.tlog.proving import consistency, inclusion
-from dominie_audit.adapters.tlog.tiles import Tiles
+from dominie_audit.adapters.tlog.tiles import Hashes, Tiles
 from dominie_audit.adapters.tlog.tree import Edge, Tree, path_of
 from dominie_contracts import Recorded
 
@@ -91,7 +91,7 @@ def test_inclusion_is_proven_from_tiles(data: st.DataObject) -> None:
     size = data.draw(SIZES.filter(bool))
     index = data.draw(st.integers(0, size - 1))
     with tempfile.TemporaryDirectory() as folder:
-        proof = inclusion(stored(Path(folder), size), index, size)
+        proof = inclusion(Hashes(stored(Path(folder), size), size), index, size)
     assert proof == path(index, LEAVES[:size])
     leaf, root = leaf_hash(LEAVES[index]), mth(LEAVES[:size])
     assert is_included(leaf, index, size, proof, root)

@@ -13,6 +13,7 @@ from dominie.cosignatures import Cosigner
 from dominie.notes import Checkpoint, Signer, parse_note
 from dominie_audit.adapters.tlog.proving import consistency, inclusion
 from dominie_audit.adapters.tlog.published import Own
+from dominie_audit.adapters.tlog.tiles import Hashes
 from dominie_audit.adapters.tlog.tree import Tree
 from dominie_contracts import Recorded
 
@@ -69,7 +70,7 @@ def test_go_agrees(program: Path, own: Own, tmp_path: Path, broken: bool) -> Non
         {
             "index": index,
             "raw": base64.b64encode(b"event %d" % (index + broken)).decode(),
-            "proof": encoded(inclusion(tiles, index, new)),
+            "proof": encoded(inclusion(Hashes(tiles, new), index, new)),
             "checkpoint": notes[-1],
         }
         for index in (0, 255, 256, 40_000, 65_536, new - 1)

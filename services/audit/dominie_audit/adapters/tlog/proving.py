@@ -3,13 +3,12 @@
 from dominie_audit.adapters.tlog.tiles import Hashes, Tiles
 
 
-def inclusion(tiles: Tiles, index: int, size: int) -> list[bytes]:
-    """The hashes from a leaf to the root of the first `size` leaves; 0 <= index < size.
+def inclusion(hashes: Hashes, index: int, size: int) -> list[bytes]:
+    """The hashes from a leaf to the root of the first `size` leaves of a tree; 0 <= index < size.
 
     Raises:
         TilesDamaged
     """
-    hashes = Hashes(tiles, size)
     first, end, proof = 0, size, list[bytes]()
     while end - first > 1:
         middle = first + _part(end - first)

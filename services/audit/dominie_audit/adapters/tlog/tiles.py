@@ -10,6 +10,8 @@ from dominie.merkle import HASH_BYTES, fold, node_hash
 from dominie_audit.adapters.tlog.tree import POSITION, WIDTH, Cut, Edge, Tree, path_of, tile
 
 _POSITION_BYTES = 8
+_CACHED = 64
+"""Tiles, while proofs are made."""
 CHECKPOINT = "checkpoint"
 
 
@@ -147,6 +149,23 @@ class Tiles:
         draft.replace(at)
 
 
+class CachedTiles(Tiles):
+    """The same files, each tile read once, while many questions about one size are answered."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._hashes = lru_cache(maxsize=_CACHED)(super().hashes)
+        self._positions = lru_cache(maxsize=_CACHED)(super().positions)
+
+    def hashes(self, level: int, number: int, width: int) -> list[bytes]:
+        """As `Tiles` has it."""
+        return self._hashes(level, number, width)
+
+    def positions(self, number: int, width: int) -> list[int]:
+        """As `Tiles` has it."""
+        return self._positions(number, width)
+
+
 class Hashes:
     """Roots of subtrees of one stored tree, by their leaves.
 
@@ -155,7 +174,8 @@ class Hashes:
 
     def __init__(self, tiles: Tiles, size: int) -> None:
         self._size = size
-        self._row = lru_cache(maxsize=64)(tiles.hashes)
+        self._row = lru_cache(maxsize=_CACHED)(tiles.hashes)
+        self._whole = lru_cache(maxsize=_CACHED * WIDTH)(self._fold)
 
     def of(self, first: int, end: int) -> bytes:
         """The root over the leaves from `first` to before `end`, as RFC 6962 parts them.
@@ -170,7 +190,7 @@ class Hashes:
         part = 1 << height
         return node_hash(self.of(first, first + part), self.of(first + part, end))
 
-    def _whole(self, first: int, height: int) -> bytes:
+    def _fold(self, first: int, height: int) -> bytes:
         level, rest = divmod(height, 8)
         number, at = divmod(first >> 8 * level, WIDTH)
         row = self._row(level, number, _width(number, self._size >> 8 * level))
