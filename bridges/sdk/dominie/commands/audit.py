@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dominie.commands import proofs, search
+from dominie.commands import bundle, export, proofs, search
 from dominie.commands._show import Json, note, safe, say
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add `audit` and `trace`."""
     audit = typer.Typer(help="What agents did, and whether the log is whole.", no_args_is_help=True)
     audit.command("verify")(verify)
-    for module in (search, proofs):
+    for module in (search, export, bundle, proofs):
         module.register(audit)
     app.add_typer(audit, name="audit")
     app.command()(trace)

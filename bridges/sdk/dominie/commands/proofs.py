@@ -39,7 +39,7 @@ def checkpoint(
     from dominie_contracts.audit import GetCheckpoint, SignedCheckpoint
 
     older = extends.read_text(errors="replace") if extends else None
-    with _typed(), developer() as client:
+    with typed(), developer() as client:
         size = None if older is None else Checkpoint.parse(older.partition("\n\n")[0] + "\n").size
         found = client.ask(GetCheckpoint(extends=size), SignedCheckpoint)
         verifier = VerifierKey.parse(found.key)
@@ -78,7 +78,7 @@ def check_proof(
     from dominie.notes import VerifierKey
     from dominie.proofs import check_inclusion
 
-    with _typed():
+    with typed():
         found = check_inclusion(file.read_bytes(), VerifierKey.parse(key))
     data = {
         "ok": True,
@@ -96,7 +96,7 @@ def _shown(found: "Proven") -> str:
 
 
 @contextmanager
-def _typed() -> Iterator[None]:
+def typed() -> Iterator[None]:
     """What does not prove anything is a problem like any other; `kind` says which."""
     from dominie import Invalid
     from dominie.notes import ProofProblem
