@@ -16,7 +16,6 @@ import anyio
 from pydantic import JsonValue
 
 from dominie_contracts import (
-    ApprovalRequired,
     Conflict,
     DeadlineExceeded,
     Draft,
@@ -32,7 +31,6 @@ from dominie_contracts.action import (
     Finished,
     Matter,
     Noted,
-    Parked,
     Requested,
     Started,
     Unknown,
@@ -40,19 +38,17 @@ from dominie_contracts.action import (
     fold,
     noted_in,
 )
-from dominie_contracts.approvals import binding_digest, refuse_answer, refuse_approver
 from dominie_contracts.digests import action_id, digest_json
-from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered
 from dominie_contracts.problems import problem_from
 from dominie_contracts.registry import event_type, parse_event
 from dominie_eventstore import EventStore, EventStoreError, WrongExpectedVersion
+from dominie_kit.approving import Approving, approval_required, parked
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint, Question
 from dominie_kit.standing import Standing
 from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
 
-APPROVAL_LIFE_S = 24 * 3600
 _POLL_S = 0.05
 _TRIES = 8
 
@@ -72,7 +68,7 @@ class Actions:
     ) -> None:
         self._store = store
         self._decisions = decisions
-        self._standing = standing
+        self._approving = Approving(store, standing)
         self._service = service
         self._source = f"dominie/{service}"
         self._category = category
@@ -182,10 +178,10 @@ class Actions:
             await self.append(action, *opening, _failed(problem))
             raise problem
         if decided is not None and decided.decision == "ask":
-            parked = self._parked(action, request, decided)
+            waiting = parked(action, request, decided)
             await self._note(action, "parked")
-            await self.append(action, *opening, parked)
-            raise _approval_required(action, parked)
+            await self.append(action, *opening, waiting)
+            raise approval_required(action, waiting)
         if work.effect:
             await self.append(action, *opening, self._started(action, work))
             return await self._run(action, work)
@@ -221,17 +217,17 @@ class Actions:
         raise Unavailable("others work on this action too; ask again with the same key", retry_after_s=0.2)
 
     async def _resume(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
-        parked = action.state.parked
-        assert parked is not None
-        answer = await self._answer(action)
+        waiting = action.state.parked
+        assert waiting is not None
+        answer = await self._approving.answer(action)
         if answer is None:
-            if now_ms() <= parked.expires_ms:
-                raise _approval_required(action, parked)
+            if now_ms() <= waiting.expires_ms:
+                raise approval_required(action, waiting)
             return await self._refuse(action, "nobody answered in time")
-        refused = refuse_answer(parked, answer, now_ms=now_ms()) or self._refuse_approver(action, parked, answer)
+        refused = self._approving.refusal(action, waiting, answer)
         if refused:
             return await self._refuse(action, refused)
-        approved = frozenset(ask.policy for ask in parked.asks)
+        approved = frozenset(ask.policy for ask in waiting.asks)
         decided = self._decisions.decide(question, approved=approved) if question else None
         if decided is not None and decided.decision != "allow":
             problem = _forbidden(action, decided)
@@ -336,49 +332,6 @@ class Actions:
             renewed=renewed,
         )
 
-    def _parked(self, action: Action, request: Request, decided: Decided) -> Parked:
-        context = action.context
-        return Parked(
-            asks=decided.asks,
-            digest=binding_digest(
-                stream=str(action.stream),
-                tenant=context.tenant,
-                user=context.user or "",
-                chain=context.chain,
-                command=request.command,
-                resource=request.resource,
-                version=request.version,
-                arguments=dict(request.arguments),
-                labels=dict(request.labels),
-                asks=[ask.policy for ask in decided.asks],
-            ),
-            command=request.command,
-            resource=request.resource,
-            arguments=dict(request.arguments),
-            labels=dict(request.labels),
-            expires_ms=now_ms() + APPROVAL_LIFE_S * 1000,
-        )
-
-    async def _answer(self, action: Action) -> ApprovalAnswered | None:
-        events = await self._store.read(StreamName(action.stream.tenant, APPROVAL, action.id))
-        for event in events:
-            payload = parse_event(event.envelope.type, event.envelope.data)
-            if isinstance(payload, ApprovalAnswered):
-                return payload
-        return None
-
-    def _refuse_approver(self, action: Action, parked: Parked, answer: ApprovalAnswered) -> str | None:
-        context = action.context
-        agent = self._standing.find(context.tenant, context.principal)
-        return refuse_approver(
-            parked,
-            by=answer.by,
-            groups=answer.groups,
-            user=context.user or "",
-            chain=context.chain,
-            sponsor=agent.sponsor if agent else None,
-        )
-
     async def _reload(self, action: Action) -> None:
         recorded = await self._store.read(action.stream)
         payloads = (parse_event(event.envelope.type, event.envelope.data) for event in recorded)
@@ -407,13 +360,3 @@ def _try_again(lost: Lost) -> Unavailable:
 
 def _forbidden(action: Action, decided: Decided) -> Forbidden:
     return Forbidden("; ".join(decided.why), action=action.id, policies=list(decided.policies))
-
-
-def _approval_required(action: Action, parked: Parked) -> ApprovalRequired:
-    return ApprovalRequired(
-        "; ".join(ask.why for ask in parked.asks),
-        action=action.id,
-        digest=parked.digest,
-        groups=sorted({ask.group for ask in parked.asks}),
-        expires_ms=parked.expires_ms,
-    )
