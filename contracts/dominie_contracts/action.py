@@ -118,6 +118,8 @@ class Finished(Payload):
     input_tokens: int | None = None
     output_tokens: int | None = None
     model: str | None = None
+    served_from: int | None = None
+    """In a forked run, the position of the parent's event that this was taken from: nothing was done."""
 
 
 class Unknown(Payload):

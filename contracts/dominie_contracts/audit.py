@@ -267,5 +267,28 @@ class BundleReport(Message):
     position: int | None = None
 
 
-COMMANDS: tuple[type[Command], ...] = (Export, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog)
+class AskRecord(Command):
+    """From a service, with a forked run's token: what its parent's record holds for the action that is asked now."""
+
+    NAME: ClassVar[str] = "audit.record"
+    category: str
+    action: str
+    """The id of the action's stream: the same one asked again gets the same answer."""
+    command: str
+    resource: str | None
+    arguments: str
+    """Their digest (RFC 8785, SHA-256)."""
+    call: str
+    """In words."""
+
+
+class FromRecord(Message):
+    """Reply to `AskRecord`: the parent's action to serve; none where the record is used up."""
+
+    stream: str | None = None
+    position: int | None = None
+    """Of the event with its outcome."""
+
+
+COMMANDS: tuple[type[Command], ...] = (AskRecord, Export, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {}

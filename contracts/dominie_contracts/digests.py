@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 
 import rfc8785
@@ -10,6 +11,8 @@ from pydantic import JsonValue
 from dominie_contracts.problems import Invalid
 
 _MAX_INTEGER = 2**53 - 1
+_NESTED = re.compile(r"[0-9a-f]{32}:")
+"""The id of the action that calls, then a colon."""
 _PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -40,6 +43,11 @@ def _is_plain(value: object) -> bool:
 def digest_bytes(data: bytes) -> str:
     """The SHA-256 of bytes, in hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+def is_nested(key: str) -> bool:
+    """Whether an idempotency key is that of a call which another action makes, as a judge asks a model."""
+    return _NESTED.match(key) is not None
 
 
 def action_id(tenant: str, principal: str, service: str, key: str) -> str:

@@ -26,6 +26,33 @@ class PublishPolicies(Command):
     files: tuple[PolicyFile, ...]
 
 
+class ProposePolicies(Command):
+    """Validate a policy set and keep it for forked runs, without putting it in force.
+
+    For developers whom the operator lets.
+    """
+
+    NAME: ClassVar[str] = "guardrail.propose"
+    files: tuple[PolicyFile, ...]
+
+
+class PoliciesProposed(Payload):
+    """Written by guardrail when a set is proposed, in the proposer's tenant; decision points keep the latest."""
+
+    KIND: ClassVar[str] = "proposed.v1"
+    digest: str
+    files: tuple[PolicyFile, ...]
+    by: str
+
+
+class Proposed(Message):
+    """Reply to `ProposePolicies`."""
+
+    digest: str
+    policies: int
+    position: int
+
+
 class PoliciesPublished(Payload):
     """Written by guardrail when a policy set comes into force; decision points follow it."""
 
@@ -103,5 +130,8 @@ class ApprovalAnswered(Payload):
     note: str
 
 
-COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, PublishPolicies)
-EVENTS: dict[str, tuple[type[Payload], ...]] = {POLICY: (PoliciesPublished,), APPROVAL: (ApprovalAnswered,)}
+COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, ProposePolicies, PublishPolicies)
+EVENTS: dict[str, tuple[type[Payload], ...]] = {
+    POLICY: (PoliciesPublished, PoliciesProposed),
+    APPROVAL: (ApprovalAnswered,),
+}

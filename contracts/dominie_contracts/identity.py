@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from dominie_contracts.base import Command, Message, Payload
-from dominie_contracts.token import Grants
+from dominie_contracts.token import Fork, Grants
 
 PRINCIPAL, RUN = "principal", "run"
 
@@ -82,6 +82,21 @@ class RunToken(Message):
     expires_s: int
     """Unix time."""
     run: str
+
+
+class ForkRun(Command):
+    """Open a run that begins as another one did. For a developer who answers for its agent."""
+
+    NAME: ClassVar[str] = "identity.fork"
+    fork: Fork
+
+
+class Forked(Message):
+    """Reply to `ForkRun`: the new run, which the parent's agent takes up for the parent's user."""
+
+    run: str
+    agent: str
+    user: str
 
 
 class IssueApiKey(Command):
@@ -168,7 +183,7 @@ class KeyRevoked(Payload):
 
 
 class RunOpened(Payload):
-    """Written by identity at the first run token of a run."""
+    """Written by identity at the first run token of a run, or when it is forked from another."""
 
     KIND: ClassVar[str] = "opened.v1"
     run: str
@@ -178,6 +193,7 @@ class RunOpened(Payload):
     request_digest: str | None
     grants: Grants
     expires_s: int
+    fork: Fork | None = None
 
 
 class RunRenewed(Payload):
@@ -192,6 +208,7 @@ class RunRenewed(Payload):
 
 COMMANDS: tuple[type[Command], ...] = (
     ExchangeApiKey,
+    ForkRun,
     IssueApiKey,
     ListPrincipals,
     MintRunToken,

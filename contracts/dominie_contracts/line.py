@@ -42,7 +42,8 @@ class Line:
     outcome: str | None
     """`ok` or `error`; of a verdict `released` or `held`; of an approval `grant` or `deny`; of a lease `renewed`."""
     cost_usd: float | None
-    """What it adds to the run's cost; a judge's cost is that of its model calls, which stand for themselves."""
+    """What it adds to the run's cost; a judge's cost is that of its model calls, which stand for themselves, and what
+    is served from another run's record costs nothing."""
     duration_ms: float | None
     text: str
     """The event in a few words."""
@@ -73,7 +74,7 @@ def line(event: Recorded, *, words: bool = True) -> Line:
     arguments = data.get("arguments")
     resource = _text(data, "resource") if command else None
     own = data if category == RUN else {}
-    done = data if kind == "finished.v1" else {}
+    done = data if kind == "finished.v1" and data.get("served_from") is None else {}
     return Line(
         position=event.position,
         stream=envelope.stream,

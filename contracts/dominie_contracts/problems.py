@@ -9,6 +9,7 @@ Problem
 ├── BudgetExceeded     too much spent
 ├── DeadlineExceeded   the time ran out
 ├── Conflict           the same key was used for something else
+├── Diverged           a forked run asked for what its parent's record does not hold next
 ├── Invalid            the request itself is wrong
 ├── ToolFailed         the tool ran, and failed
 └── Unavailable        a part is away; try again
@@ -111,6 +112,12 @@ class Conflict(Problem):
     type, title, status = "conflict", "Conflict", 409
 
 
+class Diverged(Problem):
+    """A forked run asked for something that its parent's record does not hold next; `extra` has both."""
+
+    type, title, status = "diverged", "Diverged from the record", 409
+
+
 class Invalid(Problem):
     """The request itself is wrong."""
 
@@ -140,6 +147,7 @@ _BY_TYPE: dict[str, type[Problem]] = {
         BudgetExceeded,
         DeadlineExceeded,
         Conflict,
+        Diverged,
         Invalid,
         ToolFailed,
         Unavailable,

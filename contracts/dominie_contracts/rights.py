@@ -47,8 +47,10 @@ DEVELOPER_COMMANDS = (
     "identity.register",
     "identity.list",
     "identity.revoke",
+    "identity.fork",
     "identity.key",
     "identity.revoke_key",
+    "guardrail.propose",
     "tool.register",
     "tool.list",
     "model.list",
@@ -62,12 +64,16 @@ DEVELOPER_COMMANDS = (
 )
 DEVELOPERS, AUDITORS = "developers", "auditors"
 """Groups of people with more rights than to approve."""
+OPERATORS = "operators"
+"""Developers who may try policies out on live actions of forked runs; in local development every developer may."""
 AUDITOR_COMMANDS = tuple(command for command in DEVELOPER_COMMANDS if command.startswith("audit."))
 WORKER_COMMANDS = ("tool.register",)
 
 CALLS: dict[str, tuple[str, ...]] = {
-    "model": ("scheduler.permit", "scheduler.release"),
-    "judge": ("model.chat",),
+    "model": ("scheduler.permit", "scheduler.release", "audit.record"),
+    "tool": ("audit.record",),
+    "memory": ("audit.record",),
+    "judge": ("model.chat", "audit.record"),
     "gateway": ("identity.exchange", "model.chat", "model.list", "judge.review"),
 }
 """Which commands a service may send to others."""

@@ -14,7 +14,7 @@ from dominie_contracts.token import Grants
 
 MAX_CHARS = 300
 _VALUE_CHARS = 60
-_REFUSALS = ("forbidden", "held", "unauthenticated", "approval-required")
+_REFUSALS = ("forbidden", "held", "unauthenticated", "approval-required", "diverged")
 
 
 def summarise(type_: str, data: dict[str, JsonValue], *, at: datetime | None = None) -> str:
@@ -127,7 +127,9 @@ def _finished(finished: Finished) -> str:
     if problem is not None:
         failed = f"failed in {duration(finished.duration_ms)}" if finished.duration_ms else "failed"
         refused = problem.type.rpartition(":")[2] in _REFUSALS
-        return f"{'refused' if refused else failed}: {problem.detail}"
+        return f"{'refused' if refused else failed}: {problem.detail}{_served(finished)}"
+    if finished.served_from is not None:
+        return f"{finished.outcome}{_served(finished)}"
     ended = "finished" if finished.outcome == "ok" else "failed"
     parts = [f"{ended} in {duration(finished.duration_ms)}"]
     if finished.input_tokens is not None or finished.output_tokens is not None:
@@ -137,11 +139,16 @@ def _finished(finished: Finished) -> str:
     return ", ".join(parts)
 
 
+def _served(finished: Finished) -> str:
+    return "" if finished.served_from is None else f" (from the record, {finished.served_from})"
+
+
 def _of_service(payload: Payload) -> str | None:
     match payload:
         case identity.RunOpened():
             session = f", session {payload.session}" if payload.session else ""
-            return f"run opened: {payload.agent} for {payload.user}{session}"
+            forked = f", forked from {payload.fork.run}" if payload.fork else ""
+            return f"run opened: {payload.agent} for {payload.user}{session}{forked}"
         case identity.RunRenewed():
             return f"run token renewed: {payload.agent} for {payload.user}"
         case identity.Registered():
@@ -157,6 +164,9 @@ def _of_service(payload: Payload) -> str | None:
         case guardrail.PoliciesPublished():
             files = _names([file.name for file in payload.files])
             return f"policies in force: {files} ({payload.digest[:8]}), by {payload.by}"
+        case guardrail.PoliciesProposed():
+            files = _names([file.name for file in payload.files])
+            return f"policies proposed: {files} ({payload.digest[:8]}), by {payload.by}"
         case guardrail.ApprovalAnswered():
             answer = "granted" if payload.decision == "grant" else "denied"
             return f"{answer} by {payload.by}" + (f": {payload.note}" if payload.note else "")

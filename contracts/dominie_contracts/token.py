@@ -53,6 +53,21 @@ class Authorization(Message):
     grants: Grants
 
 
+class Fork(Message):
+    """What a forked run has of its parent, and what it goes on under once that is used up."""
+
+    run: str
+    """The parent."""
+    at: int
+    """A position in the log: what the parent had finished before it is served from the record."""
+    policies: str | None = None
+    """The digest of the proposed policy set that decides what goes on live; None: the one in force."""
+    policies_at: int = 0
+    """Where that set was proposed: who has read so far and does not hold it refuses."""
+    model: str | None = None
+    """The model that the agent's live calls go to, whichever they ask for."""
+
+
 class RunClaims(Message):
     """The claims of a run token."""
 
@@ -66,6 +81,7 @@ class RunClaims(Message):
     run: str
     session: str | None = None
     cnf: Confirmation
+    fork: Fork | None = None
     authorization_details: tuple[Authorization, ...]
     iat: int
     exp: int

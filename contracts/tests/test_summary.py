@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from dominie_contracts import Grants, Payload, ProblemDetails
 from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
-from dominie_contracts.guardrail import ApprovalAnswered, PoliciesPublished, PolicyFile
+from dominie_contracts.guardrail import ApprovalAnswered, PoliciesProposed, PoliciesPublished, PolicyFile
 from dominie_contracts.identity import KeyIssued, KeyRevoked, Registered, Revoked, RunOpened, RunRenewed
 from dominie_contracts.judge import Judged, Vote
 from dominie_contracts.memory import Remembered, TurnAdded
@@ -17,6 +17,7 @@ from dominie_contracts.model import ModelsOffered, Offer
 from dominie_contracts.registry import EVENTS
 from dominie_contracts.scheduler import PermitGranted, PermitReleased
 from dominie_contracts.summary import MAX_CHARS, clip, duration, money, signature, summarise
+from dominie_contracts.token import Fork
 from dominie_contracts.tool import ToolRegistered, ToolSpec
 
 AT = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
@@ -74,6 +75,12 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "finished in 12.3 ms, 20 + 5 tokens, $0.0004",
     ),
     ("judge", Finished(outcome="error", problem=HELD, duration_ms=3), "refused: it promises too much"),
+    ("tool", Finished(outcome="ok", duration_ms=3, served_from=4098), "ok (from the record, 4098)"),
+    (
+        "tool",
+        Finished(outcome="error", problem=HELD, duration_ms=3, served_from=4098),
+        "refused: it promises too much (from the record, 4098)",
+    ),
     ("tool", Unknown(why="tool-1a2b ended"), "unknown whether it happened: tool-1a2b ended"),
     ("tool_parked", Noted(what="parked"), "noted: it waits for a person"),
     ("tool_records", Noted(what="records"), "noted: its result may hold records"),
@@ -84,6 +91,20 @@ SAMPLES: list[tuple[str, Payload, str]] = [
             run="r", agent="a-desk", user="u-dana", session="t-17", request_digest=None, grants=GRANTS, expires_s=1
         ),
         "run opened: a-desk for u-dana, session t-17",
+    ),
+    (
+        "run",
+        RunOpened(
+            run="r2",
+            agent="a-desk",
+            user="u-dana",
+            session=None,
+            request_digest=None,
+            grants=GRANTS,
+            expires_s=1,
+            fork=Fork(run="r", at=512),
+        ),
+        "run opened: a-desk for u-dana, forked from r",
     ),
     ("run", RunRenewed(run="r", agent="a-desk", user="u-dana", expires_s=1), "run token renewed: a-desk for u-dana"),
     (
@@ -112,6 +133,11 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "policy",
         PoliciesPublished(digest="0123456789", files=(PolicyFile(name="refunds.cedar", text=""),), by="operator"),
         "policies in force: refunds.cedar (01234567), by operator",
+    ),
+    (
+        "policy",
+        PoliciesProposed(digest="0123456789", files=(PolicyFile(name="refunds.cedar", text=""),), by="u-dev"),
+        "policies proposed: refunds.cedar (01234567), by u-dev",
     ),
     (
         "approval",

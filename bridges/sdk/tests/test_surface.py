@@ -15,6 +15,7 @@ PUBLIC = [
     "Conflict",
     "Credentials",
     "DeadlineExceeded",
+    "Diverged",
     "Forbidden",
     "Held",
     "Integrity",
@@ -42,7 +43,7 @@ def test_the_public_names_are_these() -> None:
 def test_there_is_one_tree_of_problems() -> None:
     problems = [kind for name in PUBLIC if isinstance(kind := getattr(dominie, name), type)]
     found = {kind for kind in problems if issubclass(kind, Exception)}
-    assert all(issubclass(kind, Problem) for kind in found) and len(found) == 12
+    assert all(issubclass(kind, Problem) for kind in found) and len(found) == 13
 
 
 def test_importing_it_loads_next_to_nothing() -> None:

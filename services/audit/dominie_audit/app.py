@@ -12,7 +12,7 @@ from dominie_audit.adapters.tlog.published import LogDiffers, Own
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log, LogAndTree
 from dominie_audit.settings import Settings
-from dominie_contracts.audit import Export, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog
+from dominie_contracts.audit import AskRecord, Export, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog
 from dominie_eventstore import EventStore
 from dominie_kit import Service
 from dominie_kit.keys import KeyFolder
@@ -66,6 +66,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(GetCheckpoint, handlers.checkpoint, token=False)
     service.route(Prove, handlers.prove, token=False)
     service.route(Export, handlers.export, token=False)
+    service.route(AskRecord, handlers.record, direct=False, between=True)
     return service
 
 

@@ -1,6 +1,7 @@
 """Audit's commands; all of them only read."""
 
 import base64
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,8 +20,11 @@ from dominie_audit.aggregate import check_reader, entries, tenants_seen, view
 from dominie_audit.projection import Log
 from dominie_contracts import Conflict, Invalid, Recorded, Unavailable
 from dominie_contracts.audit import (
+    AskRecord,
     Entries,
+    Entry,
     Export,
+    FromRecord,
     GetCheckpoint,
     InclusionProof,
     Leaves,
@@ -33,29 +37,64 @@ from dominie_contracts.audit import (
     Trail,
     VerifyLog,
 )
+from dominie_contracts.forks import Fork, record, resume
+from dominie_contracts.token import Fork as ForkClaim
 from dominie_eventstore import EventStore, StoreUnavailable
 from dominie_kit import Context
 
 _TRAIL_EVENTS = 5_000
 _CHECKPOINT_WITHIN_S = 5.0
 _CHECKPOINT_POLL_S = 0.05
+_FORKS = 256
+"""How many forks are held in memory; another one is read from the log again."""
 
 
 class Handlers:
-    """Answers `trail`, `search`, `runs`, `verify`, `checkpoint`, `prove` and `export`, for developers and auditors."""
+    """Answers `trail`, `search`, `runs`, `verify`, `checkpoint`, `prove` and `export`, for developers and auditors.
+
+    And `record`, for the services that serve a forked run.
+    """
 
     def __init__(self, store: EventStore, log: Log, published: Published, *, reply_bytes: int) -> None:
         self._store = store
         self._log = log
         self._published = published
         self._reply_bytes = reply_bytes
+        self._forks: OrderedDict[tuple[str, str], Fork] = OrderedDict()
 
     async def trail(self, command: Trail, context: Context) -> Entries:
-        """Every event of one run, in order."""
+        """Every event of one run, in order, up to this moment."""
+        with _readable():
+            context.after = max(context.after, await self._store.last_position())
         await self._admit(context)
         rows = self._log.trail(context.tenant, command.run, after=command.after, limit=_TRAIL_EVENTS + 1)
         more = len(rows) > _TRAIL_EVENTS
         return entries(rows[:_TRAIL_EVENTS], more=more, max_bytes=self._reply_bytes)
+
+    async def record(self, command: AskRecord, context: Context) -> FromRecord:
+        """What the record of a forked run's parent holds for the action that is asked now."""
+        if context.fork is None or context.run is None:
+            raise Invalid("this run was not forked from another", run=context.run)
+        context.after = max(context.after, context.fork.at - 1)
+        await context.read_your_writes()
+        past = self._fork(context.tenant, context.run, context.fork).next(command)
+        return FromRecord() if past is None else FromRecord(stream=past.stream, position=past.finished)
+
+    def _fork(self, tenant: str, run: str, fork: ForkClaim) -> Fork:
+        found = self._forks.get((tenant, run))
+        if found is None:
+            past = record(self._all(tenant, fork.run, fork.at), before=fork.at)
+            found = self._forks[tenant, run] = resume(past, self._all(tenant, run))
+            if len(self._forks) > _FORKS:
+                self._forks.popitem(last=False)
+        self._forks.move_to_end((tenant, run))
+        return found
+
+    def _all(self, tenant: str, run: str, before: int | None = None) -> Iterator[Entry]:
+        after = 0
+        while rows := self._log.trail(tenant, run, after=after, limit=_TRAIL_EVENTS):
+            yield from (row.entry for row in rows if before is None or row.position < before)
+            after = rows[-1].position
 
     async def search(self, command: Search, context: Context) -> Entries:
         """The latest events that fit, or the earliest; oldest first."""

@@ -6,7 +6,7 @@ import structlog
 
 from dominie_contracts import Problem
 from dominie_contracts.action import noted_in
-from dominie_contracts.guardrail import APPROVAL, POLICY, Approve, ListApprovals, PublishPolicies
+from dominie_contracts.guardrail import APPROVAL, POLICY, Approve, ListApprovals, ProposePolicies, PublishPolicies
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
 from dominie_contracts.rights import caller
@@ -36,6 +36,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         asked,
         now_ms=now_ms,
         approval_s=settings.guardrail_approval_s,
+        local=settings.local,
     )
     service.in_force = lambda: (in_force.digest, in_force.position)
     service.follow(in_force, POLICY)
@@ -43,6 +44,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.follow(Notes(asked, category), noted_in(category, "parked"))
     service.follow(Answers(asked), APPROVAL)
     service.route(PublishPolicies, handlers.publish, token=False, direct=False, between=True)
+    service.route(ProposePolicies, handlers.propose, token=False)
     service.route(ListApprovals, handlers.approvals, token=False)
     service.route(Approve, handlers.approve, token=False)
 

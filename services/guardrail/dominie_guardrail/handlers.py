@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from dominie_contracts import Invalid, StreamName
+from dominie_contracts import Forbidden, Invalid, StreamName
 from dominie_contracts.guardrail import (
     APPROVAL,
     POLICY,
@@ -12,15 +12,19 @@ from dominie_contracts.guardrail import (
     Approvals,
     Approve,
     ListApprovals,
+    PoliciesProposed,
     PolicyFile,
+    Proposed,
+    ProposePolicies,
     Published,
     PublishPolicies,
 )
 from dominie_contracts.identity import Done
 from dominie_contracts.registry import parse_event
+from dominie_contracts.rights import DEVELOPERS, OPERATORS
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, WrongExpectedVersion
-from dominie_guardrail.aggregate import Approver, State, Waiting, answer, evolve, publish
+from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest_of, evolve, publish
 from dominie_guardrail.projection import Asked, Entry
 from dominie_kit import Actions, Context
 from dominie_kit.decision import PolicyError, check_policies
@@ -30,7 +34,7 @@ _TRIES = 5
 
 
 class Handlers:
-    """Answers `publish`, `approvals` and `approve`."""
+    """Answers `publish`, `propose`, `approvals` and `approve`."""
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Handlers:
         *,
         now_ms: Callable[[], int],
         approval_s: int,
+        local: bool,
     ) -> None:
         self._store = store
         self._actions = actions
@@ -48,13 +53,11 @@ class Handlers:
         self._asked = asked
         self._now_ms = now_ms
         self._approval_s = approval_s
+        self._local = local
 
     async def publish(self, command: PublishPolicies, context: Context) -> Published:
         """Validate a set and make it the one in force; the last good one stays if it does not hold."""
-        try:
-            count = check_policies(command.files)
-        except PolicyError as error:
-            raise Invalid("; ".join(error.problems), problems=list(error.problems)) from error
+        count = _checked(command.files)
         stream = StreamName(PLATFORM, POLICY, POLICY_SET)
         for _ in range(_TRIES):
             recorded = await self._store.read(stream)
@@ -74,6 +77,25 @@ class Handlers:
             context.position = appended.position
             return Published(digest=events[-1].digest, policies=count, changed=True)
         raise Invalid("others are publishing too; look at what is in force and try again")
+
+    async def propose(self, command: ProposePolicies, context: Context) -> Proposed:
+        """Validate a set and keep it, in the proposer's tenant, for runs that are forked; nothing comes into force."""
+        missing = {DEVELOPERS, *(() if self._local else (OPERATORS,))} - set(context.groups)
+        if missing:
+            raise Forbidden(f"{context.principal} is not in {', '.join(sorted(missing))}: ask the operator")
+        count, digest = _checked(command.files), digest_of(command.files)
+        stream = StreamName(context.tenant, POLICY, digest)
+        event = PoliciesProposed(digest=digest, files=command.files, by=context.principal)
+        for _ in range(_TRIES):
+            recorded = await self._store.read(stream)
+            draft = self._actions.draft(context, POLICY, event)
+            try:
+                appended = await self._store.append(stream, [draft], expected_version=len(recorded))
+            except WrongExpectedVersion:
+                continue
+            context.position = appended.position
+            return Proposed(digest=digest, policies=count, position=appended.position)
+        raise Invalid("others are proposing the same set; try again")
 
     async def approvals(self, command: ListApprovals, context: Context) -> Approvals:
         """What waits for a person, in the caller's tenant."""
@@ -114,6 +136,13 @@ class Handlers:
         agent = self._standing.find(entry.view.tenant, entry.view.agent)
         sponsor = agent.sponsor if agent else None
         return Waiting(entry.parked, entry.view.user, entry.chain, sponsor, entry.view.category)
+
+
+def _checked(files: tuple[PolicyFile, ...]) -> int:
+    try:
+        return check_policies(files)
+    except PolicyError as error:
+        raise Invalid("; ".join(error.problems), problems=list(error.problems)) from error
 
 
 def _answered(data: object) -> ApprovalAnswered:

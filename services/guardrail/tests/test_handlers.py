@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
-from dominie_contracts import Conflict, Forbidden, Grants, Invalid
-from dominie_contracts.guardrail import APPROVAL, POLICY, Approve, ListApprovals, PolicyFile, PublishPolicies
+from dominie_contracts import Conflict, Forbidden, Grants, Invalid, StreamName
+from dominie_contracts.guardrail import (
+    APPROVAL,
+    POLICY,
+    Approve,
+    ListApprovals,
+    PolicyFile,
+    ProposePolicies,
+    PublishPolicies,
+)
 from dominie_contracts.identity import PRINCIPAL, Registered
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
@@ -49,6 +57,38 @@ async def test_a_set_comes_into_force_once(desk: Desk, handlers: Handlers, in_fo
     await desk.caught_up()
     assert in_force.digest == first.digest
     assert await desk.types(POLICY) == ["published.v1"]
+
+
+OPERATOR = ("developers", "operators")
+
+
+async def test_a_proposed_set_is_kept_in_its_tenant_and_not_in_force(
+    desk: Desk, handlers: Handlers, in_force: InForce
+) -> None:
+    await handlers.publish(publish(), desk.context())
+    command = ProposePolicies(files=publish(MORE).files)
+    found = [await handlers.propose(command, person(desk, "u-dev", *OPERATOR)) for _ in range(2)]
+    assert found[0].policies == 2 and found[0].digest == found[1].digest and found[0].position < found[1].position
+    kept = await desk.store.read(StreamName("acme", POLICY, found[0].digest))
+    assert [event.envelope.type for event in kept] == ["policy.proposed.v1"] * 2
+    await desk.caught_up()
+    assert in_force.digest != found[0].digest
+    assert (in_force.digest, in_force.position) == ((await handlers.publish(publish(), desk.context())).digest, 3 << 8)
+
+
+@pytest.mark.parametrize("groups", [("finance",), ("developers",), ("operators",)])
+async def test_only_developers_whom_the_operator_lets_propose(
+    desk: Desk, handlers: Handlers, groups: tuple[str, ...]
+) -> None:
+    with pytest.raises(Forbidden, match="ask the operator"):
+        await handlers.propose(ProposePolicies(files=publish().files), person(desk, "u-dev", *groups))
+    assert await desk.types(POLICY) == []
+
+
+async def test_what_is_no_policy_set_is_not_proposed(desk: Desk, handlers: Handlers) -> None:
+    with pytest.raises(Invalid, match="does not parse"):
+        await handlers.propose(ProposePolicies(files=publish("permit").files), person(desk, "u-dev", *OPERATOR))
+    assert await desk.types(POLICY) == []
 
 
 async def test_a_set_can_come_back(desk: Desk, handlers: Handlers, in_force: InForce) -> None:

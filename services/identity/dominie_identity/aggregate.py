@@ -18,7 +18,7 @@ from dominie_contracts.identity import (
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.subjects import PLATFORM, check_principal, check_tenant
-from dominie_contracts.token import EVERYTHING, Grants
+from dominie_contracts.token import EVERYTHING, Fork, Grants
 
 OPERATOR = "operator"
 MAX_NAMES = 1000
@@ -179,6 +179,24 @@ def decide_run(run: Run, wanted: RunOpened) -> RunEvent:
     if (run.opened.agent, run.opened.user) != (wanted.agent, wanted.user):
         raise Conflict(f"run {wanted.run!r} belongs to another agent or user; use another run id")
     return RunRenewed(run=wanted.run, agent=wanted.agent, user=wanted.user, expires_s=wanted.expires_s)
+
+
+def decide_fork(parent: Run, fork: Fork, agent: Registered | None, caller: Caller, *, run: str) -> RunOpened:
+    """What is written when a run is forked: another run of the same agent for the same user.
+
+    Raises:
+        Invalid: There is no such run.
+        Forbidden: The caller does not answer for its agent, or that may not act any more.
+    """
+    if DEVELOPERS not in caller.groups:
+        raise Forbidden(f"{caller.principal} is not in the group {DEVELOPERS!r}")
+    if parent.opened is None:
+        raise Invalid(f"no run {fork.run!r} is on record; `dominie ps` shows the latest", run=fork.run)
+    if agent is None:
+        raise Forbidden(f"{parent.opened.agent} is not registered any more, or was revoked")
+    if agent.sponsor != caller.principal:
+        raise Forbidden(f"{agent.principal} is not yours: its sponsor is {agent.sponsor or OPERATOR}")
+    return parent.opened.model_copy(update={"run": run, "grants": agent.grants, "fork": fork})
 
 
 def evolve_run(run: Run, event: RunEvent) -> Run:

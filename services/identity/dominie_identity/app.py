@@ -3,6 +3,7 @@
 from dominie_contracts.identity import (
     PRINCIPAL,
     ExchangeApiKey,
+    ForkRun,
     IssueApiKey,
     ListPrincipals,
     MintRunToken,
@@ -54,6 +55,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(Register, handlers.register, token=False, between=True)
     service.route(Revoke, handlers.revoke, token=False, between=True)
     service.route(ListPrincipals, handlers.list, token=False)
+    service.route(ForkRun, handlers.fork, token=False)
     service.route(MintRunToken, handlers.token, token=False)
     service.route(IssueApiKey, handlers.key, token=False)
     service.route(RevokeApiKey, handlers.revoke_key, token=False)

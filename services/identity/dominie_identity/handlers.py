@@ -1,6 +1,7 @@
 """Identity's commands: load, decide, append, reply."""
 
 import time
+from contextlib import suppress
 
 from dominie.keys import public_bytes
 from dominie_contracts import Forbidden, Invalid, StreamName, Unauthenticated, Unavailable
@@ -11,6 +12,8 @@ from dominie_contracts.identity import (
     ApiKey,
     Done,
     ExchangeApiKey,
+    Forked,
+    ForkRun,
     IssueApiKey,
     KeyIssued,
     KeyRevoked,
@@ -32,6 +35,7 @@ from dominie_contracts.identity import (
 from dominie_contracts.registry import parse_event
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.subjects import check_principal
+from dominie_contracts.token import Fork
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_identity.adapters.run_tokens import RunTokenSigner, api_key_digest, new_api_key
 from dominie_identity.aggregate import (
@@ -42,6 +46,7 @@ from dominie_identity.aggregate import (
     State,
     acts_for,
     decide,
+    decide_fork,
     decide_run,
     evolve,
     evolve_run,
@@ -110,6 +115,21 @@ class Handlers:
             context,
         )
 
+    async def fork(self, command: ForkRun, context: Context) -> Forked:
+        """Open a run that begins as another one did; its agent takes it up with a token of its own."""
+        run = action_id(context.tenant, context.principal, "identity", context.key)
+        parent = await self._load_run(StreamName(context.tenant, RUN, command.fork.run))
+        agent = self._principals.find(context.tenant, parent.opened.agent) if parent.opened else None
+        opened = decide_fork(parent, command.fork, agent, self._caller(context), run=run)
+        assert agent is not None
+        self._check_user(agent, opened.user)
+        stream = StreamName(context.tenant, RUN, run)
+        draft = self._actions.draft(context, RUN, opened.model_copy(update={"expires_s": int(time.time())}))
+        draft = draft._replace(on_behalf_of=opened.user, correlation_id=run)
+        with suppress(WrongExpectedVersion):  # this command is being repeated
+            context.position = (await self._store.append(stream, [draft], expected_version=0)).position
+        return Forked(run=run, agent=opened.agent, user=opened.user)
+
     async def key(self, command: IssueApiKey, context: Context) -> ApiKey:
         """A new API key; only its digest is kept."""
         key, digest = new_api_key()
@@ -146,7 +166,8 @@ class Handlers:
         self._check_user(agent, wanted.user)
         now_s = int(time.time())
         wanted = wanted.model_copy(update={"expires_s": now_s + self._run_token_s})
-        await self._record(agent.tenant, wanted, context)
+        fork = await self._record(agent.tenant, wanted, context)
+        wanted = wanted.model_copy(update={"fork": fork})
         return RunToken(token=self._signer.sign(agent, wanted, now_s=now_s), expires_s=wanted.expires_s, run=wanted.run)
 
     def _check_user(self, agent: Registered, user: str) -> None:
@@ -159,14 +180,11 @@ class Handlers:
         if not acts_for(agent, user, local=self._local):
             raise Forbidden(f"{user} has not let {agent.principal} act for them; register it with users=({user!r},)")
 
-    async def _record(self, tenant: str, wanted: RunOpened, context: Context) -> None:
+    async def _record(self, tenant: str, wanted: RunOpened, context: Context) -> Fork | None:
+        """Write that a token is minted; what the run was forked from, if it was."""
         stream = StreamName(tenant, RUN, wanted.run)
         for _ in range(_TRIES):
-            run = Run()
-            for recorded in await self._store.read(stream):
-                payload = parse_event(recorded.envelope.type, recorded.envelope.data)
-                assert isinstance(payload, RunOpened | RunRenewed)
-                run = evolve_run(run, payload)
+            run = await self._load_run(stream)
             draft = self._actions.draft(context, RUN, decide_run(run, wanted))
             draft = draft._replace(on_behalf_of=wanted.user, correlation_id=wanted.run)
             try:
@@ -174,8 +192,16 @@ class Handlers:
             except WrongExpectedVersion:
                 continue
             context.position = appended.position
-            return
+            return run.opened.fork if run.opened else None
         raise Unavailable(f"others write to run {wanted.run!r}; ask again", retry_after_s=0.2)
+
+    async def _load_run(self, stream: StreamName) -> Run:
+        run = Run()
+        for recorded in await self._store.read(stream):
+            payload = parse_event(recorded.envelope.type, recorded.envelope.data)
+            assert isinstance(payload, RunOpened | RunRenewed)
+            run = evolve_run(run, payload)
+        return run
 
     async def _change(self, command: PrincipalCommand, context: Context, *, new_key: NewKey | None = None) -> State:
         caller = self._caller(context)

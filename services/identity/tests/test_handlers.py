@@ -12,6 +12,7 @@ from dominie_contracts.identity import (
     PRINCIPAL,
     RUN,
     ExchangeApiKey,
+    ForkRun,
     IssueApiKey,
     ListPrincipals,
     MintRunToken,
@@ -22,7 +23,7 @@ from dominie_contracts.identity import (
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem, Unauthenticated
 from dominie_contracts.subjects import PLATFORM
-from dominie_contracts.token import Grants
+from dominie_contracts.token import Fork, Grants
 from dominie_eventstore import Appended, MemoryEventStore
 from dominie_identity.adapters.run_tokens import RunTokenSigner
 from dominie_identity.handlers import Handlers
@@ -225,3 +226,62 @@ async def test_a_race_is_decided_again() -> None:
     store.races = 3
     assert (await found.handlers.register(AGENT.model_copy(update={"tenant": "acme"}), OPERATING)).nkey == DESK
     assert len(await found.types(PRINCIPAL, "a-desk")) == 4
+
+
+AGAIN = ForkRun(fork=Fork(run="r-1", at=512, policies="p", policies_at=256))
+
+
+async def test_a_forked_run_is_opened_by_a_developer_and_taken_up_by_its_agent(acme: Instance) -> None:
+    await acme.handlers.token(MINT, by("a-desk"))
+    found = await acme.handlers.fork(AGAIN, by("u-dana"))
+    assert (found.agent, found.user) == ("a-desk", "u-dana") and found.run != "r-1"
+    assert await acme.handlers.fork(AGAIN, by("u-dana")) == found
+    assert await acme.types(RUN, found.run) == ["run.opened.v1"]
+    token = await acme.handlers.token(MintRunToken(user="u-dana", run=found.run), by("a-desk"))
+    assert RunTokenVerifier(SIGNER.public).verify(token.token).fork == AGAIN.fork
+    own = await acme.handlers.token(MINT, by("a-desk"))
+    assert RunTokenVerifier(SIGNER.public).verify(own.token).fork is None
+
+
+async def test_a_forked_run_belongs_to_its_parents_user(acme: Instance) -> None:
+    await acme.handlers.register(
+        AGENT.model_copy(update={"users": ("u-dana", "u-erin"), "tenant": "acme", "sponsor": "u-dana"}), OPERATING
+    )
+    await acme.handlers.token(MINT, by("a-desk"))
+    found = await acme.handlers.fork(AGAIN, by("u-dana"))
+    with pytest.raises(Conflict):
+        await acme.handlers.token(MintRunToken(user="u-erin", run=found.run), by("a-desk"))
+
+
+@pytest.mark.parametrize(
+    ("who", "run", "problem"),
+    [
+        (by("u-erin"), "r-1", Forbidden),
+        (by("a-desk"), "r-1", Forbidden),
+        (by("u-dana"), "r-0", Invalid),
+        (by("u-dana", tenant="other"), "r-1", Forbidden),
+    ],
+    ids=["another's agent", "the agent itself", "no such run", "another tenant's"],
+)
+async def test_what_may_not_be_forked_is_not(acme: Instance, who: Context, run: str, problem: type[Problem]) -> None:
+    await acme.handlers.token(MINT, by("a-desk"))
+    count = len([event async for event in acme.store.read_all()])
+    with pytest.raises(problem):
+        await acme.handlers.fork(ForkRun(fork=Fork(run=run, at=1)), who)
+    assert len([event async for event in acme.store.read_all()]) == count
+
+
+async def test_another_tenants_run_is_not_there(acme: Instance) -> None:
+    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.handlers.register(
+        Register(principal="u-eve", nkey=DESK, tenant="other", groups=("developers",)), OPERATING
+    )
+    with pytest.raises(Invalid, match="no run"):
+        await acme.handlers.fork(AGAIN, by("u-eve", tenant="other"))
+
+
+async def test_the_run_of_an_agent_that_was_revoked_is_not_forked(acme: Instance) -> None:
+    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.handlers.revoke(Revoke(principal="a-desk"), by("u-dana"))
+    with pytest.raises(Forbidden, match="revoked"):
+        await acme.handlers.fork(AGAIN, by("u-dana"))

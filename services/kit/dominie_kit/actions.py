@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from dominie_contracts import (
     Conflict,
     DeadlineExceeded,
+    Diverged,
     Draft,
     Forbidden,
     Payload,
@@ -46,6 +47,7 @@ from dominie_kit.approving import Approving, approval_required, parked
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint, Question
+from dominie_kit.past import Past, Served
 from dominie_kit.standing import Standing
 from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
 
@@ -61,6 +63,7 @@ class Actions:
         store: EventStore,
         decisions: DecisionPoint,
         standing: Standing,
+        past: Past,
         *,
         service: str,
         category: str,
@@ -69,6 +72,7 @@ class Actions:
         self._store = store
         self._decisions = decisions
         self._approving = Approving(store, standing)
+        self._past = past
         self._service = service
         self._source = f"dominie/{service}"
         self._category = category
@@ -76,7 +80,7 @@ class Actions:
 
     def open(self, context: Context) -> Action:
         """The action that a command's key names; nothing is read yet."""
-        id_ = action_id(context.tenant, context.principal, self._service, context.key)
+        id_ = action_id(context.tenant, context.principal, self._service, context.own_key)
         return Action(StreamName(context.tenant, self._category, id_), context)
 
     async def load(self, context: Context, id_: str) -> Action:
@@ -95,8 +99,11 @@ class Actions:
             Problem: `Forbidden`, `ApprovalRequired`, `Conflict` (another request under the same key), what the
                 work failed with, or `Unavailable` where it may be tried again.
         """
+        recorded = await self.recorded(action, request)
+        if recorded is not None:
+            return recorded
         requested = self._requested(action.context, request)
-        decided = self._decisions.decide(question) if question else None
+        decided = self._decide(action.context, question)
         try:
             return await self._first(action, request, requested, decided, work)
         except WrongExpectedVersion:
@@ -104,6 +111,29 @@ class Actions:
         if action.state.requested is None or action.state.requested.digest != requested.digest:
             raise Conflict("this key was used for another request; use a new key")
         return await self._again(action, request, question, work)
+
+    async def recorded(self, action: Action, request: Request) -> Action | None:
+        """In a forked run, the action as its parent's record has it: nothing is done. None: it is to be done.
+
+        `perform` asks for it; a service that may refuse before it performs asks first.
+
+        Raises:
+            Problem: What the record says it failed with; `Diverged` where the record holds something else next.
+        """
+        if action.context.fork is None or action.live:
+            return None
+        known = await self.load(action.context, action.id)
+        if known.state.requested is not None:
+            return self._known(action, known, request)
+        try:
+            served = await self._past.find(action, request)
+        except Diverged as problem:
+            raise await self.refuse(action, request, problem) from problem
+        if served is None:
+            action.live = True
+            return None
+        await self._copy(action, self._requested(action.context, request), served)
+        return self._result(action)
 
     async def refuse(self, action: Action, request: Request, problem: Problem) -> Problem:
         """Record that the service refused this before any policy was asked; returns the problem to raise."""
@@ -132,6 +162,8 @@ class Actions:
         """Events of this service, about this command, to be written together."""
         append, now = secrets.token_hex(16), datetime.now(UTC)
         actor, user, run, policies = context.chain, context.user, context.run, self._decisions.digest
+        if context.fork is not None and context.fork.policies is not None:
+            policies = context.fork.policies
         return [
             Draft(
                 id=f"{append}-{number}",
@@ -148,6 +180,43 @@ class Actions:
             )
             for number, payload in enumerate(payloads)
         ]
+
+    def _decide(
+        self, context: Context, question: Question | None, approved: frozenset[str] = frozenset()
+    ) -> Decided | None:
+        if question is None:
+            return None
+        if context.fork is None:
+            return self._decisions.decide(question, approved=approved)
+        return self._decisions.decide_in(context.tenant, context.fork, question, approved=approved)
+
+    def _known(self, action: Action, known: Action, request: Request) -> Action | None:
+        """A repeated command of a forked run meets its own record, whatever its parent's says."""
+        asked = known.state.requested
+        assert asked is not None
+        fork = action.context.fork
+        same = asked.resource in (request.resource, fork.model if fork else None)
+        if not same or (asked.command, asked.arguments) != (request.command, dict(request.arguments)):
+            raise Conflict("this key was used for another request; use a new key")
+        if known.state.finished is not None:
+            return self._result(known)
+        action.live = True
+        return None
+
+    async def _copy(self, action: Action, requested: Requested, served: Served) -> None:
+        """Write a trail of its own, decided under the policies of then."""
+        payloads = (requested, *((served.decided,) if served.decided else ()), served.finished)
+        drafts = [
+            draft._replace(policy_version=served.policy_version)
+            for draft in self.drafts(action.context, self._category, *payloads)
+        ]
+        try:
+            appended = await self._store.append(action.stream, drafts, expected_version=0)
+        except WrongExpectedVersion:
+            await self._reload(action)
+            return
+        action.state = fold(payloads)
+        action.context.position = appended.position
 
     def _requested(self, context: Context, request: Request) -> Requested:
         arguments = dict(request.arguments)
@@ -228,7 +297,7 @@ class Actions:
         if refused:
             return await self._refuse(action, refused)
         approved = frozenset(ask.policy for ask in waiting.asks)
-        decided = self._decisions.decide(question, approved=approved) if question else None
+        decided = self._decide(action.context, question, approved)
         if decided is not None and decided.decision != "allow":
             problem = _forbidden(action, decided)
             await self.append(action, decided, _failed(problem))

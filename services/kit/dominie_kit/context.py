@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from dominie_contracts import DeadlineExceeded, RunClaims
-from dominie_contracts.token import Grants
+from dominie_contracts.token import Fork, Grants
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +42,16 @@ class Context:
     def run(self) -> str | None:
         """The run's id."""
         return self.claims.run if self.claims else None
+
+    @property
+    def fork(self) -> Fork | None:
+        """What the run was forked from, if it was."""
+        return self.claims.fork if self.claims else None
+
+    @property
+    def own_key(self) -> str:
+        """The key, that of a forked run apart from its parent's, whose keys it may repeat."""
+        return self.key if self.fork is None else f"{self.run}\0{self.key}"
 
     @property
     def chain(self) -> str:

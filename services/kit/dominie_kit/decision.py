@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 import cedarpy
 from pydantic import JsonValue
 
-from dominie_contracts import Recorded, Unavailable
+from dominie_contracts import Forbidden, Recorded, Unavailable
 from dominie_contracts.action import Ask, Decided
-from dominie_contracts.guardrail import PoliciesPublished, PolicyFile
+from dominie_contracts.guardrail import PoliciesProposed, PoliciesPublished, PolicyFile
 from dominie_contracts.operations import ServiceStatus
+from dominie_contracts.token import Fork
 
 SCHEMA = """
 entity Agent, Tool, Model, Namespace;
@@ -38,6 +39,8 @@ action "memory.remember", "memory.recall" appliesTo {
 """What policies may speak of; `untrusted` names the roles whose argument came from no record of the run."""
 
 _CACHE = 8192
+_PROPOSED = 64
+"""The proposed sets that are kept, the latest ones; a fork under an older one is refused."""
 _BY_VALUE = 2
 """The last version of `marshal` that never refers back to an object it has written: equal values, equal bytes."""
 
@@ -189,6 +192,8 @@ class DecisionPoint:
         self._staleness_s = staleness_s
         self._clock = clock
         self._policies: Policies | None = None
+        self._proposed: OrderedDict[tuple[str, str], Policies | tuple[PolicyFile, ...]] = OrderedDict()
+        """By tenant and digest; parsed when first used."""
         self._fresh_at = clock()
 
     @property
@@ -203,10 +208,13 @@ class DecisionPoint:
             published = PoliciesPublished.model_validate(event.envelope.data)
             self._policies = Policies(published.digest, published.files)
             self._fresh_at = self._clock()
+        elif event.envelope.type == f"policy.{PoliciesProposed.KIND}":
+            self._keep(event.envelope.tenant, PoliciesProposed.model_validate(event.envelope.data))
 
     def reset(self) -> None:
         """Forget everything, before a rebuild."""
         self.position, self._policies = 0, None
+        self._proposed.clear()
 
     def hear(self, heartbeat: ServiceStatus) -> None:
         """Take in guardrail's heartbeat: the policies are fresh if they are the ones in force."""
@@ -219,6 +227,39 @@ class DecisionPoint:
         Raises:
             Unavailable: There are no policies yet, or they may be stale.
         """
+        return self._fresh().decide(question, approved=approved)
+
+    def decide_in(
+        self, tenant: str, fork: Fork, question: Question, *, approved: frozenset[str] = frozenset()
+    ) -> Decided:
+        """As `decide`, in a run that was forked: under the set that was proposed for it, if one was.
+
+        Raises:
+            Forbidden: That set is not known here, or no longer.
+            Unavailable: It has not been read yet, or the policies may be stale.
+        """
+        in_force = self._fresh()
+        if fork.policies is None:
+            return in_force.decide(question, approved=approved)
+        return self._find(tenant, fork.policies, fork.policies_at).decide(question, approved=approved)
+
+    def _keep(self, tenant: str, proposed: PoliciesProposed) -> None:
+        self._proposed[tenant, proposed.digest] = proposed.files
+        self._proposed.move_to_end((tenant, proposed.digest))
+        if len(self._proposed) > _PROPOSED:
+            self._proposed.popitem(last=False)
+
+    def _find(self, tenant: str, digest: str, position: int) -> Policies:
+        found = self._proposed.get((tenant, digest))
+        if found is None and self.position < position:
+            raise Unavailable("the proposed policies have not been read yet", retry_after_s=0.1)
+        if found is None:
+            raise Forbidden(f"the policies {digest[:12]!r} were never proposed here, or too many were since")
+        if not isinstance(found, Policies):
+            found = self._proposed[tenant, digest] = Policies(digest, found)
+        return found
+
+    def _fresh(self) -> Policies:
         age_s = self._clock() - self._fresh_at
         if self._policies is None:
             raise Unavailable("no policies have been published yet; is guardrail running?", retry_after_s=0.5)
@@ -226,4 +267,4 @@ class DecisionPoint:
             raise Unavailable(
                 f"the policies were last confirmed {age_s:.0f} s ago; is guardrail running?", retry_after_s=1
             )
-        return self._policies.decide(question, approved=approved)
+        return self._policies

@@ -157,7 +157,7 @@ class Edge:
 
     def _begin(self, route: Route, message: Msg, subject: CommandSubject | None) -> None:
         context = self._context(route, message, subject)
-        name = (context.tenant, context.principal, context.user or "", route.command.NAME, context.key)
+        name = (context.tenant, context.principal, context.user or "", route.command.NAME, context.own_key)
         flight = self._flights.get(name)
         if flight is not None:
             if flight.body != message.data:

@@ -2,27 +2,39 @@
 
 import uuid
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from dominie_contracts import Draft, Payload, Recorded, RunClaims, StreamName
+from dominie_contracts import Command, Draft, Message, Payload, Recorded, RunClaims, StreamName, Unavailable
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesPublished, PolicyFile
 from dominie_contracts.registry import event_type
 from dominie_contracts.subjects import PLATFORM
-from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Confirmation, Grants
+from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Confirmation, Fork, Grants
 from dominie_eventstore import MemoryEventStore, Projection
 from dominie_kit.actions import Actions
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.decision import DecisionPoint
+from dominie_kit.past import Calls, Past
 from dominie_kit.standing import Standing
 
+R = TypeVar("R", bound=Message)
 PERMIT_ALL = '@id("all") permit (principal, action, resource);'
 ALL = Grants(tools=(EVERYTHING,), models=(EVERYTHING,), namespaces=(EVERYTHING,))
+
+
+class Away:
+    """The other services, none of which is there."""
+
+    async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
+        """Say so."""
+        raise Unavailable(f"nobody answers {command.NAME}")
 
 
 class Desk:
     """One service's surroundings; its read models are fed when a context asks to see its own writes."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, services: Calls | None = None) -> None:
+        self.services = services or Away()
         self.store = MemoryEventStore()
         self.decisions = DecisionPoint(staleness_s=3600)
         self._service = service
@@ -31,8 +43,9 @@ class Desk:
     def actions(self, category: str) -> Actions:
         """The service's actions; another call is another instance."""
         instance = f"{self._service}-{uuid.uuid4().hex[:8]}"
+        past = Past(self.store, self.services)
         return Actions(
-            self.store, self.decisions, Standing(), service=self._service, category=category, instance=instance
+            self.store, self.decisions, Standing(), past, service=self._service, category=category, instance=instance
         )
 
     def follow(self, projection: Projection, category: str | None) -> None:
@@ -87,6 +100,7 @@ class Desk:
         run: str = "r-1",
         session: str | None = None,
         grants: Grants = ALL,
+        fork: Fork | None = None,
         deadline_s: float = 5.0,
     ) -> Context:
         """A command of an agent acting for a user, as the edge would hand it on; it has seen all that is stored."""
@@ -99,6 +113,7 @@ class Desk:
             run=run,
             session=session,
             cnf=Confirmation(nkey="U"),
+            fork=fork,
             authorization_details=(Authorization(grants=grants),),
             iat=0,
             exp=300,

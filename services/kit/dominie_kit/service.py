@@ -27,6 +27,7 @@ from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.edge import Edge, Handler, Route
 from dominie_kit.keys import KeyFolder
+from dominie_kit.past import Past
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
 from dominie_kit.standing import Standing
@@ -78,7 +79,13 @@ class Service:
     def actions(self, category: str) -> Actions:
         """The actions of this service, in one of its categories."""
         return Actions(
-            self.store, self.decisions, self.standing, service=self.name, category=category, instance=self.instance
+            self.store,
+            self.decisions,
+            self.standing,
+            Past(self.store, self.inner),
+            service=self.name,
+            category=category,
+            instance=self.instance,
         )
 
     def route(

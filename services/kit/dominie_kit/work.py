@@ -79,6 +79,8 @@ class Action:
     state: ActionState = field(default_factory=ActionState)
     agent: str | None = None
     """The principal that asked for it, once its record was read."""
+    live: bool = False
+    """Of a forked run, and beyond what its parent's record holds."""
 
     @property
     def id(self) -> str:

@@ -30,6 +30,7 @@ from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import Question
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_kit.past import Past
 from dominie_kit.standing import Standing
 
 pytestmark = pytest.mark.anyio
@@ -310,7 +311,8 @@ async def test_the_agents_sponsor_cannot_approve_it(desk: Desk, ledger: Ledger) 
     standing = Standing()
     for event in await desk.append(PRINCIPAL, "a-desk", registered):
         standing.apply(event)
-    here = Actions(desk.store, desk.decisions, standing, service="tool", category=TOOL, instance="tool-1")
+    past = Past(desk.store, desk.services)
+    here = Actions(desk.store, desk.decisions, standing, past, service="tool", category=TOOL, instance="tool-1")
     work = Work(ledger.run, effect=True)
     await answer(desk, await parked(here, desk.context("k"), work))
     with pytest.raises(Forbidden, match="sponsor"):

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from dominie_contracts import Unavailable
-from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesPublished, PolicyFile
+from dominie_contracts import Forbidden, Unavailable
+from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesProposed, PoliciesPublished, PolicyFile
 from dominie_contracts.operations import ServiceStatus
+from dominie_contracts.token import Fork
 from dominie_kit.decision import DecisionPoint, Policies, PolicyError, Question, check_policies
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 
@@ -40,6 +41,25 @@ def policies(*texts: str) -> Policies:
 
 def ask(tool: str = "refund", /, **more: JsonValue) -> Question:
     return Question("a-desk", "tool.invoke", "Tool", tool, {**CALL, **more})
+
+
+async def test_of_the_proposed_sets_the_latest_are_kept() -> None:
+    desk = Desk("tool")
+    await desk.publish(HARD + PERMIT_ALL)
+    forks = []
+    for n in range(66):
+        text = PERMIT_ALL + f"// {n}"
+        proposed = PoliciesProposed(digest=str(n), files=(PolicyFile(name="a.cedar", text=text),), by="u-dev")
+        (event,) = await desk.append(POLICY, str(n), proposed)
+        desk.decisions.apply(event)
+        forks.append(Fork(run="r", at=1, policies=str(n), policies_at=event.position))
+    assert desk.decisions.decide(ask()).decision == "deny"
+    assert {desk.decisions.decide_in("acme", fork, ask()).decision for fork in forks[2:]} == {"allow"}
+    with pytest.raises(Forbidden, match="too many"):
+        desk.decisions.decide_in("acme", forks[1], ask())
+    desk.decisions.reset()
+    with pytest.raises(Unavailable):
+        desk.decisions.decide_in("acme", forks[2], ask())
 
 
 def test_a_permit_allows_and_is_named() -> None:

@@ -42,7 +42,7 @@ class Handlers:
             return {"id": action.id}, decide(State(), command, id=action.id, user=_user(context))
 
         action = await self._in_namespace(command, context, keep)
-        return Kept(id=action.id)
+        return _kept(action)
 
     async def recall(self, command: Recall, context: Context) -> Memories:
         """Find the texts of a namespace that fit best; a repeated question finds what the first one found."""
@@ -69,7 +69,7 @@ class Handlers:
             return {"id": action.id}, decide(State(), command, id=action.id, user=_user(context), session=session)
 
         action = await self._in_session(command, context, keep)
-        return Kept(id=action.id)
+        return _kept(action)
 
     async def turns(self, command: ListTurns, context: Context) -> Turns:
         """The last turns of the run's session."""
@@ -88,6 +88,9 @@ class Handlers:
         namespace = command.namespace
         request = Request(command.NAME, command.model_dump(mode="json"), resource=namespace)
         action = self._actions.open(context)
+        recorded = await self._actions.recorded(action, request)
+        if recorded is not None:
+            return recorded
         try:
             check_namespace(namespace)
             if not context.grants.allow("namespaces", namespace):
@@ -102,6 +105,9 @@ class Handlers:
         """Do what belongs to the run's own session; no policy is asked."""
         request = Request(command.NAME, command.model_dump(mode="json"))
         action = self._actions.open(context)
+        recorded = await self._actions.recorded(action, request)
+        if recorded is not None:
+            return recorded
         try:
             check_session(context.claims.session if context.claims else None)
         except Problem as problem:
@@ -117,6 +123,12 @@ def _work(do: Callable[[Action], Done]) -> Work:
         return Outcome(Finished(outcome="ok", result=result, duration_ms=duration_ms), tuple(more))
 
     return Work(run)
+
+
+def _kept(action: Action) -> Kept:
+    """What was kept, of this request or of the one that its outcome was recorded for."""
+    assert action.state.finished is not None
+    return Kept.model_validate(action.state.finished.result)
 
 
 def _found(action: Action) -> list[dict[str, JsonValue]]:

@@ -10,6 +10,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from dominie_contracts import Forbidden, Invalid, Message, Problem, QuotaExceeded, Unavailable
 from dominie_contracts.action import Finished
+from dominie_contracts.digests import is_nested
 from dominie_contracts.model import Chat, Completion, Delta, ListModels, Models, Offer
 from dominie_contracts.scheduler import AskPermit, Permit, Released, ReleasePermit
 from dominie_kit import Action, Actions, Context, NotDone, Outcome, Question, Request, Work
@@ -52,7 +53,11 @@ class Handlers:
     async def chat(self, command: Chat, context: Context) -> Completion:
         """One completion, once for its key, if policy allows it and when it is its turn."""
         action = self._actions.open(context)
-        request = Request("model.chat", _arguments(command), command.model, priority=command.priority)
+        recorded = await self._actions.recorded(action, _request(command))
+        if recorded is not None:
+            return _completion(recorded, 0.0)
+        command = _in_fork(command, context)
+        request = _request(command)
         try:
             question = self._question(command, context)
         except Problem as problem:
@@ -135,6 +140,18 @@ class Handlers:
         )
         context = replace(action.context, deadline=deadline_in(_RELEASE_S))
         await self._inner.tell(context, release, Released, key=f"{action.id}:{_attempt(action)}:release")
+
+
+def _request(command: Chat) -> Request:
+    return Request("model.chat", _arguments(command), command.model, priority=command.priority)
+
+
+def _in_fork(command: Chat, context: Context) -> Chat:
+    """A forked run's own calls go to the model it was forked to; a judge asks the one it always asks."""
+    fork = context.fork
+    if fork is None or fork.model is None or is_nested(context.key):
+        return command
+    return command.model_copy(update={"model": fork.model})
 
 
 def _attempt(action: Action) -> int:

@@ -101,13 +101,17 @@ class Handlers:
     async def invoke(self, command: InvokeTool, context: Context) -> ToolResult:
         """Run a registered tool, once for its key, if policy allows it."""
         action = self._actions.open(context)
+        asked = Request("tool.invoke", command.arguments, command.tool)
+        recorded = await self._actions.recorded(action, asked)
+        if recorded is not None:
+            return _reply(recorded)
         tool = self._catalog.find(context.tenant, command.tool)
         if tool is None:
             await context.read_your_writes()
             tool = self._catalog.find(context.tenant, command.tool)
         if tool is None:
             unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
-            raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
+            raise await self._actions.refuse(action, asked, unknown)
         labels = await self._labels(tool, command.arguments, context)
         request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=labels)
         try:
@@ -143,6 +147,9 @@ class Handlers:
         spec = command.spec.model_copy(update={"kind": "local", "source": None, "function": None})
         if self._catalog.find(context.tenant, spec.name) is not None:
             return Begun(action=action.id, then="invoke")
+        recorded = await self._actions.recorded(action, Request("tool.begin", command.arguments, spec.name))
+        if recorded is not None:
+            return _begun(recorded)
         tool = tool_of(State(), spec)
         labels = await self._labels(tool, command.arguments, context)
         request = Request("tool.begin", command.arguments, spec.name, tool.version, labels=labels)
@@ -162,10 +169,7 @@ class Handlers:
             notes=tool.notes,
         )
         done = await self._actions.perform(action, request, question, work)
-        if done.state.finished is not None:
-            finished = done.state.finished
-            return Begun(action=done.id, then="finished", result=finished.result, labels=finished.labels)
-        return Begun(action=done.id, then="run")
+        return _begun(done)
 
     async def finish(self, command: FinishLocal, context: Context) -> ToolResult:
         """Record the outcome of a local call; a repeated one changes nothing."""
@@ -254,6 +258,13 @@ def _finished(spec: ToolSpec, result: JsonValue, begun: float) -> Finished:
         labels=label_result(result, spec.output_schema),
         duration_ms=round((time.perf_counter() - begun) * 1000, 3),
     )
+
+
+def _begun(action: Action) -> Begun:
+    finished = action.state.finished
+    if finished is None:
+        return Begun(action=action.id, then="run")
+    return Begun(action=action.id, then="finished", result=finished.result, labels=finished.labels)
 
 
 def _reply(action: Action) -> ToolResult:

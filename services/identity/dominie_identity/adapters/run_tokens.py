@@ -33,6 +33,7 @@ class RunTokenSigner:
             run=run.run,
             session=run.session,
             cnf=Confirmation(nkey=agent.nkey),
+            fork=run.fork,
             authorization_details=(Authorization(grants=run.grants),),
             iat=now_s,
             exp=run.expires_s,
