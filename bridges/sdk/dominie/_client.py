@@ -4,6 +4,7 @@ import uuid
 from types import TracebackType
 from typing import Self, TypeVar
 
+from dominie._again import Again
 from dominie._ask import Question, ask
 from dominie._config import Identity, as_user, find
 from dominie._credentials import Credentials
@@ -37,6 +38,8 @@ class AsyncClient:
         self.timeout_s = timeout_s
         self._identity = find("a", agent) if credentials is None else Identity(credentials)
         self._outcomes = LocalOutcomes()
+        self._again = Again.find()
+        self._opened = False
         self._link: Link | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,12 +101,13 @@ class AsyncClient:
 
         Raises:
             Invalid: Nobody is named to act for.
+            Diverged: Under `dominie fork`, it is another run than the one that is made again.
         """
         whom = as_user(user) if user else self.credentials.user
         if whom is None:
             raise Invalid("on whose behalf? give run(user=…) or set DOMINIE_USER")
         digest = None if request is None else digest_bytes(request.encode())
-        mint = MintRunToken(user=whom, run=id or uuid.uuid4().hex, session=session, request_digest=digest)
+        mint = MintRunToken(user=whom, run=self._run_id(id), session=session, request_digest=digest)
         return AsyncRun(
             self._started(), self._outcomes, mint, timeout_s=self.timeout_s if timeout_s is None else timeout_s
         )
@@ -129,6 +133,13 @@ class AsyncClient:
             resource=resource,
         )
         found, _ = await ask(self._started(), question, reply)
+        return found
+
+    def _run_id(self, id: str | None) -> str:
+        if self._again is None:
+            return id or uuid.uuid4().hex
+        found = self._again.instead_of(id, first=not self._opened)
+        self._opened = True
         return found
 
     def _started(self) -> Link:

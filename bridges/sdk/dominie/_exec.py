@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+from dominie._again import FORK
 from dominie._config import PRINCIPAL, RIGHTS, SEED, SEED_FILE, TENANT, URL, USER, as_user
 from dominie._processes import Process, born, record, recorded
 from dominie._project import Project
@@ -41,8 +42,11 @@ def execute(command: Sequence[str], name: str | None, user: str | None) -> int:
         key = None
         if project.gateway_url is not None:
             key = developer.ask(IssueApiKey(principal=principal, user=whom), ApiKey)
+    environment = surroundings(project, principal, whom, key)
     try:
-        return _supervise(command, project, principal, whom, key)
+        return supervise(
+            command, environment, folder=project.folder, principal=principal, key_id=key.id if key else None
+        )
     finally:
         if key is not None:
             _revoke(project, principal, key.id)
@@ -56,10 +60,23 @@ def program_name(command: Sequence[str]) -> str:
     return _NOT_NAME.sub("-", script or module or Path(words[0]).name).strip("-._@")[:60] or "agent"
 
 
-def _supervise(command: Sequence[str], project: Project, principal: str, user: str, key: ApiKey | None) -> int:
+def supervise(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    folder: Path,
+    principal: str,
+    key_id: str | None = None,
+    stdout: int | None = None,
+) -> int:
+    """Run a program to its end, handing on the signals that come; its exit code.
+
+    Raises:
+        Invalid: It is no program.
+    """
     with _forwarding() as adopt:
         try:
-            child = subprocess.Popen(command, env=_environment(project, principal, user, key))
+            child = subprocess.Popen(command, env=environment, stdout=stdout)
         except OSError as error:
             raise Invalid(f"{command[0]!r} cannot be run: {error.strerror}") from error
         adopt(child)
@@ -69,9 +86,9 @@ def _supervise(command: Sequence[str], project: Project, principal: str, user: s
             command=tuple(command),
             started=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
             born=born(child.pid),
-            key_id=key.id if key else None,
+            key_id=key_id,
         )
-        path = record(project.folder, process)
+        path = record(folder, process)
         try:
             code = child.wait()
         finally:
@@ -79,7 +96,8 @@ def _supervise(command: Sequence[str], project: Project, principal: str, user: s
     return 128 - code if code < 0 else code
 
 
-def _environment(project: Project, principal: str, user: str, key: ApiKey | None) -> dict[str, str]:
+def surroundings(project: Project, principal: str, user: str, key: ApiKey | None) -> dict[str, str]:
+    """This process's environment, and who the program is."""
     given = {
         URL: project.url,
         TENANT: project.tenant,
@@ -90,7 +108,7 @@ def _environment(project: Project, principal: str, user: str, key: ApiKey | None
     }
     if key is not None:
         given |= {"OPENAI_BASE_URL": f"{project.gateway_url}/v1", "OPENAI_API_KEY": key.key}
-    return {name: value for name, value in os.environ.items() if name != SEED} | given
+    return {name: value for name, value in os.environ.items() if name not in (SEED, FORK)} | given
 
 
 @contextmanager

@@ -25,11 +25,12 @@ def replay(
 ) -> None:
     """Step through a run as it was, and say how it stood then. Nothing is done again: it is all read from the log."""
     from dominie import Invalid
+    from dominie._trail import whole_trail
+    from dominie.commands._people import developer
     from dominie_contracts.replay import standing
 
-    entries = _trail(run)
-    if not entries:
-        raise Invalid(f"no run {run!r} is on record; `dominie ps` shows the latest")
+    with developer() as client:
+        entries = whole_trail(client, run)
     if until is not None and until > len(entries):
         raise Invalid(f"the run {run!r} has {len(entries)} events, not {until}")
     seen = entries[:until]
@@ -37,19 +38,6 @@ def replay(
     steps = [entry.model_dump(mode="json") for entry in seen]
     data = {**stood.model_dump(mode="json"), "steps": steps}
     say(data, lambda console: _print(console, seen, stood), as_json=json)
-
-
-def _trail(run: str) -> list["Entry"]:
-    from dominie.commands._people import developer
-    from dominie_contracts.audit import Entries, Trail
-
-    found: list[Entry] = []
-    with developer() as client:
-        while True:
-            page = client.ask(Trail(run=run, after=found[-1].position if found else 0), Entries)
-            found += page.entries
-            if not page.truncated or not page.entries:
-                return found
 
 
 def _print(console: "Console", entries: list["Entry"], stood: "Standing") -> None:
