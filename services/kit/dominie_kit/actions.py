@@ -204,7 +204,9 @@ class Actions:
         return None
 
     async def _copy(self, action: Action, requested: Requested, served: Served) -> None:
-        """Write a trail of its own, decided under the policies of then."""
+        """Write a trail of its own, decided under the policies of then, and note what others look for in it."""
+        for matter in served.notes:
+            await self._note(action, matter)
         payloads = (requested, *((served.decided,) if served.decided else ()), served.finished)
         drafts = [
             draft._replace(policy_version=served.policy_version)

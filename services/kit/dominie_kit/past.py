@@ -1,13 +1,13 @@
 """The record that a forked run is served from: audit says which of its parent's actions comes next, the log has it."""
 
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar, get_args
 
 from dominie_contracts import Command, Message, StreamName, Unavailable
-from dominie_contracts.action import Decided, Finished
+from dominie_contracts.action import Decided, Finished, Matter, noted_in
 from dominie_contracts.audit import AskRecord, FromRecord
 from dominie_contracts.digests import digest_json
-from dominie_contracts.registry import parse_event
+from dominie_contracts.registry import OWNER, parse_event
 from dominie_contracts.summary import signature
 from dominie_eventstore import EventStore
 from dominie_kit.context import Context
@@ -31,6 +31,8 @@ class Served:
     finished: Finished
     decided: Decided | None = None
     policy_version: str | None = None
+    notes: tuple[Matter, ...] = ()
+    """What others look for in its trail."""
 
 
 class Past:
@@ -59,7 +61,17 @@ class Past:
         found = await self._services.call(context, ask, FromRecord, key=f"{action.id}:record")
         if found.stream is None:
             return None
-        return await self._read(StreamName.parse(found.stream), found.position)
+        stream = StreamName.parse(found.stream)
+        return replace(await self._read(stream, found.position), notes=await self._notes(stream))
+
+    async def _notes(self, stream: StreamName) -> tuple[Matter, ...]:
+        found = list[Matter]()
+        for matter in get_args(Matter):
+            category = noted_in(stream.category, matter)
+            noted = matter != "parked" and category in OWNER
+            if noted and await self._store.read(StreamName(stream.tenant, category, stream.id)):
+                found.append(matter)
+        return tuple(found)
 
     async def _read(self, stream: StreamName, position: int | None) -> Served:
         decided, policies = None, None
