@@ -85,7 +85,7 @@ def test_what_went_on_side_by_side_may_come_in_any_order(order: tuple[str, ...])
 @pytest.mark.parametrize("order", ["c", "ac", "bc"])
 def test_what_came_after_may_not_come_before(order: str) -> None:
     fork = Fork(record(BESIDE, before=EVERYTHING))
-    *first, last = order
+    *first, last = list(order)
     assert all(fork.next(ask(tool)) for tool in first)
     with pytest.raises(Diverged) as caught:
         fork.next(ask(last))

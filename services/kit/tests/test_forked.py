@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 import pytest
+from pydantic import JsonValue
 
 from dominie_contracts import (
     ApprovalRequired,
@@ -97,7 +98,7 @@ class Shop:
 
     async def act(self, context: Context, tool: str = "refund", cents: int = 30) -> Action:
         request = Request("tool.invoke", {"cents": cents}, tool)
-        call = {
+        call: dict[str, JsonValue] = {
             "tenant": "acme",
             "user": "u-dana",
             "effect": "write",
@@ -144,17 +145,19 @@ async def parent(shop: Shop) -> int:
     return next(event.position for event in [e async for e in shop.desk.store.read_all(category=TOOL)][3:])
 
 
-def forked(shop: Shop, key: str, at: int, run: str = "r-2", **more: object) -> Context:
-    return shop.desk.context(key, run=run, fork=Fork.model_validate({"run": "r-1", "at": at, **more}))
+def forked(shop: Shop, key: str, at: int, under: Fork | None = None, *, run: str = "r-2", of: str = "r-1") -> Context:
+    fork = (under or Fork(run="", at=0)).model_copy(update={"run": of, "at": at})
+    return shop.desk.context(key, run=run, fork=fork)
 
 
-async def propose(shop: Shop, text: str, tenant: str = "acme") -> dict[str, object]:
+async def propose(shop: Shop, text: str, tenant: str = "acme") -> Fork:
+    """Propose a set; what a fork under it has to name."""
     proposed = PoliciesProposed(
         digest=digest_bytes(text.encode()), files=(PolicyFile(name="p.cedar", text=text),), by="u-dev"
     )
     (event,) = await shop.desk.append(POLICY, proposed.digest, proposed, tenant=tenant)
     shop.desk.decisions.apply(event)
-    return {"policies": proposed.digest, "policies_at": event.position}
+    return Fork(run="", at=0, policies=proposed.digest, policies_at=event.position)
 
 
 async def test_what_the_parent_did_is_served_and_not_done(shop: Shop, parent: int) -> None:
@@ -184,11 +187,11 @@ async def test_a_refusal_that_is_on_record_is_served_too(shop: Shop, parent: int
 
 async def test_then_it_is_live_under_its_own_policies(shop: Shop, parent: int) -> None:
     under = await propose(shop, PERMIT_ALL)
-    served = await shop.act(forked(shop, "k1", parent, **under))
-    live = await shop.act(forked(shop, "k2", parent, **under), "denied")
+    served = await shop.act(forked(shop, "k1", parent, under))
+    live = await shop.act(forked(shop, "k2", parent, under), "denied")
     assert shop.done[1:] == [live.id]
     versions = [{event.envelope.policy_version for event in await shop.trail(action)} for action in (served, live)]
-    assert versions == [{digest_bytes(POLICIES.encode())}, {under["policies"]}]
+    assert versions == [{digest_bytes(POLICIES.encode())}, {under.policies}]
     with pytest.raises(Forbidden):
         await shop.act(shop.desk.context("k9"), "denied")
 
@@ -201,11 +204,11 @@ async def test_without_policies_of_its_own_those_in_force_decide(shop: Shop, par
 
 async def test_policies_that_were_never_proposed_here_are_refused(shop: Shop, parent: int) -> None:
     theirs = await propose(shop, PERMIT_ALL, tenant="other")
-    await shop.act(forked(shop, "k1", parent, **theirs))
+    await shop.act(forked(shop, "k1", parent, theirs))
     with pytest.raises(Forbidden, match="never proposed"):
-        await shop.act(forked(shop, "k2", parent, **theirs), "denied")
+        await shop.act(forked(shop, "k2", parent, theirs), "denied")
     with pytest.raises(Unavailable, match="not been read yet"):
-        await shop.act(forked(shop, "k3", parent, policies="other", policies_at=10**9), "denied")
+        await shop.act(forked(shop, "k3", parent, Fork(run="", at=0, policies="other", policies_at=10**9)), "denied")
     assert len(shop.done) == 1
 
 
@@ -244,16 +247,16 @@ async def test_a_yes_to_the_parent_is_none_to_its_fork(shop: Shop) -> None:
         await shop.act(forked(shop, "k1", 10**9), "asked")
     assert first.value.extra["digest"] != second.value.extra["digest"]
     allowed = await propose(shop, PERMIT_ALL)
-    await shop.act(forked(shop, "k1", 10**9, run="r-3", **allowed), "asked")
+    await shop.act(forked(shop, "k1", 10**9, allowed, run="r-3"), "asked")
     assert len(shop.done) == 1
 
 
 async def test_a_fork_of_a_fork_is_served_from_the_fork(shop: Shop, parent: int) -> None:
     await shop.act(forked(shop, "k1", parent))
     await shop.act(forked(shop, "k2", parent), cents=40)
-    again = shop.desk.context("k1", run="r-3", fork=Fork(run="r-2", at=10**9))
-    assert (await shop.act(again)).state.finished is not None
-    await shop.act(shop.desk.context("k2", run="r-3", fork=Fork(run="r-2", at=10**9)), cents=40)
+    again = await shop.act(forked(shop, "k1", 10**9, run="r-3", of="r-2"))
+    assert again.state.finished is not None
+    await shop.act(forked(shop, "k2", 10**9, run="r-3", of="r-2"), cents=40)
     assert len(shop.done) == 2
 
 
