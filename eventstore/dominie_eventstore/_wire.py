@@ -66,6 +66,11 @@ class Deadline:
         """How long the next attempt may take, so that time is left to look afterwards."""
         return min(_ATTEMPT_S, max(0.05, (self._end - self._loop.time()) * 0.6))
 
+    @property
+    def left_s(self) -> float:
+        """How long the whole may still take, for a request that is not worth a second attempt in between."""
+        return max(0.05, self._end - self._loop.time())
+
     def check(self) -> None:
         """Go on only while there is time.
 
