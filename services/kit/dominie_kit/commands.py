@@ -39,13 +39,19 @@ def up(
         Path | None,
         typer.Option(envvar="DOMINIE_GUARDRAIL_POLICIES", help="A folder of *.cedar files.", file_okay=False),
     ] = None,
+    store: Annotated[
+        str | None, typer.Option(envvar="DOMINIE_STORE", help="kurrentdb://HOST:PORT; else nats, the bus itself.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is ready.")] = False,
     json: Json = False,
 ) -> None:
     """Run Dominie on this machine: a broker and every service, until interrupted."""
+    import anyio
+
     from dominie_kit.keys import KeyFolder
     from dominie_kit.plan import Plan, rights_s_from_environment
     from dominie_kit.policies import read_policies
+    from dominie_kit.store import check_store
     from dominie_kit.system import command, launch
 
     with _problems():
@@ -61,6 +67,9 @@ def up(
         )
         if policies is not None:
             read_policies(policies)
+        if store is not None:
+            anyio.run(check_store, store)
+            os.environ["DOMINIE_STORE"] = store  # not on a command line, which everybody can read
         if not detach:
             sys.stdout.flush()
             os.chdir(folder)

@@ -2,6 +2,8 @@
 
 KitError
 ├── KeyMissing     a key that is needed is not in the key folder
+├── BadStore       the event store's address cannot be used
+├── OtherStore     this folder's read models come from another event store
 ├── BrokerFailed   the broker did not start, or does not answer
 ├── AlreadyUp      another `dominie up` runs in this folder
 ├── NotUp          nothing runs in this folder
@@ -21,6 +23,25 @@ class KeyMissing(KitError):
     def __init__(self, path: Path, reason: str = "is not there"):
         super().__init__(f"The key {str(path)!r} {reason}: run `dominie up`, or point DOMINIE_KEYS at the key folder")
         self.path = path
+
+
+class BadStore(KitError):
+    """The event store's address cannot be used."""
+
+    def __init__(self, place: str, why: str):
+        super().__init__(f"The event store {place!r} cannot be used: {why}")
+        self.place, self.why = place, why
+
+
+class OtherStore(KitError):
+    """What is in this folder was read from another event store, whose positions mean nothing here."""
+
+    def __init__(self, folder: Path, *, has: str, given: str):
+        super().__init__(
+            f"What is in {str(folder)!r} comes from the event store {has!r}, not from {given!r}: "
+            "give that one as --store, or take another folder"
+        )
+        self.folder, self.has, self.given = folder, has, given
 
 
 class BrokerFailed(KitError):

@@ -20,7 +20,7 @@ from dominie_contracts.operations import AskStatus, ServiceStatus
 from dominie_contracts.registry import OWNER
 from dominie_contracts.rights import FOLLOWS
 from dominie_contracts.subjects import heartbeat_subject, out_subject, service_subject
-from dominie_eventstore import EventStore, JetStreamEventStore, Projection, Projector
+from dominie_eventstore import EventStore, Projection, Projector
 from dominie_kit.actions import Actions
 from dominie_kit.bus import Connection, Inner
 from dominie_kit.context import Context
@@ -31,6 +31,7 @@ from dominie_kit.past import Past
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
 from dominie_kit.standing import Standing
+from dominie_kit.store import open_store
 
 log = structlog.get_logger()
 
@@ -46,7 +47,8 @@ class Service:
         self.settings = settings
         self.instance = f"{name}-{uuid.uuid4().hex[:8]}"
         self.inner = Inner(name, settings)
-        self.store: EventStore = store or JetStreamEventStore(self.inner.client, replicas=settings.replicas)
+        self._resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
+        self.store: EventStore = store or self._opened_store()
         self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
         self.standing = Standing()
         self.outer = Connection(name, "edge", settings)
@@ -63,7 +65,6 @@ class Service:
         self._projectors: list[Projector] = []
         self._own: list[Projector] = []
         self._tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self._resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._ready = False
         self._process = psutil.Process()
@@ -182,6 +183,11 @@ class Service:
             await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write
             self._ready = True
             yield
+
+    def _opened_store(self) -> EventStore:
+        store, opened = open_store(self.settings.store, self.inner.client, replicas=self.settings.replicas)
+        self.resource(lambda: opened)
+        return store
 
     async def _answer_status(self, command: AskStatus, context: Context) -> Message:
         return self.status

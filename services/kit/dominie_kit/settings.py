@@ -18,6 +18,8 @@ class KitSettings(BaseSettings):
     """The broker; of a cluster several, parted by commas."""
     replicas: int = Field(default=1, ge=1, le=5)
     """How many copies of the log `dominie provision --replicas` made: with several, appends are sent each by itself."""
+    store: str = "nats"
+    """Where the events are kept: `nats`, on the bus, or a KurrentDB: `kurrentdb://HOST:2113?tls=false`."""
     keys: Path = Path("keys")
     """The folder with this service's seeds and the public key of identity."""
     state: Path = Path(".dominie")

@@ -20,6 +20,7 @@ from dominie.keys import KeyPair
 from dominie_contracts import Message
 from dominie_kit.errors import AlreadyUp, NotUp
 from dominie_kit.keys import KeyFolder, write_once
+from dominie_kit.store import NATS
 
 FOLDER = ".dominie"
 TENANT, DEVELOPER = "local", "u-dev"
@@ -40,6 +41,8 @@ class Up(Message):
     nats_url: str
     gateway_url: str | None
     keys: Path
+    store: str = NATS
+    """Where the events are kept."""
     started: str
     ready_s: float | None = None
     """How long it took until everything was ready; None until then."""
@@ -57,6 +60,7 @@ class ClientFile(Message):
     gateway_url: str | None
     rights_s: float
     keys: Path
+    store: str = NATS
 
 
 class StateFolder:

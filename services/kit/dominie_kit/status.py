@@ -44,6 +44,8 @@ class Status(Message):
     healthy: bool
     nats_url: str
     gateway_url: str | None
+    store: str | None
+    """Where the events are kept, as far as that is known here."""
     parts: dict[str, Part]
     rss_mb: float
     pss_mb: float | None
@@ -76,6 +78,7 @@ async def ask_status(nats_url: str, keys: KeyFolder, *, up: Up | None = None) ->
         healthy=all(part.health == "ready" for part in parts.values()),
         nats_url=nats_url,
         gateway_url=up.gateway_url if up else None,
+        store=up.store if up else None,
         parts=parts,
         rss_mb=_round(sum(part.rss_mb or 0.0 for part in parts.values())),
         pss_mb=_round(sum(pss)) if pss else None,

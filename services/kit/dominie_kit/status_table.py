@@ -23,7 +23,8 @@ def print_status(console: Console, status: Status) -> None:
     console.print(table)
     live = f"   [dim]live page[/]  {status.gateway_url}/" if status.gateway_url else ""
     console.print("[dim]memory in MB; PSS counts once what processes share[/]")
-    console.print(f"\n[dim]bus[/]  {status.nats_url}{live}")
+    store = f"   [dim]store[/]  {status.store}" if status.store else ""
+    console.print(f"\n[dim]bus[/]  {status.nats_url}{store}{live}")
 
 
 def _row(part: Part) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ def _facts(plan: Plan, up: Up) -> list[tuple[str, str]]:
         ("services", " ".join(plan.services)),
         *live,
         ("bus", up.nats_url),
+        ("store", up.store),
         ("state", f"{_short(plan.folder / FOLDER)}  logs in {FOLDER}/log"),
         ("keys", str(_short(plan.keys))),
     ]

@@ -17,13 +17,15 @@ from dominie_contracts import Problem
 from dominie_eventstore import EventStoreError
 from dominie_kit.broker import START_S as BROKER_START_S
 from dominie_kit.broker import EmbeddedBroker, provision
-from dominie_kit.errors import BrokerFailed, KitError, StartFailed
+from dominie_kit.errors import BrokerFailed, KitError, OtherStore, StartFailed
 from dominie_kit.keys import KeyFolder
 from dominie_kit.people import register_people
 from dominie_kit.plan import Plan
 from dominie_kit.ports import first_free, port_of
 from dominie_kit.service_process import ServiceProcess, last_line
+from dominie_kit.settings import KitSettings
 from dominie_kit.state import ClientFile, Running, StateFolder, Up
+from dominie_kit.store import NATS, place_of
 
 START_S = 60.0
 FIRST_TRIES = 3
@@ -53,6 +55,7 @@ class Supervisor:
     def __init__(self, plan: Plan, *, say: Callable[[str], None], began_s: float) -> None:
         self._plan, self._say, self._began_s = plan, say, began_s
         self._state = StateFolder(plan.folder)
+        self._store = NATS
         self._broker: EmbeddedBroker
         self._services: dict[str, ServiceProcess] = {}
         self._running = {name: Running(pid=0) for name in plan.services}
@@ -73,6 +76,7 @@ class Supervisor:
         self._state.lock()
         keys = KeyFolder(self._plan.keys).create()
         last = self._state.client()
+        self._store = self._choose_store(last)
         self._gateway_url = self._choose_gateway(last)
         self._broker = EmbeddedBroker(
             keys, self._state.path, port=self._plan.port or port_of(last.nats_url if last else None)
@@ -93,7 +97,8 @@ class Supervisor:
 
     async def _live(self, group: TaskGroup, on_ready: Callable[[Up], None]) -> None:
         await self._start_broker_first()
-        await provision(self._broker.url, self._broker.keys)
+        if self._store == NATS:
+            await provision(self._broker.url, self._broker.keys)
         group.start_soon(self._keep_broker)
         group.start_soon(self._keep_storing)
         for name in self._plan.services:
@@ -234,6 +239,7 @@ class Supervisor:
             nats_url=self._broker.url,
             gateway_url=self._gateway_url,
             keys=self._plan.keys,
+            store=self._store,
             started=self._started,
             ready_s=self._ready_s,
             broker=self._running_broker,
@@ -253,8 +259,16 @@ class Supervisor:
                 gateway_url=self._gateway_url,
                 rights_s=self._plan.rights_s,
                 keys=self._plan.keys,
+                store=self._store,
             )
         )
+
+    def _choose_store(self, last: ClientFile | None) -> str:
+        """What the services will read from their surroundings, unless this folder has the read models of another."""
+        store = place_of(KitSettings().store)
+        if last is not None and last.store != store:
+            raise OtherStore(self._state.path, has=last.store, given=store)
+        return store
 
     def _choose_gateway(self, last: ClientFile | None) -> str | None:
         if "gateway" not in self._plan.services:

@@ -1,6 +1,6 @@
 """The log as a file, from the command line.
 
-    python -m dominie_audit.adapters.offline export FILE     (as the audit service: DOMINIE_NATS_URL, DOMINIE_KEYS)
+    python -m dominie_audit.adapters.offline export FILE     (as the audit service: DOMINIE_NATS_URL, _KEYS, _STORE)
     python -m dominie_audit.adapters.offline verify FILE [TLOG VKEY]
 
 `verify` needs nothing but the file, and checks the streams' hash chains, which do not protect the last event of each.
@@ -17,8 +17,8 @@ from dominie.notes import BadProof, ProofProblem, VerifierKey
 from dominie_audit.adapters.offline import export, verify_file
 from dominie_audit.adapters.tlog.published import Published
 from dominie_audit.settings import Settings
-from dominie_eventstore import JetStreamEventStore
 from dominie_kit.bus import Inner
+from dominie_kit.store import open_store
 
 
 async def _export(path: Path) -> None:
@@ -26,7 +26,9 @@ async def _export(path: Path) -> None:
     inner = Inner("audit", settings)
     await inner.open()
     try:
-        await export(JetStreamEventStore(inner.client), path)
+        store, opened = open_store(settings.store, inner.client, replicas=settings.replicas)
+        async with opened:
+            await export(store, path)
     finally:
         await inner.close()
 
