@@ -17,9 +17,15 @@ from uuid import uuid4
 
 import grpc
 from google.protobuf import any_pb2
-from kurrentdbclient.protos.v1 import shared_pb2, status_pb2, streams_pb2
+from kurrentdbclient.protos.v1 import gossip_pb2, shared_pb2, status_pb2, streams_pb2
 
-SERVICE = "event_store.client.streams.Streams"
+STREAMS = "event_store.client.streams.Streams"
+GOSSIP = "event_store.client.gossip.Gossip"
+LEADER, FOLLOWER, READER = (
+    gossip_pb2.MemberInfo.Leader,
+    gossip_pb2.MemberInfo.Follower,
+    gossip_pb2.MemberInfo.ReadOnlyReplica,
+)
 NO_PINGS_TOO_MANY = (("grpc.http2.min_ping_interval_without_data_ms", 1000), ("grpc.so_reuseport", 0))
 _Options = streams_pb2.ReadReq.Options
 _Matches = Callable[["Event"], bool]
@@ -63,6 +69,8 @@ class Log:
     """One read breaks off after so many events."""
     end_after: int | None = None
     """One read ends after so many events, as if that were all."""
+    nodes: tuple[gossip_pb2.MemberInfo.VNodeState.ValueType, ...] = (LEADER,)
+    """What the cluster's nodes say they are."""
     deny: bool = False
     """Nobody may do anything."""
     reading: int = 0
@@ -102,7 +110,7 @@ class Server:
 
     async def start(self) -> None:
         self._server = grpc.aio.server(options=NO_PINGS_TOO_MANY)
-        self._server.add_generic_rpc_handlers((self._handlers(),))
+        self._server.add_generic_rpc_handlers(self._handlers())
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
@@ -115,14 +123,23 @@ class Server:
         assert self._server is not None
         await self._server.wait_for_termination()
 
-    def _handlers(self) -> grpc.GenericRpcHandler:
+    def _handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        gossip = grpc.unary_unary_rpc_method_handler(
+            self._gossip, shared_pb2.Empty.FromString, gossip_pb2.ClusterInfo.SerializeToString
+        )
         read = grpc.unary_stream_rpc_method_handler(
             self._read, streams_pb2.ReadReq.FromString, streams_pb2.ReadResp.SerializeToString
         )
         append = grpc.stream_stream_rpc_method_handler(
             self._append, streams_pb2.BatchAppendReq.FromString, streams_pb2.BatchAppendResp.SerializeToString
         )
-        return grpc.method_handlers_generic_handler(SERVICE, {"Read": read, "BatchAppend": append})
+        return (
+            grpc.method_handlers_generic_handler(STREAMS, {"Read": read, "BatchAppend": append}),
+            grpc.method_handlers_generic_handler(GOSSIP, {"Read": gossip}),
+        )
+
+    async def _gossip(self, request: shared_pb2.Empty, context: grpc.aio.ServicerContext) -> gossip_pb2.ClusterInfo:
+        return gossip_pb2.ClusterInfo(members=[gossip_pb2.MemberInfo(state=state) for state in self.log.nodes])
 
     async def _append(
         self, requests: AsyncIterator[streams_pb2.BatchAppendReq], context: grpc.aio.ServicerContext

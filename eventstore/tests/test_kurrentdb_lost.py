@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 import pytest
-from eventstore.tests.kurrentdb_double import Server
+from eventstore.tests.kurrentdb_double import FOLLOWER, LEADER, READER, Server
 
 from dominie_contracts.envelope import Recorded
-from dominie_eventstore import CorruptEvent, StoreUnavailable, WrongExpectedVersion
+from dominie_eventstore import CorruptEvent, Durability, StoreUnavailable, WrongExpectedVersion
 from dominie_eventstore.conformance import all_of, draft, first_of, stream, texts
 from dominie_eventstore.kurrentdb import KurrentDBEventStore
 
@@ -208,6 +208,14 @@ async def test_nothing_of_a_reader_is_left(server: Server, stores: Stores) -> No
     async with asyncio.timeout(5):
         while server.log.reading:
             await store.last_position()
+
+
+async def test_a_cluster_says_how_many_decide(server: Server, stores: Stores) -> None:
+    """Of a node by itself nobody knows whether it syncs its disk, so nothing is claimed."""
+    assert await stores().durability() == Durability("none")
+
+    server.log.nodes = (LEADER, FOLLOWER, FOLLOWER, READER)
+    assert await stores().durability() == Durability("quorum", 3)
 
 
 async def test_a_closed_store_says_so(stores: Stores) -> None:

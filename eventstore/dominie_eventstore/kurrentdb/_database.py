@@ -23,6 +23,7 @@ from kurrentdbclient.exceptions import (
     UnauthenticatedError,
     WrongCurrentVersionError,
 )
+from kurrentdbclient.gossip import NODE_STATE_REPLICA
 
 from dominie_eventstore._errors import StoreUnavailable
 from dominie_eventstore._wire import Lost
@@ -133,6 +134,18 @@ class Database:
             async with self._all(prefix, commit_position=start) as events:
                 async for event in events:
                     yield event
+
+    async def voters(self, *, timeout_s: float) -> int:
+        """How many nodes have a say in what is stored, as they gossip; one that only reads along has none.
+
+        Raises:
+            Lost, StoreUnavailable
+        """
+        with self._told("asking for the nodes"):
+            async with asyncio.timeout(timeout_s):
+                await self._client.connect()
+                members = await self._client.connection.gossip.read(timeout=timeout_s)
+        return sum(member.state != NODE_STATE_REPLICA for member in members)
 
     @asynccontextmanager
     async def following(

@@ -8,7 +8,7 @@ from dominie_contracts.envelope import Draft, Recorded
 from dominie_contracts.subjects import StreamName
 from dominie_eventstore._errors import WrongExpectedVersion
 from dominie_eventstore._filters import check_name
-from dominie_eventstore._port import DEFAULT_TIMEOUT_S, Appended
+from dominie_eventstore._port import DEFAULT_TIMEOUT_S, Appended, Durability
 from dominie_eventstore._seal import StoredEvent, digest, seal
 from dominie_eventstore._settle import settled
 from dominie_eventstore._tails import NEW, Tail, Tails
@@ -161,5 +161,15 @@ class KurrentDBEventStore:
         while True:
             try:
                 return await self._database.last_position(names)
+            except Lost as error:
+                await deadline.pause(error)
+
+    async def durability(self) -> Durability:
+        """See `EventStore.durability`. A node by itself does not say whether it syncs its disk: it may keep nothing."""
+        deadline = Deadline("asking how the log is kept", self._timeout_s)
+        while True:
+            try:
+                nodes = await self._database.voters(timeout_s=deadline.attempt_s)
+                return Durability("quorum", nodes) if nodes > 1 else Durability("none")
             except Lost as error:
                 await deadline.pause(error)
