@@ -3,13 +3,14 @@
 One file a type in `contracts/schemas`: `events` by their type, `commands` by their name, other `messages` by module
 and class (in folders, because some file systems take `permit` and `Permit` for one). Without `--write` it only says
 what differs. With it, it refuses what would break whoever reads or sends the type: a field that is lost, retyped, or
-newly required. An event that has to change so becomes a new version; what nobody uses yet is named after `--break`.
+newly required. An event that has to change so becomes a new version, and the old version's schema stays: the log holds
+such events. What nobody uses yet is named after `--break`.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from inspect import getmembers, isclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from pydantic import BaseModel
 import dominie_contracts
 from dominie_contracts import Command, Message, Payload
 from dominie_contracts.envelope import Envelope
-from dominie_contracts.operations import AskStatus
-from dominie_contracts.registry import COMMANDS, EVENTS
+from dominie_contracts.operations import AskStatus, Rebuild
+from dominie_contracts.registry import COMMANDS, EVENTS, SUPERSEDED
 
 FOLDER = Path(__file__).parents[1] / "contracts/schemas"
 Schema = dict[str, Any]
@@ -32,7 +33,7 @@ def types() -> dict[str, type[BaseModel]]:
     """Everything that has a golden schema, by its file's name."""
     found: dict[str, type[BaseModel]] = {f"events/{name}": kind for name, kind in EVENTS.items()}
     found |= {f"commands/{name}": kind for name, kind in COMMANDS.items()}
-    found |= {f"commands/{AskStatus.NAME}": AskStatus, "messages/envelope": Envelope}
+    found |= {f"commands/{kind.NAME}": kind for kind in (AskStatus, Rebuild)} | {"messages/envelope": Envelope}
     for module in iter_modules(dominie_contracts.__path__):
         for name, kind in getmembers(import_module(f"dominie_contracts.{module.name}"), isclass):
             here = kind.__module__ == f"dominie_contracts.{module.name}" and module.name != "base"
@@ -119,15 +120,18 @@ def _resolved(node: Schema, root: Schema) -> Schema:
     return root["$defs"][name] if name else node
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, superseded: Iterable[str] = tuple(SUPERSEDED)) -> int:
     """Compare, or write; returns 1 where something differs or is refused."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="bring the files up to date")
     parser.add_argument("--break", nargs="+", default=[], metavar="TYPE", dest="free", help="what nobody uses yet")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the files are")
     asked = parser.parse_args(arguments)
-    old, new = committed(asked.folder), {name: schema(kind) for name, kind in types().items()}
+    found, new = committed(asked.folder), {name: schema(kind) for name, kind in types().items()}
+    history = {f"events/{name}" for name in superseded}
+    old = {name: found[name] for name in found.keys() - history}
     broken = {name: breaks(old[name], new[name]) if name in new else ["the type is gone"] for name in old}
+    broken |= {name: ["the log may hold such events, and their schema is gone"] for name in history - found.keys()}
     refused = {name: why for name, why in broken.items() if why and name not in asked.free}
     for name, why in sorted(refused.items()):
         print(f"{name}: {'; '.join(why)}", file=sys.stderr)
@@ -136,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     differ = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     if refused or not asked.write:
         print("\n".join(f"{name} differs" for name in differ if name not in refused), end="\n" * bool(differ))
-        return bool(differ)
+        return bool(differ or refused)
     for name in differ:
         path = asked.folder / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

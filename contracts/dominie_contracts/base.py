@@ -1,8 +1,9 @@
 """What every message has in common: frozen, strict about unknown fields, plain JSON."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 
 class Message(BaseModel):
@@ -17,7 +18,16 @@ class Command(Message):
     NAME: ClassVar[str]
 
 
+Upcast = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
+"""From the data of one version of an event to those of the next. Pure, and total: what was written stays readable."""
+
+
 class Payload(Message):
-    """What an event says; the event's type is `{category}.{KIND}`, and `KIND` ends in a version."""
+    """What an event says; the event's type is `{category}.{KIND}`, and `KIND` ends in a version.
+
+    Who changes what an event says raises the version, and says in `UPCASTS` how the one before becomes it.
+    """
 
     KIND: ClassVar[str]
+    UPCASTS: ClassVar[tuple[Upcast, ...]] = ()
+    """From version 1 to 2, from 2 to 3, …, up to this one."""

@@ -12,6 +12,7 @@ from dominie_contracts.action import Decision
 from dominie_contracts.envelope import Recorded
 from dominie_contracts.identity import RUN
 from dominie_contracts.judge import JUDGE
+from dominie_contracts.registry import upcast
 from dominie_contracts.summary import signature, summarise
 
 RunStatus = Literal["running", "waiting", "finished", "held", "failed"]
@@ -67,9 +68,10 @@ def line(event: Recorded, *, words: bool = True) -> Line:
 
     Without `words`, `call` and `text` are left out: they cost more than all the rest.
     """
-    envelope, data = event.envelope, event.envelope.data
+    envelope = event.envelope
+    type_, data = upcast(envelope.type, envelope.data)
     category, _, id_ = envelope.stream.split(".", 2)[2].partition(".")  # as the store wrote it: no need to check it
-    kind = envelope.type.partition(".")[2]
+    kind = type_.partition(".")[2]
     command = _text(data, "command") if kind == "requested.v1" else None
     arguments = data.get("arguments")
     resource = _text(data, "resource") if command else None

@@ -1,6 +1,6 @@
-"""What every service answers about itself, and says every second on `hb.{service}`."""
+"""What every service answers about itself, says every second on `hb.{service}`, and does for the operator."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from dominie_contracts.base import Command, Message
 
@@ -9,6 +9,26 @@ class AskStatus(Command):
     """`svc.{service}.status`: how is it? For the operator."""
 
     NAME: ClassVar[str] = "status"
+
+
+ReadModelState = Literal["current", "building", "rebuilding", "failed"]
+
+
+class ReadModel(Message):
+    """One read model; events, seconds and rate are those of its latest building from the log."""
+
+    name: str
+    state: ReadModelState
+    """`building`: at its start, and cannot be asked yet. `rebuilding`: the one before it serves; so it does where the
+    rebuild `failed`."""
+    position: int
+    """Of the last event that it holds."""
+    percent: float
+    events: int
+    seconds: float
+    rate_per_s: float
+    why: str | None = None
+    """Why it failed."""
 
 
 class ServiceStatus(Message):
@@ -27,3 +47,21 @@ class ServiceStatus(Message):
     policy: str | None = None
     """The digest of the policy set it decides by (guardrail: the one in force)."""
     policy_position: int = 0
+    read_models: tuple[ReadModel, ...] = ()
+
+
+class Rebuild(Command):
+    """`svc.{service}.rebuild`: build a read model anew from the log, while the one there goes on serving.
+
+    For the operator.
+    """
+
+    NAME: ClassVar[str] = "rebuild"
+    read_model: str | None = None
+    """All of the service's, if none is named."""
+
+
+class Rebuilding(Message):
+    """Reply to `Rebuild`, at once; `ServiceStatus` says how far it is."""
+
+    read_models: tuple[str, ...]

@@ -13,6 +13,7 @@ Problem
 ├── Invalid            the request itself is wrong
 ├── ToolFailed         the tool ran, and failed
 └── Unavailable        a part is away; try again
+    └── UnknownEvent   the log holds an event of a newer version of the service that owns it
 """
 
 from typing import Any, ClassVar
@@ -136,6 +137,12 @@ class Unavailable(Problem):
     type, title, status = "unavailable", "Unavailable", 503
 
 
+class UnknownEvent(Unavailable):
+    """A service met an event of its own that it does not know; `extra` holds the event's type, position and stream."""
+
+    type, title, status = "unknown-event", "Unknown event", 503
+
+
 _BY_TYPE: dict[str, type[Problem]] = {
     PROBLEM_BASE + kind.type: kind
     for kind in (
@@ -151,6 +158,7 @@ _BY_TYPE: dict[str, type[Problem]] = {
         Invalid,
         ToolFailed,
         Unavailable,
+        UnknownEvent,
     )
 }
 

@@ -182,13 +182,13 @@ def _reading(filters: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def operator_rights() -> Rights:
-    """The operator: provisions streams, registers people, publishes policies, asks for status."""
+    """The operator: provisions streams, registers people, publishes policies, asks for status, has models rebuilt."""
     commands = ("identity.register", "identity.revoke", "guardrail.publish", "tool.register")
     return Rights(
         (
             "$JS.API.>",
             *(service_subject(*command.split(".")) for command in commands),
-            *(service_subject(service, "status") for service in SERVICES),
+            *(service_subject(service, command) for service in SERVICES for command in ("status", "rebuild")),
         ),
         (f"_INBOX.{PLATFORM}.operator.>", "hb.*"),
     )

@@ -1,5 +1,6 @@
 """The event store of Dominie: its port, its backends, projections."""
 
+from dominie_eventstore._build import Build
 from dominie_eventstore._errors import (
     CorruptEvent,
     EventStoreError,
@@ -10,7 +11,8 @@ from dominie_eventstore._errors import (
 from dominie_eventstore._jetstream import JetStreamEventStore
 from dominie_eventstore._memory import MemoryEventStore
 from dominie_eventstore._port import Appended, Durability, EventStore, Subscription
-from dominie_eventstore._projections import Projection, Projector
+from dominie_eventstore._projections import InMemory, Projection, Stored
+from dominie_eventstore._projector import Projector
 from dominie_eventstore._provision import provision
 from dominie_eventstore._rights import publish_subjects
 from dominie_eventstore._seal import unseal
@@ -19,18 +21,21 @@ from dominie_eventstore._verify import ChainReport, verify_chain
 
 __all__ = [
     "Appended",
+    "Build",
     "ChainReport",
     "CorruptEvent",
     "Durability",
     "EventStore",
     "EventStoreError",
     "EventTooLarge",
+    "InMemory",
     "JetStreamEventStore",
     "MemoryEventStore",
     "Projection",
     "Projector",
     "SqlProjection",
     "StoreUnavailable",
+    "Stored",
     "Subscription",
     "WrongExpectedVersion",
     "provision",

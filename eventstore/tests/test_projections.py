@@ -14,6 +14,7 @@ from dominie_contracts.envelope import Recorded
 from dominie_eventstore import (
     CorruptEvent,
     EventStore,
+    InMemory,
     JetStreamEventStore,
     MemoryEventStore,
     Projection,
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.anyio
 WAIT_S = 10.0
 
 
-class Words:
+class Words(InMemory):
     """How often each word was said."""
 
     def __init__(self) -> None:
@@ -36,10 +37,6 @@ class Words:
     def apply(self, event: Recorded) -> None:
         self.counts.update(str(event.envelope.data["text"]).split())
         self.position = event.position
-
-    def reset(self) -> None:
-        self.position = 0
-        self.counts.clear()
 
 
 @asynccontextmanager

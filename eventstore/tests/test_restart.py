@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client
 
 from dominie_contracts.envelope import Recorded
-from dominie_eventstore import JetStreamEventStore, Projector
+from dominie_eventstore import InMemory, JetStreamEventStore, Projector
 from dominie_eventstore.conformance import draft, first_of, stream
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ async def _consumers(nc: Client) -> AsyncIterator[str]:
         yield info.name
 
 
-class Seen:
+class Seen(InMemory):
     """A projection that keeps what it saw."""
 
     def __init__(self) -> None:
@@ -134,9 +134,6 @@ class Seen:
     def apply(self, event: Recorded) -> None:
         self.events.append(event)
         self.position = event.position
-
-    def reset(self) -> None:
-        self.__init__()  # type: ignore[misc]
 
 
 async def test_waiting_for_a_projection_over_a_restart(broker: "Broker", nc: Client, clients: Clients) -> None:

@@ -33,6 +33,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     own = Own.open(folder, origin_of(KeyFolder(settings.keys)))
     log = Log(folder / "log.sqlite")
     keeper = Keeper(own, interval_s=settings.audit_checkpoint_s, max_events=settings.audit_checkpoint_events)
+    both = LogAndTree(log, keeper)
     handlers = Handlers(service.store, log, own.published, reply_bytes=settings.audit_reply_bytes)
 
     @asynccontextmanager
@@ -53,10 +54,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
                 raise
 
     async def keep() -> None:
-        await keeper.run(service.store, lambda: log.position)
+        await keeper.run(service.store, lambda: both.followed)
 
     service.resource(kept)
-    service.follow(LogAndTree(log, keeper), None)
+    service.follow(both, None, name="log")
     service.background(keep)
     service.background(check_older)
     service.route(Trail, handlers.trail, token=False)

@@ -5,7 +5,7 @@ And the transparency log's tree, which sees the same events.
 
 import sqlite3
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import JsonValue
 
@@ -69,6 +69,11 @@ class Log(SqlProjection):
     def reset(self) -> None:
         """Forget everything."""
         super().reset()
+        self._actions.clear()
+
+    def become(self, built: Self) -> None:
+        """Put the built one's file in the place of this one's."""
+        super().become(built)
         self._actions.clear()
 
     def project(self, db: sqlite3.Connection, event: Recorded) -> None:
@@ -149,25 +154,59 @@ class Log(SqlProjection):
 
 
 class LogAndTree:
-    """Both read models as one, so that each event is read once for both. The tree catches up by itself."""
+    """Both read models as one, so that each event is read once for both. The tree catches up by itself.
 
-    def __init__(self, log: Log, tree: Keeper) -> None:
+    Rebuilding it rebuilds what people search in: the tree has no use for an event that it has.
+    """
+
+    def __init__(self, log: Log, tree: Keeper | None) -> None:
         self._log = log
         self._tree = tree
+        self._told = 0
 
     @property
     def position(self) -> int:
-        """Of the last event that both were told of."""
+        """Of the last event that is stored."""
         return self._log.position
+
+    @property
+    def followed(self) -> int:
+        """The position up to which the tree was told of every event, or was not there to be told."""
+        return max(self._told, self._log.position)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether what people search in has to be built anew."""
+        return self._log.outdated
+
+    @property
+    def serves(self) -> bool:
+        """Whether it can be searched though it is outdated."""
+        return self._log.serves
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a rebuild was interrupted."""
+        return self._log.unfinished
 
     def apply(self, event: Recorded) -> None:
         """Take in one event."""
         self._log.apply(event)
-        self._tree.apply(event)
+        self._told = event.position
+        if self._tree is not None:
+            self._tree.apply(event)
 
     def reset(self) -> None:
-        """Forget what people search in; the tree has no use for an event that it has."""
+        """Forget what people search in."""
         self._log.reset()
+
+    def fresh(self) -> Self:
+        """One without a tree."""
+        return type(self)(self._log.fresh(), None)
+
+    def become(self, built: Self) -> None:
+        """Take over what people search in."""
+        self._log.become(built._log)
 
     def hold(self) -> None:
         """Store the next events in batches."""
@@ -176,3 +215,7 @@ class LogAndTree:
     def release(self) -> None:
         """Store what was held, and from now on each event by itself."""
         self._log.release()
+
+    def close(self) -> None:
+        """Store what was held."""
+        self._log.close()

@@ -21,6 +21,7 @@ from dominie_audit.adapters.tlog.published import LogDiffers
 from dominie_audit.settings import Settings
 from dominie_contracts import Command, Draft, StreamName, Unavailable
 from dominie_contracts.audit import Entries, GetCheckpoint, LogReport, SignedCheckpoint, Trail, VerifyLog
+from dominie_contracts.operations import ReadModel
 from dominie_eventstore import EventStore, JetStreamEventStore
 from dominie_kit import Context, Service
 from dominie_kit.broker import connect_operator, provision
@@ -28,10 +29,13 @@ from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
 from dominie_kit.errors import StartFailed
 from dominie_kit.keys import KeyFolder
+from dominie_kit.operator import operator
+from dominie_kit.rebuild import rebuild
 from dominie_kit.system import System
 from dominie_kit.testing import house, serving
 
 pytestmark = pytest.mark.anyio
+WRITTEN = 40
 
 
 @pytest.fixture
@@ -195,3 +199,28 @@ async def test_the_log_is_copied_from_the_command_line(settings: Settings, tmp_p
     await run_process(command, env=surroundings)
     report = await run_sync(verify_file, copy)
     assert (report.ok, report.events) == (True, 2)
+
+
+async def test_its_log_is_rebuilt_over_the_bus_while_it_serves_and_signs(settings: Settings) -> None:
+    told: list[ReadModel] = []
+    async with serving(build(settings)) as service, writing(settings) as store:
+        before = await signed(service)
+        async with operator(settings.nats_url, KeyFolder(settings.keys)) as asking, anyio.create_task_group() as group:
+            group.start_soon(write, store)
+            done = await rebuild(asking, "audit", "log", tell=told.append)
+        assert (done.service, done.projection, done.events >= 2) == ("audit", "log", True)
+        assert (told[-1].state, told[-1].percent) == ("current", 100.0)
+        with anyio.fail_after(10):
+            while (await signed(service)).size < before.size + WRITTEN:  # noqa: ASYNC110 - a checkpoint tells nobody
+                await anyio.sleep(0.01)
+        trail = await asked(service, Trail(run="r-1"))
+        assert isinstance(trail, Entries)
+        assert len(trail.entries) == 2 + WRITTEN
+        report = await asked(service, VerifyLog())
+        assert isinstance(report, LogReport)
+        assert (report.ok, report.events) == (True, 2 + WRITTEN)
+
+
+async def write(store: EventStore) -> None:
+    for number in range(WRITTEN):
+        await store.append(StreamName("acme", "tool", f"b{number}"), [draft("later")], expected_version=0)

@@ -1,6 +1,7 @@
 """What the gateway reads of the log: which API keys hold, and the latest events for the live page."""
 
 from collections import deque
+from typing import Self
 
 import anyio
 
@@ -8,13 +9,14 @@ from dominie_contracts import Recorded
 from dominie_contracts.identity import KeyIssued, KeyRevoked, Revoked
 from dominie_contracts.line import Line, line
 from dominie_contracts.registry import parse_event
+from dominie_eventstore import InMemory
 
 _INDEX_BITS = 8
 """The bits of a position below its append's sequence (see `pack_position`)."""
 _SMALL_BYTES = 4096
 
 
-class Keys:
+class Keys(InMemory):
     """A projection of the category `principal`: the digests of the API keys that hold."""
 
     def __init__(self) -> None:
@@ -35,11 +37,6 @@ class Keys:
             case _:
                 pass
 
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._held.clear()
-
     def hold(self, digest: str) -> bool:
         """Whether the key with this digest was issued, and neither it nor its principal was revoked."""
         return digest in self._held
@@ -48,7 +45,7 @@ class Keys:
         self._held = {digest: key for digest, key in self._held.items() if key[: len(owner)] != owner}
 
 
-class Recent:
+class Recent(InMemory):
     """A projection of all events: the lines of the latest ones, and no more of them than the page shows.
 
     An event becomes a line when somebody looks; a large one at once, so that it is not kept.
@@ -71,10 +68,20 @@ class Recent:
         self._kept.append(event if len(event.raw) <= _SMALL_BYTES else line(event))
         self._wake()
 
+    def fresh(self) -> Self:
+        """One that begins where this one's page does."""
+        built = type(self)(self._size)
+        built.begin_near(self.position)
+        return built
+
+    def become(self, built: Self) -> None:
+        """Take over the built one's lines; whoever waits goes on waiting here."""
+        self.position, self._kept = built.position, built._kept
+        self._wake()
+
     def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._kept.clear()
+        """Forget everything."""
+        self.become(type(self)(self._size))
 
     def close(self) -> None:
         """Nobody needs to wait any more."""

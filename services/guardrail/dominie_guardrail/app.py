@@ -41,7 +41,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.in_force = lambda: (in_force.digest, in_force.position)
     service.follow(in_force, POLICY)
     for category in (TOOL, MODEL, MEMORY):
-        service.follow(Notes(asked, category), noted_in(category, "parked"))
+        service.follow(Notes(asked, category), noted_in(category, "parked"), name=f"asked-{category}")
     service.follow(Answers(asked), APPROVAL)
     service.route(PublishPolicies, handlers.publish, token=False, direct=False, between=True)
     service.route(ProposePolicies, handlers.propose, token=False)

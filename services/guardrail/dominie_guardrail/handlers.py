@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from dominie_contracts import Forbidden, Invalid, StreamName
+from dominie_contracts import Forbidden, Invalid, Recorded, StreamName
 from dominie_contracts.guardrail import (
     APPROVAL,
     POLICY,
@@ -13,6 +13,7 @@ from dominie_contracts.guardrail import (
     Approve,
     ListApprovals,
     PoliciesProposed,
+    PoliciesPublished,
     PolicyFile,
     Proposed,
     ProposePolicies,
@@ -20,7 +21,7 @@ from dominie_contracts.guardrail import (
     PublishPolicies,
 )
 from dominie_contracts.identity import Done
-from dominie_contracts.registry import parse_event
+from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import DEVELOPERS, OPERATORS
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, WrongExpectedVersion
@@ -63,9 +64,9 @@ class Handlers:
             recorded = await self._store.read(stream)
             state = State()
             for event in recorded:
-                payload = parse_event(event.envelope.type, event.envelope.data)
-                if payload is not None:
-                    state = evolve(state, payload)  # type: ignore[arg-type]  # this stream holds this one type
+                payload = parse_own(event)
+                assert isinstance(payload, PoliciesPublished)
+                state = evolve(state, payload)
             events = publish(state, command, by=context.principal)
             if not events:
                 return Published(digest=state.digest or "", policies=count, changed=False)
@@ -114,7 +115,7 @@ class Handlers:
         for _ in range(_TRIES):
             recorded = await self._store.read(stream)
             events = answer(
-                State(answered=_answered(recorded[-1].envelope.data) if recorded else None),
+                State(answered=_answered(recorded[-1]) if recorded else None),
                 command,
                 self._waiting(entry),
                 Approver(context.principal, context.groups),
@@ -145,8 +146,10 @@ def _checked(files: tuple[PolicyFile, ...]) -> int:
         raise Invalid("; ".join(error.problems), problems=list(error.problems)) from error
 
 
-def _answered(data: object) -> ApprovalAnswered:
-    return ApprovalAnswered.model_validate(data)
+def _answered(event: Recorded) -> ApprovalAnswered:
+    payload = parse_own(event)
+    assert isinstance(payload, ApprovalAnswered)
+    return payload
 
 
 def read_policies(folder: Path) -> tuple[PolicyFile, ...]:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Approved, Finished, Parked
 from dominie_contracts.guardrail import ApprovalAnswered, ApprovalView, PoliciesPublished
 from dominie_contracts.registry import parse_event
-from dominie_eventstore import EventStore
+from dominie_eventstore import EventStore, InMemory
 
 _AT_A_TIME = 32
 """Trails that are read at once."""
@@ -16,7 +17,7 @@ _Key = tuple[str, str]
 """Tenant and id of an action."""
 
 
-class InForce:
+class InForce(InMemory):
     """The policy set in force; a projection of the category `policy`."""
 
     def __init__(self) -> None:
@@ -30,10 +31,6 @@ class InForce:
         payload = parse_event(event.envelope.type, event.envelope.data)
         if isinstance(payload, PoliciesPublished):
             self.digest = payload.digest
-
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position, self.version, self.digest = 0, 0, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +107,19 @@ class Asked:
                     found.append((entry, entry.seen(self._answers.get(key), now_ms)))
         return [view for _, view in sorted(found, key=lambda one: one[0].position)]
 
-    def forget_answers(self) -> None:
-        """Forget the answers, before a rebuild."""
-        self._answers.clear()
+    def fresh(self) -> "Asked":
+        """Others, of which nothing is known."""
+        return Asked(self._store)
 
-    def forget_notes(self, category: str) -> None:
-        """Forget a category's notes, before a rebuild."""
-        self._noted = {key: noted for key, noted in self._noted.items() if noted != category}
-        self._ended = {key: entry for key, entry in self._ended.items() if key in self._noted}
+    def take_answers(self, built: "Asked") -> None:
+        """Know the answers that the built ones know, and no others."""
+        self._answers = built._answers
+
+    def take_notes(self, built: "Asked", category: str) -> None:
+        """Know of a category what the built ones know."""
+        others = {key: noted for key, noted in self._noted.items() if noted != category}
+        self._noted = {**others, **built._noted}
+        self._ended = {key: entry for key, entry in self._ended.items() if key in others}
 
     async def _entry(self, key: _Key) -> Entry | None:
         """None if it did not come to ask: its note is written first."""
@@ -130,7 +132,7 @@ class Asked:
         return entry
 
 
-class Notes:
+class Notes(InMemory):
     """Feeds the notes on one category's actions; each category is followed from its own position."""
 
     def __init__(self, asked: Asked, category: str) -> None:
@@ -143,13 +145,17 @@ class Notes:
         self.position = event.position
         self._asked.note(event, self._category)
 
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._asked.forget_notes(self._category)
+    def fresh(self) -> Self:
+        """Feeds others."""
+        return type(self)(self._asked.fresh(), self._category)
+
+    def become(self, built: Self) -> None:
+        """Take over what the built one has fed."""
+        self.position = built.position
+        self._asked.take_notes(built._asked, self._category)
 
 
-class Answers:
+class Answers(InMemory):
     """Feeds the answers."""
 
     def __init__(self, asked: Asked) -> None:
@@ -161,10 +167,14 @@ class Answers:
         self.position = event.position
         self._asked.answer(event)
 
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._asked.forget_answers()
+    def fresh(self) -> Self:
+        """Feeds others."""
+        return type(self)(self._asked.fresh())
+
+    def become(self, built: Self) -> None:
+        """Take over what the built one has fed."""
+        self.position = built.position
+        self._asked.take_answers(built._asked)
 
 
 def entry_of(trail: Iterable[Recorded]) -> Entry | None:

@@ -32,7 +32,7 @@ from dominie_contracts.identity import (
 from dominie_contracts.identity import (
     Principals as PrincipalList,
 )
-from dominie_contracts.registry import parse_event
+from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.subjects import check_principal
 from dominie_contracts.token import Fork
@@ -198,7 +198,7 @@ class Handlers:
     async def _load_run(self, stream: StreamName) -> Run:
         run = Run()
         for recorded in await self._store.read(stream):
-            payload = parse_event(recorded.envelope.type, recorded.envelope.data)
+            payload = parse_own(recorded)
             assert isinstance(payload, RunOpened | RunRenewed)
             run = evolve_run(run, payload)
         return run
@@ -227,7 +227,7 @@ class Handlers:
     async def _load(self, stream: StreamName) -> State:
         state = State()
         for recorded in await self._store.read(stream):
-            payload = parse_event(recorded.envelope.type, recorded.envelope.data)
+            payload = parse_own(recorded)
             assert isinstance(payload, Registered | Revoked | KeyIssued | KeyRevoked)
             state = evolve(state, payload)
         return state

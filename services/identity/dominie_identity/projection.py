@@ -1,6 +1,7 @@
 """What the log says of identity's world: principals and their API keys, tools and their owners, models."""
 
 import hmac
+from typing import Self
 
 from dominie_contracts import Recorded
 from dominie_contracts.identity import KeyIssued, KeyRevoked, Registered, Revoked
@@ -8,10 +9,11 @@ from dominie_contracts.model import ModelsOffered
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import PLATFORM, StreamName
 from dominie_contracts.tool import ToolRegistered
+from dominie_eventstore import InMemory
 from dominie_identity.aggregate import State, evolve
 
 
-class Principals:
+class Principals(InMemory):
     """A projection of the category `principal`."""
 
     def __init__(self) -> None:
@@ -30,11 +32,17 @@ class Principals:
         ):
             self.put(stream.tenant, stream.id, evolve(state, payload))
 
+    def become(self, built: Self) -> None:
+        """Take over what the built one knows, but for what was just written and is still to be read."""
+        states = self._states
+        super().become(built)
+        for (tenant, principal), state in states.items():
+            self.put(tenant, principal, state)
+
     def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._states.clear()
-        self._by_digest.clear()
+        """Forget everything; what was just written too."""
+        self._states = {}
+        super().reset()
 
     def put(self, tenant: str, principal: str, state: State) -> None:
         """Take in a principal as it was just written, unless a later state is known."""
@@ -64,7 +72,7 @@ class Principals:
         return next((key for key in keys if hmac.compare_digest(key.digest, digest)), None)
 
 
-class Catalog:
+class Catalog(InMemory):
     """A projection of the category `catalog`: the tools of each tenant, and who owns them."""
 
     def __init__(self) -> None:
@@ -78,17 +86,12 @@ class Catalog:
         if isinstance(payload, ToolRegistered):
             self._tools.setdefault(event.envelope.tenant, {})[payload.spec.name] = payload
 
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._tools.clear()
-
     def tools(self, tenant: str) -> dict[str, ToolRegistered]:
         """The tools that a tenant has now, the platform's among them."""
         return {**self._tools.get(PLATFORM, {}), **self._tools.get(tenant, {})}
 
 
-class Offers:
+class Offers(InMemory):
     """A projection of the category `offer`: the models that can be asked for."""
 
     def __init__(self) -> None:
@@ -101,7 +104,3 @@ class Offers:
         payload = parse_event(event.envelope.type, event.envelope.data)
         if isinstance(payload, ModelsOffered):
             self.models = tuple(offer.name for offer in payload.models)
-
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position, self.models = 0, ()

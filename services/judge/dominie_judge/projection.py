@@ -7,6 +7,7 @@ role `amount`, by the tool's schema of that moment, and it is on the record even
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import Self
 
 from pydantic import JsonValue
 
@@ -14,13 +15,13 @@ from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Decided, Finished
 from dominie_contracts.registry import parse_event
 from dominie_contracts.tool import TOOL
-from dominie_eventstore import EventStore
+from dominie_eventstore import EventStore, InMemory
 
 MAX_RUNS = 10_000
 """The runs that were active last. One that was forgotten has done nothing: its promises are held, not believed."""
 
 
-class Deeds:
+class Deeds(InMemory):
     """A projection of the notes on calls that move an amount; how each went is read from its own trail."""
 
     def __init__(self, store: EventStore, *, max_runs: int = MAX_RUNS) -> None:
@@ -39,10 +40,9 @@ class Deeds:
         if len(self._runs) > self._max_runs:
             self._runs.popitem(last=False)
 
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._runs.clear()
+    def fresh(self) -> Self:
+        """One that knows nothing."""
+        return type(self)(self._store, max_runs=self._max_runs)
 
     async def done(self, tenant: str, run: str) -> tuple[int, ...]:
         """The amounts of a run's calls that came true, in minor units, in order.

@@ -41,7 +41,7 @@ from dominie_contracts.action import (
 )
 from dominie_contracts.digests import action_id, digest_json
 from dominie_contracts.problems import problem_from
-from dominie_contracts.registry import event_type, parse_event
+from dominie_contracts.registry import event_type, parse_own
 from dominie_eventstore import EventStore, EventStoreError, WrongExpectedVersion
 from dominie_kit.approving import Approving, approval_required, parked
 from dominie_kit.bus import now_ms
@@ -405,8 +405,7 @@ class Actions:
 
     async def _reload(self, action: Action) -> None:
         recorded = await self._store.read(action.stream)
-        payloads = (parse_event(event.envelope.type, event.envelope.data) for event in recorded)
-        action.state = fold(payload for payload in payloads if payload is not None)
+        action.state = fold(parse_own(event) for event in recorded)
         if recorded:
             action.state = action.state._replace(version=recorded[-1].envelope.version)
             action.agent = recorded[0].envelope.actor.split()[0]

@@ -1,4 +1,4 @@
-"""`dominie up | down | status | serve | provision | policy`. Nothing heavy is imported before a command runs."""
+"""`dominie up | down | status | rebuild | serve | provision | policy`; nothing heavy is imported before one runs."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ HERE = Path()
 
 def register(app: typer.Typer) -> None:
     """Add the kit's commands to `dominie`."""
-    for command in (up, down, status, serve, provision):
+    for command in (up, down, status, rebuild, serve, provision):
         app.command()(command)
     policy = typer.Typer(help="The policies that decide what agents may do.", no_args_is_help=True)
     policy.command("check")(policy_check)
@@ -118,6 +118,34 @@ def status(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, j
         print_status(Console(), found)
     if not found.healthy:
         raise typer.Exit(1)
+
+
+def rebuild(
+    service: Annotated[str, typer.Argument(help="Whose read models.")],
+    projection: Annotated[str | None, typer.Argument(help="Which one; else all.", show_default=False)] = None,
+    folder: Folder = HERE,
+    nats_url: NatsUrl = None,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """Build read models anew from the log, while those there go on serving. As the operator."""
+    import anyio
+
+    from dominie_kit.operator import operator
+    from dominie_kit.rebuild import Rebuilt
+    from dominie_kit.rebuild import rebuild as run
+    from dominie_kit.rebuild_bar import bars
+
+    async def ask() -> Rebuilt:
+        async with operator(url, held) as asking:
+            with bars(service) as tell:
+                return await run(asking, service, projection, tell=tell)
+
+    with _problems():
+        url, held = _where(folder, nats_url, keys)
+        done = anyio.run(ask)
+    if json:
+        typer.echo(done.model_dump_json())
 
 
 def serve(

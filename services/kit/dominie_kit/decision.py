@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import cedarpy
 from pydantic import JsonValue
@@ -19,7 +20,9 @@ from dominie_contracts import Forbidden, Recorded, Unavailable
 from dominie_contracts.action import Ask, Decided
 from dominie_contracts.guardrail import PoliciesProposed, PoliciesPublished, PolicyFile
 from dominie_contracts.operations import ServiceStatus
+from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Fork
+from dominie_eventstore import InMemory
 
 SCHEMA = """
 entity Agent, Tool, Model, Namespace;
@@ -184,7 +187,7 @@ def check_policies(files: tuple[PolicyFile, ...]) -> int:
     return len(seen)
 
 
-class DecisionPoint:
+class DecisionPoint(InMemory):
     """Follows the published policies and decides by them while they are fresh."""
 
     def __init__(self, *, staleness_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -204,17 +207,16 @@ class DecisionPoint:
     def apply(self, event: Recorded) -> None:
         """Take in an event of the category `policy`."""
         self.position = event.position
-        if event.envelope.type == f"policy.{PoliciesPublished.KIND}":
-            published = PoliciesPublished.model_validate(event.envelope.data)
+        published = parse_event(event.envelope.type, event.envelope.data)
+        if isinstance(published, PoliciesPublished):
             self._policies = Policies(published.digest, published.files)
             self._fresh_at = self._clock()
-        elif event.envelope.type == f"policy.{PoliciesProposed.KIND}":
-            self._keep(event.envelope.tenant, PoliciesProposed.model_validate(event.envelope.data))
+        elif isinstance(published, PoliciesProposed):
+            self._keep(event.envelope.tenant, published)
 
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position, self._policies = 0, None
-        self._proposed.clear()
+    def fresh(self) -> Self:
+        """One that knows no policies."""
+        return type(self)(staleness_s=self._staleness_s, clock=self._clock)
 
     def hear(self, heartbeat: ServiceStatus) -> None:
         """Take in guardrail's heartbeat: the policies are fresh if they are the ones in force."""

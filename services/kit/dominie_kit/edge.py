@@ -49,7 +49,7 @@ class Route:
     """One command: its contract, its handler, and how it may be asked for.
 
     `resource` names the field of the command that the subject's last token must equal. `token` wants a run token,
-    from an agent. `direct` serves `cmd.…`, `between` serves `svc.…`.
+    from an agent. `direct` serves `cmd.…`, `between` serves `svc.…`. `early` needs no read model.
     """
 
     command: type[Command]
@@ -58,6 +58,7 @@ class Route:
     token: bool = True
     direct: bool = True
     between: bool = False
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +90,7 @@ class Edge:
         max_in_flight: int,
         default_deadline_s: float,
         caught_up: Callable[[int, float], Awaitable[None]],
+        not_ready: Callable[[], Problem | None] = lambda: None,
     ) -> None:
         self.handled = self.refused = 0
         self._service = service
@@ -97,6 +99,7 @@ class Edge:
         self._max_in_flight = max_in_flight
         self._default_deadline_s = default_deadline_s
         self._caught_up = caught_up
+        self._not_ready = not_ready
         self._flights: dict[tuple[str, ...], _Flight] = {}
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -164,6 +167,8 @@ class Edge:
                 raise Conflict("this key is being used for another request; use a new key")
             self._join(flight, message, context.left_s)
             return
+        if not route.early and (refusal := self._not_ready()) is not None:
+            raise refusal
         if self.in_flight >= self._max_in_flight:
             raise Unavailable(f"{self._service} is busy with {self.in_flight} commands", retry_after_s=0.25)
         command = _parse(route, message, context)

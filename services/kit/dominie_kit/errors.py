@@ -7,7 +7,8 @@ KitError
 ├── BrokerFailed   the broker did not start, or does not answer
 ├── AlreadyUp      another `dominie up` runs in this folder
 ├── NotUp          nothing runs in this folder
-└── StartFailed    a service did not become ready
+├── StartFailed    a service did not become ready
+└── NotRebuilt     a rebuild failed; the read model before it goes on serving
 """
 
 from pathlib import Path
@@ -66,3 +67,11 @@ class NotUp(KitError):
 
 class StartFailed(KitError):
     """A service did not become ready."""
+
+
+class NotRebuilt(KitError):
+    """A rebuild failed; the read model before it goes on serving."""
+
+    def __init__(self, service: str, read_model: str, why: str):
+        super().__init__(f"{service} goes on with the {read_model!r} that it has, the new one failed: {why}")
+        self.service, self.read_model, self.why = service, read_model, why

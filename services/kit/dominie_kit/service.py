@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -14,10 +14,10 @@ import psutil
 import structlog
 from nats.aio.msg import Msg
 
-from dominie_contracts import Command, Message, Unavailable
+from dominie_contracts import Command, Message, Recorded
 from dominie_contracts.heard import AtOnce
-from dominie_contracts.operations import AskStatus, ServiceStatus
-from dominie_contracts.registry import OWNER
+from dominie_contracts.operations import AskStatus, Rebuild, ServiceStatus
+from dominie_contracts.registry import OWNER, check_known
 from dominie_contracts.rights import FOLLOWS
 from dominie_contracts.subjects import heartbeat_subject, out_subject, service_subject
 from dominie_eventstore import EventStore, Projection, Projector
@@ -28,6 +28,7 @@ from dominie_kit.decision import DecisionPoint
 from dominie_kit.edge import Edge, Handler, Route
 from dominie_kit.keys import KeyFolder
 from dominie_kit.past import Past
+from dominie_kit.read_models import ReadModels
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
 from dominie_kit.standing import Standing
@@ -51,6 +52,7 @@ class Service:
         self.store: EventStore = store or self._opened_store()
         self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
         self.standing = Standing()
+        self.read_models = ReadModels(name)
         self.outer = Connection(name, "edge", settings)
         self.edge = Edge(
             name,
@@ -58,23 +60,25 @@ class Service:
             self.standing,
             max_in_flight=settings.max_in_flight,
             default_deadline_s=settings.default_deadline_s,
-            caught_up=self._caught_up,
+            caught_up=self.read_models.caught_up,
+            not_ready=self.read_models.refusal,
         )
         self.in_force: Callable[[], tuple[str | None, int]] = lambda: (self.decisions.digest, self.decisions.position)
         self.routes: list[Route] = []
-        self._projectors: list[Projector] = []
-        self._own: list[Projector] = []
         self._tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._ready = False
         self._process = psutil.Process()
-        status = Route(AskStatus, self._answer_status, token=False, direct=False, between=True)
-        self._subjects: list[tuple[str, Route]] = [(service_subject(name, AskStatus.NAME), status)]
+        self._operations = [
+            (service_subject(name, command.NAME), Route(command, handler, token=False, direct=False, early=True))
+            for command, handler in ((AskStatus, self._answer_status), (Rebuild, self._rebuild))
+        ]
+        self._subjects: list[tuple[str, Route]] = []
         follows = FOLLOWS.get(name, tuple(OWNER))
         if "principal" in follows:
-            self.follow(self.standing, "principal", own=False)
+            self.follow(self.standing, "principal", name="standing", own=False)
         if "policy" in follows and name != "guardrail":
-            self.follow(self.decisions, "policy", own=False)
+            self.follow(self.decisions, "policy", name="decisions", own=False)
             self.background(self._hear_guardrail)
 
     def actions(self, category: str) -> Actions:
@@ -109,12 +113,21 @@ class Service:
         if between:
             self._subjects.append((f"svc.{self.name}.{word}", route))
 
-    def follow(self, projection: Projection, category: str | None, *, own: bool = True) -> None:
-        """Keep a read model up to date; with `own`, `Dominie-After` waits for it."""
-        projector = Projector(self.store, projection, name=f"{self.instance}-{category or 'all'}", category=category)
-        self._projectors.append(projector)
-        if own:
-            self._own.append(projector)
+    def follow(
+        self, projection: Projection, category: str | None, *, name: str | None = None, own: bool = True
+    ) -> None:
+        """Keep a read model up to date; with `own`, `Dominie-After` waits for it.
+
+        Its name is what `dominie rebuild` takes: its class, in lower case, unless another is given.
+        """
+        projector = Projector(
+            self.store,
+            projection,
+            name=f"{self.instance}-{category or 'all'}",
+            category=category,
+            check=self._check,
+        )
+        self.read_models.add(name or type(projection).__name__.lower(), projector, own=own)
 
     def background(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a task beside the service for as long as it lives; its end or error ends the service."""
@@ -134,15 +147,15 @@ class Service:
             for opened in self._resources:
                 await stack.enter_async_context(opened())
             async with anyio.create_task_group() as group:
-                for projector in self._projectors:
-                    group.start_soon(projector.run)
-                for projector in self._projectors:
-                    await projector.caught_up.wait()
-                for task in self._tasks:
-                    group.start_soon(task)
+                self.read_models.start(group)
                 group.start_soon(self._beat)
                 try:
-                    async with self._serving():
+                    async with self.edge.open():
+                        await self._take(self._operations)
+                        await self.read_models.ready()
+                        group.start_soon(self._run_beside)
+                        await self._take(self._subjects)
+                        self._ready = True
                         yield
                 finally:
                     group.cancel_scope.cancel()
@@ -169,20 +182,29 @@ class Service:
             refused=self.edge.refused,
             policy=digest,
             policy_position=position,
+            read_models=self.read_models.status,
         )
 
-    @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[None]:
-        """Take commands; at the end, finish what was begun, within a bound."""
+    async def _take(self, subjects: Sequence[tuple[str, Route]]) -> None:
+        """Take commands from now on."""
         client = self.outer.client
-        async with self.edge.open():
-            for subject, route in self._subjects:
-                heard = AtOnce[Msg](partial(self.edge.take, route))
-                await client.subscribe(subject, queue=self.name, future=heard)  # type: ignore[arg-type]  # stands for one
-            await client.flush()
-            await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write
-            self._ready = True
-            yield
+        for subject, route in subjects:
+            heard = AtOnce[Msg](partial(self.edge.take, route))
+            await client.subscribe(subject, queue=self.name, future=heard)  # type: ignore[arg-type]  # stands for one
+        await client.flush()
+        await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write
+
+    async def _run_beside(self) -> None:
+        """Run the background tasks, once they can rely on every read model."""
+        await self.read_models.whole()
+        async with anyio.create_task_group() as group:
+            for task in self._tasks:
+                group.start_soon(task)
+
+    def _check(self, event: Recorded) -> None:
+        """An older version of a service must not go on with a log that a newer one has written."""
+        if OWNER.get(event.type.partition(".")[0]) == self.name:
+            check_known(event)
 
     def _opened_store(self) -> EventStore:
         store, opened = open_store(self.settings.store, self.inner.client, replicas=self.settings.replicas)
@@ -192,12 +214,8 @@ class Service:
     async def _answer_status(self, command: AskStatus, context: Context) -> Message:
         return self.status
 
-    async def _caught_up(self, position: int, timeout_s: float) -> None:
-        for projector in self._own:
-            try:
-                await projector.wait_for(position, timeout_s)
-            except TimeoutError as error:
-                raise Unavailable(f"{self.name} has not caught up yet", retry_after_s=0.5) from error
+    async def _rebuild(self, command: Rebuild, context: Context) -> Message:
+        return self.read_models.rebuild(command)
 
     async def _beat(self) -> None:
         while True:

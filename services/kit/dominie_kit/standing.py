@@ -2,9 +2,11 @@
 
 from dominie_contracts import Recorded
 from dominie_contracts.identity import Registered, Revoked
+from dominie_contracts.registry import parse_event
+from dominie_eventstore import InMemory
 
 
-class Standing:
+class Standing(InMemory):
     """A projection of the category `principal`."""
 
     def __init__(self) -> None:
@@ -15,19 +17,13 @@ class Standing:
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
-        kind, data = event.envelope.type, event.envelope.data
-        if kind == f"principal.{Registered.KIND}":
-            registered = Registered.model_validate(data)
-            self._registered[registered.tenant, registered.principal] = registered
-        elif kind == f"principal.{Revoked.KIND}":
-            revoked = Revoked.model_validate(data)
-            self._revoked.add((revoked.tenant, revoked.principal))
-
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._registered.clear()
-        self._revoked.clear()
+        match parse_event(event.envelope.type, event.envelope.data):
+            case Registered() as registered:
+                self._registered[registered.tenant, registered.principal] = registered
+            case Revoked() as revoked:
+                self._revoked.add((revoked.tenant, revoked.principal))
+            case _:
+                pass
 
     def is_revoked(self, tenant: str, principal: str) -> bool:
         """Whether the principal's identity was taken away."""

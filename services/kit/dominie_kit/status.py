@@ -9,7 +9,7 @@ import anyio
 import psutil
 
 from dominie_contracts import Message, Problem
-from dominie_contracts.operations import AskStatus, ServiceStatus
+from dominie_contracts.operations import AskStatus, ReadModel, ServiceStatus
 from dominie_contracts.subjects import SERVICES
 from dominie_kit.errors import BrokerFailed
 from dominie_kit.keys import KeyFolder
@@ -36,6 +36,8 @@ class Part(Message):
     rss_mb: float | None = None
     pss_mb: float | None = None
     """Proportional: what processes share is divided between them, so that these can be added up."""
+    rebuilding: tuple[ReadModel, ...] = ()
+    """Read models that are being built from the log, or could not be."""
 
 
 class Status(Message):
@@ -115,6 +117,7 @@ def _part(said: ServiceStatus | None, running: Running | None) -> Part:
         refused=said.refused,
         rss_mb=measured.rss_mb or said.rss_mb,
         pss_mb=measured.pss_mb,
+        rebuilding=tuple(model for model in said.read_models if model.state != "current"),
     )
 
 

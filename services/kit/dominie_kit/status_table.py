@@ -1,8 +1,10 @@
 """A deployment's status, for people."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from dominie_contracts.operations import ReadModel
 from dominie_kit.status import Part, Status
 
 _COLOUR = {"ready": "green", "starting": "yellow", "away": "red"}
@@ -21,10 +23,22 @@ def print_status(console: Console, status: Status) -> None:
     for name, part in status.parts.items():
         table.add_row(name, *_row(part))
     console.print(table)
+    for name, part in status.parts.items():
+        for model in part.rebuilding:
+            console.print(f"{name}: {_rebuilding(model)}", highlight=False)
     live = f"   [dim]live page[/]  {status.gateway_url}/" if status.gateway_url else ""
     console.print("[dim]memory in MB; PSS counts once what processes share[/]")
     store = f"   [dim]store[/]  {status.store}" if status.store else ""
     console.print(f"\n[dim]bus[/]  {status.nats_url}{store}{live}")
+
+
+def _rebuilding(model: ReadModel) -> str:
+    if model.state == "failed":
+        return (
+            f"read model {model.name} [red]could not be rebuilt[/], the one before it serves: {escape(model.why or '')}"
+        )
+    told = f"{model.percent:.0f} %, {model.events:,} events, {model.rate_per_s:,.0f}/s"
+    return f"[yellow]{model.state}[/] its read model {model.name}: {told}"
 
 
 def _row(part: Part) -> tuple[str, ...]:

@@ -7,14 +7,18 @@ must stand.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
+from typing import Self
 
 from dominie_contracts import Recorded
+from dominie_eventstore import SqlProjection
 from dominie_memory.adapters.register import Register
 from dominie_memory.adapters.tenant_file import Hit, TenantFile, Text
 from dominie_memory.aggregate import Scope
 
 _REGISTER = ".register.sqlite"
-"""No tenant's name begins with a dot."""
+_NEXT = ".next"
+"""The folder of what is built beside. No tenant's name begins with a dot."""
 
 
 class Library:
@@ -25,23 +29,31 @@ class Library:
         self._folder = folder
         self._files: dict[str, TenantFile] = {}
         self._held = False
+        self._applied = 0
 
     @contextmanager
     def open(self) -> Iterator["Library"]:
         """Open the files; the position is the last that all of them hold."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._register = Register(self._folder / _REGISTER)
-        self.position = self._register.position
+        self._open()
         try:
-            for tenant, position in self._register.tenants().items():
-                held = self._file(tenant).position
-                if held < position:
-                    self.position = min(self.position, held)
             yield self
         finally:
-            for file in (*self._files.values(), self._register):
-                file.close()
-            self._files.clear()
+            self.close()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a file is another version's; then all are built anew."""
+        return any(file.outdated for file in self._all)
+
+    @property
+    def serves(self) -> bool:
+        """Whether the files can be read though they are outdated."""
+        return all(file.serves or not file.outdated for file in self._all) and self.outdated
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a rebuild was interrupted."""
+        return (self._folder / _NEXT).exists()
 
     def apply(self, event: Recorded) -> None:
         """Take in an event; one that its tenant's file holds already changes nothing."""
@@ -50,25 +62,53 @@ class Library:
             file.apply(event)
         if event.position > self._register.position:
             self._register.apply(event)
-        self.position = event.position
+        self._applied = event.position
+        if not self._held:
+            self.position = self._applied
 
     def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        for file in (*self._files.values(), self._register):
+        """Forget everything."""
+        for file in self._all:
             file.reset()
-        self.position = 0
+        self.position = self._applied = 0
+
+    def fresh(self) -> Self:
+        """One in a folder inside this one's, which an interrupted rebuild may have begun."""
+        built = type(self)(self._folder / _NEXT)
+        built._open()
+        if built.outdated:
+            built.reset()
+        return built
+
+    def become(self, built: Self) -> None:
+        """Take over the built one's files. Each is whole by itself, so any of them may be there when a process dies."""
+        built.release()
+        for tenant in self._files.keys() - built._files.keys():
+            self._files[tenant].reset()
+        for tenant, file in built._files.items():
+            self._file(tenant).become(file)
+        self._register.become(built._register)
+        self.position = self._applied = built.position
+        rmtree(built._folder)
 
     def hold(self) -> None:
-        """Many events are coming: store them together."""
+        """Events are coming: store them together."""
         self._held = True
-        for file in (*self._files.values(), self._register):
+        for file in self._all:
             file.hold()
 
     def release(self) -> None:
         """Store what was held, and from now on each event by itself."""
         self._held = False
-        for file in (*self._files.values(), self._register):
+        for file in self._all:
             file.release()
+        self.position = self._applied
+
+    def close(self) -> None:
+        """Store what was held, and close the files."""
+        for file in self._all:
+            file.close()
+        self._files.clear()
 
     def search(self, tenant: str, scope: Scope, question: str, limit: int) -> list[Hit]:
         """The memories of a scope that fit a question best, best first."""
@@ -89,6 +129,21 @@ class Library:
         """Turns of a session by their ids, oldest first."""
         file = self._files.get(tenant)
         return file.turns(scope, ids) if file else []
+
+    @property
+    def _all(self) -> tuple[SqlProjection, ...]:
+        """The files, the register last: it promises what the others hold."""
+        return (*self._files.values(), self._register)
+
+    def _open(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._register = Register(self._folder / _REGISTER)
+        self.position = self._register.position
+        for tenant, position in self._register.tenants().items():
+            held = self._file(tenant).position
+            if held < position:
+                self.position = min(self.position, held)
+        self._applied = self.position
 
     def _file(self, tenant: str) -> TenantFile:
         if tenant not in self._files:

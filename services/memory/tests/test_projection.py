@@ -1,13 +1,17 @@
 """The read model: what it finds, and that it can always be built again from the log."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dominie_contracts import Recorded
 from dominie_contracts.memory import MEMORY, Remembered, TurnAdded
+from dominie_eventstore import Projector
 from dominie_kit.handler_testing import Desk
 from dominie_memory.adapters.words import any_of
 from dominie_memory.aggregate import Scope, memory_scope, turn_scope
@@ -178,3 +182,50 @@ def damage(folder: Path, harm: str) -> None:
             path.write_bytes(path.read_bytes()[:4096])
         case _:
             path.unlink()
+
+
+async def followed(desk: Desk, library: Library) -> Projector:
+    """Until the library has caught up, rebuilt if another version left it."""
+    projector = Projector(desk.store, library, name="test", category=MEMORY)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(projector.run)
+            await projector.caught_up.wait()
+            group.cancel_scope.cancel()
+    return projector
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2, 3])
+async def test_a_rebuild_that_dies_while_it_switches_is_whole_at_any_file(tmp_path: Path, moved: int) -> None:
+    desk, folder = Desk("memory"), tmp_path / "memory"
+    await keep(desk, "tea", "coffee")
+    await keep(desk, "tea", tenant="other")
+    with Library(folder).open() as library:
+        await followed(desk, library)
+        expected = seen(library)
+        built = library.fresh()
+        feed(built, [event async for event in desk.store.read_all(category=MEMORY)], batched=True)
+        built.close()
+    for name in ("acme.sqlite", "other.sqlite", ".register.sqlite")[:moved]:
+        (folder / ".next" / name).replace(folder / name)
+    with Library(folder).open() as library:
+        assert library.unfinished
+        projector = await followed(desk, library)
+        assert seen(library) == expected
+        await projector.rebuild()
+        assert (seen(library), library.unfinished) == (expected, False)
+    assert sorted(path.name for path in folder.iterdir()) == [".register.sqlite", "acme.sqlite", "other.sqlite"]
+
+
+async def test_files_of_another_version_are_built_anew_and_are_not_read(tmp_path: Path) -> None:
+    desk, folder = Desk("memory"), tmp_path / "memory"
+    await keep(desk, "tea", "coffee")
+    with Library(folder).open() as library:
+        await followed(desk, library)
+        expected = seen(library)
+    with closing(sqlite3.connect(folder / "acme.sqlite")) as db:
+        db.execute("PRAGMA user_version = 77")
+    with Library(folder).open() as library:
+        assert (library.outdated, library.serves) == (True, False)
+        await followed(desk, library)
+        assert (seen(library), library.outdated) == (expected, False)

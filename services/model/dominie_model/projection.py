@@ -3,10 +3,11 @@
 from dominie_contracts import Recorded
 from dominie_contracts.model import ModelsOffered
 from dominie_contracts.registry import parse_event
+from dominie_eventstore import InMemory
 from dominie_model.aggregate import State, evolve
 
 
-class Offered:
+class Offered(InMemory):
     """A projection of the category `offer`."""
 
     def __init__(self) -> None:
@@ -20,7 +21,3 @@ class Offered:
         payload = parse_event(event.envelope.type, event.envelope.data)
         if isinstance(payload, ModelsOffered):
             self.state = evolve(self.state, payload)
-
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position, self.version, self.state = 0, 0, State()

@@ -1,42 +1,53 @@
 """What the log says of the scheduler's world: who holds which slot, and how many slots each model has."""
 
+from typing import Self
+
 from dominie_contracts import Recorded
 from dominie_contracts.model import ModelsOffered
 from dominie_contracts.registry import parse_event
 from dominie_contracts.scheduler import PermitGranted, PermitReleased
+from dominie_eventstore import InMemory
 from dominie_scheduler.aggregate import State, evolve
 
 
-class Slots:
+class Slots(InMemory):
     """A projection of the category `permit`."""
 
     def __init__(self) -> None:
         self.position = 0
         self.state = State()
-        self._ahead: set[str] = set()
+        self._ahead: dict[str, PermitGranted | PermitReleased] = {}
+        """By id: what is written, and not yet read from the log."""
 
     def write(self, id: str, event: PermitGranted | PermitReleased) -> None:
         """Take in an event that is about to be written; the log hands it on later, and then it changes nothing."""
-        self._ahead.add(id)
+        self._ahead[id] = event
         self.state = evolve(self.state, event)
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
-        if event.envelope.id in self._ahead:
-            self._ahead.remove(event.envelope.id)
+        if self._ahead.pop(event.envelope.id, None) is not None:
             return
         payload = parse_event(event.envelope.type, event.envelope.data)
         if isinstance(payload, PermitGranted | PermitReleased):
             self.state = evolve(self.state, payload)
 
+    def become(self, built: Self) -> None:
+        """Take over what the built one knows, but for what is written and still to be read."""
+        ahead = self._ahead
+        super().become(built)
+        self._ahead = ahead
+        for event in ahead.values():
+            self.state = evolve(self.state, event)
+
     def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position, self.state = 0, State()
-        self._ahead.clear()
+        """Forget everything; what is written and still to be read too."""
+        self._ahead = {}
+        super().reset()
 
 
-class Offers:
+class Offers(InMemory):
     """A projection of the category `offer`: slots per model."""
 
     def __init__(self) -> None:
@@ -49,10 +60,6 @@ class Offers:
         payload = parse_event(event.envelope.type, event.envelope.data)
         if isinstance(payload, ModelsOffered):
             self._slots = {offer.name: offer.slots for offer in payload.models}
-
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position, self._slots = 0, {}
 
     def slots(self, model: str, default: int) -> int:
         """How many calls at once a model takes."""

@@ -19,7 +19,7 @@ from dominie_contracts import (
 )
 from dominie_contracts.action import Finished, Integrity
 from dominie_contracts.labels import amount, label_arguments, label_result
-from dominie_contracts.registry import parse_event
+from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.tool import (
     CATALOG,
@@ -76,8 +76,9 @@ class Handlers:
         recorded = await self._store.read(stream)
         state = State()
         for past in recorded:
-            payload = parse_event(past.envelope.type, past.envelope.data)
-            state = evolve(state, payload) if isinstance(payload, ToolRegistered) else state
+            payload = parse_own(past)
+            assert isinstance(payload, ToolRegistered)
+            state = evolve(state, payload)
         events = decide(state, command, self._registrant(spec, context))
         for event in events:
             draft = self._actions.draft(context, CATALOG, event)

@@ -4,13 +4,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Finished, Matter
 from dominie_contracts.labels import Role, may_hold_records, record_values, roles
 from dominie_contracts.registry import parse_event
 from dominie_contracts.tool import TOOL, ToolRegistered, ToolSpec
-from dominie_eventstore import EventStore
+from dominie_eventstore import EventStore, InMemory
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import State, binding_version, evolve
 
@@ -51,7 +52,7 @@ def _notes(spec: ToolSpec, marked: dict[str, Role]) -> Iterator[Matter]:
         yield "amounts"
 
 
-class Catalog:
+class Catalog(InMemory):
     """A projection of the category `catalog`."""
 
     def __init__(self) -> None:
@@ -66,11 +67,6 @@ class Catalog:
             key = (event.envelope.tenant, payload.spec.name)
             self._tools[key] = tool_of(evolve(State(), payload), payload.spec)
 
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._tools.clear()
-
     def find(self, tenant: str, name: str) -> Tool | None:
         """A tool of a tenant."""
         return self._tools.get((tenant, name))
@@ -80,7 +76,7 @@ class Catalog:
         return [tool.spec for (owner, _), tool in sorted(self._tools.items()) if owner == tenant]
 
 
-class Records:
+class Records(InMemory):
     """The record values of each run: the notes say which actions may hold some, their trails what they are.
 
     Of a run long gone it knows none, so nothing vouches.
@@ -102,10 +98,9 @@ class Records:
         if len(self._runs) > _RUNS:
             self._runs.popitem(last=False)
 
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._runs.clear()
+    def fresh(self) -> Self:
+        """One that knows nothing."""
+        return type(self)(self._store)
 
     async def of(self, tenant: str, run: str | None) -> set[tuple[str, str]]:
         """A run's record values, typed; an action that has not finished has none yet.

@@ -5,10 +5,11 @@ from collections import defaultdict
 from dominie_contracts import Recorded
 from dominie_contracts.newservice import Noted
 from dominie_contracts.registry import parse_event
+from dominie_eventstore import InMemory
 from dominie_newservice.aggregate import State, evolve
 
 
-class Kept:
+class Kept(InMemory):
     """A projection of the category `newservice`: each tenant's notes."""
 
     def __init__(self) -> None:
@@ -22,11 +23,6 @@ class Kept:
         if isinstance(payload, Noted):
             tenant = event.envelope.tenant
             self._tenants[tenant] = evolve(self._tenants[tenant], payload)
-
-    def reset(self) -> None:
-        """Forget everything, before a rebuild."""
-        self.position = 0
-        self._tenants.clear()
 
     def of(self, tenant: str) -> State:
         """A tenant's notes."""

@@ -1,0 +1,159 @@
+"""A service's read models: what is refused while they are built, and what is told of it."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from dominie_contracts import Invalid, Recorded
+from dominie_contracts.operations import ReadModel, Rebuild
+from dominie_eventstore import InMemory, MemoryEventStore, Projector, SqlProjection
+from dominie_eventstore.conformance import draft, stream
+from dominie_kit.read_models import ReadModels
+
+pytestmark = pytest.mark.anyio
+WAIT_S = 20.0
+EVENTS = 300
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def store() -> MemoryEventStore:
+    store = MemoryEventStore()
+    for number in range(EVENTS):
+        await store.append(stream(), [draft(str(number))], expected_version=number)
+    return store
+
+
+class Count(InMemory):
+    """How many events there are; one of them may be too much."""
+
+    too_much: int | None = None
+
+    def __init__(self) -> None:
+        self.position = self.count = 0
+
+    def apply(self, event: Recorded) -> None:
+        self.count += 1
+        self.position = event.position
+        if self.count == self.too_much:
+            raise ZeroDivisionError
+
+
+class Old(SqlProjection):
+    """One in a file."""
+
+    SCHEMA = "CREATE TABLE said (text TEXT)"
+    SCHEMA_VERSION = 1
+
+    def project(self, db: sqlite3.Connection, event: Recorded) -> None:
+        db.execute("INSERT INTO said VALUES (?)", (str(event.envelope.data["text"]),))
+
+
+class New(Old):
+    """A later version of it, which waits before it applies anything."""
+
+    SCHEMA_VERSION = 2
+
+
+class Held(MemoryEventStore):
+    """A log that hands nothing out until it is let go."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        vars(self).update(vars(store))
+        self.go = anyio.Event()
+
+    async def read_all(
+        self, *, category: str | None = None, after: int = 0, until: int | None = None
+    ) -> AsyncIterator[Recorded]:
+        async for event in super().read_all(category=category, after=after, until=until):
+            yield event
+            if event.position == 100 << 8:
+                await self.go.wait()
+
+
+@asynccontextmanager
+async def running(models: ReadModels) -> AsyncIterator[None]:
+    with anyio.fail_after(WAIT_S):
+        async with anyio.create_task_group() as group:
+            models.start(group)
+            yield
+            group.cancel_scope.cancel()
+
+
+async def until(there: Callable[[], bool]) -> None:
+    with anyio.fail_after(WAIT_S):
+        while not there():  # noqa: ASYNC110 - what is told is asked for
+            await anyio.sleep(0.005)
+
+
+def of(models: ReadModels, name: str) -> ReadModel:
+    (found,) = [model for model in models.status if model.name == name]
+    return found
+
+
+async def test_one_of_another_version_is_refused_until_it_is_built(tmp_path: Path, store: MemoryEventStore) -> None:
+    path = tmp_path / "said.sqlite"
+    Old(path).close()
+    held, models = Held(store), ReadModels("audit")
+    with New(path) as new:
+        models.add("log", Projector(held, new, name="test"), own=True)
+        async with running(models):
+            await until(lambda: of(models, "log").events == 100)
+            refusal = models.refusal()
+            assert refusal is not None
+            assert (refusal.type, refusal.extra) == ("unavailable", {"read_model": "log", "percent": 33.3})
+            assert refusal.retry_after_s is not None
+            assert 0.5 <= refusal.retry_after_s <= 60
+            assert (of(models, "log").state, of(models, "log").percent) == ("building", 33.3)
+            held.go.set()
+            await models.whole()
+            assert models.refusal() is None
+            assert (of(models, "log").state, of(models, "log").events) == ("current", EVENTS)
+
+
+async def test_those_that_are_asked_for_are_rebuilt_one_after_the_other(store: MemoryEventStore) -> None:
+    held, models, one, two = Held(store), ReadModels("tool"), Count(), Count()
+    models.add("one", Projector(held, one, name="one"), own=True)
+    models.add("two", Projector(held, two, name="two"), own=True)
+    async with running(models):
+        await models.whole()
+        one.count = two.count = 7
+        assert models.rebuild(Rebuild()).read_models == ("one", "two")
+        assert models.rebuild(Rebuild(read_model="two")).read_models == ("two",)
+        await until(lambda: of(models, "one").events == 100)
+        assert (of(models, "one").state, of(models, "two").state) == ("rebuilding", "rebuilding")
+        assert (of(models, "two").percent, one.count, models.refusal()) == (0.0, 7, None)
+        held.go.set()
+        await until(lambda: {model.state for model in models.status} == {"current"})
+        assert (one.count, two.count) == (EVENTS, EVENTS)
+
+
+async def test_one_that_fails_is_told_and_the_one_before_serves(store: MemoryEventStore) -> None:
+    models, count = ReadModels("tool"), Count()
+    models.add("count", Projector(store, count, name="test"), own=True)
+    async with running(models):
+        await models.whole()
+        Count.too_much = 200
+        try:
+            models.rebuild(Rebuild(read_model="count"))
+            await until(lambda: of(models, "count").state == "failed")
+        finally:
+            Count.too_much = None
+        assert (of(models, "count").why, count.count) == ("ZeroDivisionError()", EVENTS)
+        models.rebuild(Rebuild())
+        await until(lambda: of(models, "count").state == "current")
+
+
+def test_one_that_is_not_there_is_named() -> None:
+    models = ReadModels("tool")
+    models.add("catalog", Projector(MemoryEventStore(), Count(), name="test"), own=True)
+    with pytest.raises(Invalid, match="no read model 'nope'; it has catalog"):
+        models.rebuild(Rebuild(read_model="nope"))
