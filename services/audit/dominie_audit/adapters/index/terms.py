@@ -35,7 +35,7 @@ def words(text: str) -> set[str]:
 def said(type_: str, data: dict[str, JsonValue]) -> set[str]:
     """The words of an event, from texts and numbers; names of fields are none."""
     fields = _SAID.get(type_.partition(".")[2], ())
-    return {word for field in fields for text in _texts(data.get(field)) for word in words(text)}
+    return words("\n".join(text for field in fields for text in _texts(data.get(field))))
 
 
 def digest(tenant: str, word: str) -> str:
