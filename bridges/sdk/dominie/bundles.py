@@ -13,13 +13,14 @@ ProofProblem
 """
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
 
 from pydantic import ValidationError
 
+from dominie.cosignatures import WitnessKey, check_quorum
 from dominie.merkle import HASH_BYTES, leaf_hash
 from dominie.merkle_path import Known
 from dominie.notes import Checkpoint, NotProven, ProofProblem, VerifierKey, decode
@@ -100,8 +101,16 @@ def bundle(head: BundleHead, leaves: Iterable[Leaf]) -> Iterator[bytes]:
     yield _written(counted.end)
 
 
-def verify_bundle(lines: Iterable[bytes], key: VerifierKey) -> Verified:
+def verify_bundle(
+    lines: Iterable[bytes], key: VerifierKey, *, witnesses: Sequence[WitnessKey] = (), quorum: int = 0
+) -> Verified:
     """Check a bundle, line by line; a line has its newline, and at most `MAX_LINE_BYTES`.
+
+    Args:
+        lines: Of the file.
+        key: The log's.
+        witnesses: Others whose signatures under its checkpoint count.
+        quorum: So many of them have to be there.
 
     Raises:
         ProofProblem: It does not hold, or is of another key's log; see above, and `dominie.notes`.
@@ -110,6 +119,7 @@ def verify_bundle(lines: Iterable[bytes], key: VerifierKey) -> Verified:
     head = _read(BundleHead, next(numbered, (1, b"")))
     counted.line(head)
     checkpoint = Checkpoint.open(head.checkpoint, key)
+    check_quorum(head.checkpoint, witnesses, quorum)
     known, before = Known(checkpoint.size, checkpoint.root), (-1, 0)
     for number, text in numbered:
         if text.startswith(_END):

@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from dominie.commands import register
+from dominie.cosignatures import Cosigner
 from dominie.merkle import is_included, leaf_hash, node_hash
 from dominie.notes import Checkpoint, Signer
 from dominie.testing import House
@@ -192,3 +193,20 @@ def test_what_the_house_cannot_prove_makes_no_bundle(house: House, tmp_path: Pat
     house.on(Export, lambda asked, _: Leaves(leaves=(leaf(1, proof=False),), truncated=False, checkpoint=SIGNED))
     assert "does not hold" in str(run("bundle", "--output", str(tmp_path / "bundle")).exception)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_may_have_to_be_signed_by_witnesses_too(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "bundle"
+    one, other = Cosigner(Signer("one", b"1" * 32)), Cosigner(Signer("other", b"2" * 32))
+    cosigned = SIGNED.checkpoint + one.cosign(SIGNED.checkpoint.partition("\n\n")[0] + "\n", 1_800_000_000)
+    signed = SIGNED.model_copy(update={"checkpoint": cosigned})
+    leaves = (leaf(0), leaf(1))
+    house.on(Export, lambda *_: Leaves(leaves=leaves, truncated=False, checkpoint=signed))
+    assert run("bundle", "--output", str(file)).exit_code == 0
+    check = ("verify-bundle", str(file), "--key", KEY, "--json", "--witness", str(one.key))
+    assert run(*check).exit_code == 0
+    assert run(*check, "--witness", str(other.key), "--quorum", "1").exit_code == 0
+    for more in (("--witness", str(other.key)), ("--quorum", "2")):
+        found = run(*check, *more)
+        assert (found.exit_code, objects(found.stdout)[0]["problem"]) == (1, "NotWitnessed")
+    assert objects(run(*check[:-1], KEY).stdout)[0]["problem"] == "BadKey"

@@ -30,7 +30,7 @@ class Log(SqlProjection):
     from the first one that names them. Its words are held as terms alone: `term` says how a tenant's word is written.
     """
 
-    SCHEMA_VERSION: ClassVar[int] = 4
+    SCHEMA_VERSION: ClassVar[int] = 5
     SCHEMA: ClassVar[str] = """
         CREATE TABLE events (
             position INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL,
@@ -43,8 +43,7 @@ class Log(SqlProjection):
         CREATE INDEX by_user ON events (tenant, user, position);
         CREATE INDEX by_tool ON events (tenant, tool, position) WHERE tool IS NOT NULL;
         CREATE INDEX by_decision ON events (tenant, decision, position) WHERE decision IS NOT NULL;
-        CREATE INDEX by_cost ON events (tenant, cost_usd) WHERE cost_usd IS NOT NULL;
-        CREATE INDEX by_time ON events (tenant, at);
+        CREATE INDEX by_tenant ON events (tenant, position);
         CREATE TABLE policies (
             tenant TEXT NOT NULL, policy TEXT NOT NULL, position INTEGER NOT NULL,
             PRIMARY KEY (tenant, policy, position)
@@ -134,10 +133,13 @@ class Log(SqlProjection):
         return self._rows(tenant, asked, after=after, until=until, latest=False, limit=limit)
 
     def _rows(self, tenant: str, asked: Selection, *, after: int, until: int, latest: bool, limit: int) -> list[Row]:
-        fits = where(asked, tenants_seen(tenant), self._term)
-        place = f"position > ? AND position <= ? ORDER BY position {'DESC' if latest else 'ASC'} LIMIT ?"
-        query = f"SELECT {_ROW} FROM events WHERE {fits.sql} AND {place}"
-        return [Row(*row) for row in self.db.execute(query, (*fits.values, after, until, limit))]
+        rows = list[Row]()
+        for each in dict.fromkeys(tenants_seen(tenant)):
+            fits = where(asked, each, self._term)
+            place = f"position > ? AND position <= ? ORDER BY position {'DESC' if latest else 'ASC'} LIMIT ?"
+            query = f"SELECT {_ROW} FROM events WHERE {fits.sql} AND {place}"
+            rows += [Row(*row) for row in self.db.execute(query, (*fits.values, after, until, limit))]
+        return sorted(rows, key=lambda row: row.position, reverse=latest)[:limit]
 
     def runs(self, tenant: str, limit: int) -> list[RunRow]:
         """The latest runs, the latest first."""

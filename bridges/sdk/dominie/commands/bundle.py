@@ -56,22 +56,30 @@ def bundle(
 def verify_bundle(
     file: BundleFile,
     key: Annotated[str, typer.Option(metavar="VKEY", help="The log's verifier key, from somebody you trust.")],
+    witness: Annotated[list[str] | None, typer.Option(metavar="VKEY", help="A witness that you trust.")] = None,
+    quorum: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="So many of them have to have signed; all, if not given.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check a bundle with nothing but the log's verifier key. Exit code 1 where it does not hold."""
-    found = _checked(file, key)
+    witnesses = witness or []
+    found = _checked(file, key, witnesses, len(witnesses) if quorum is None else quorum)
     say(found.model_dump(mode="json"), lambda console: typer.echo(_told(found)), as_json=json)
     if not found.ok:
         raise typer.Exit(1)
 
 
-def _checked(file: Path, key: str) -> "BundleReport":
+def _checked(file: Path, key: str, witnesses: list[str], quorum: int) -> "BundleReport":
     from dominie import bundles
+    from dominie.cosignatures import WitnessKey
     from dominie.notes import ProofProblem, VerifierKey
     from dominie_contracts.audit import BundleReport
 
     try:
-        verified = bundles.verify_bundle(_lines(file, bundles.MAX_LINE_BYTES), VerifierKey.parse(key))
+        lines = _lines(file, bundles.MAX_LINE_BYTES)
+        trusted = [WitnessKey.parse(each) for each in witnesses]
+        verified = bundles.verify_bundle(lines, VerifierKey.parse(key), witnesses=trusted, quorum=quorum)
     except ProofProblem as error:
         found = BundleReport(ok=False, problem=type(error).__name__, detail=error.detail)
         if isinstance(error, bundles.BadBundle):

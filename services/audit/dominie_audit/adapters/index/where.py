@@ -10,7 +10,7 @@ from dominie_contracts import Invalid
 from dominie_contracts.audit import Selection
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SEEN = "tenant IN (?, ?)"
+_OWN = "tenant = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +21,17 @@ class Condition:
     values: tuple[object, ...] = ()
 
 
-def where(asked: Selection, tenants: tuple[str, str], term: Term) -> Condition:
-    """What a row of `events` has to be.
+def where(asked: Selection, tenant: str, term: Term) -> Condition:
+    """What a row of `events` has to be, among those of one tenant: so an index has them in the order of the log.
 
     Raises:
         Invalid: The text has no words.
     """
-    facts = [fact for fact in (_decided(asked, tenants), _cost(asked), _text(asked, tenants, term)) if fact]
-    plain = [Condition(_SEEN, tenants), *_plain(asked), *_type(asked), *_times(asked)]
+    facts = [fact for fact in (_decided(asked, tenant), _cost(asked), _text(asked, tenant, term)) if fact]
+    plain = [Condition(_OWN, (tenant,)), *_plain(asked), *_type(asked), *_times(asked)]
     if asked.type is None and len(facts) < 2:
         return _joined(" AND ", [*plain, *facts])
-    of_action = [_of_action(fact, tenants) for fact in facts]
+    of_action = [_of_action(fact, tenant) for fact in facts]
     itself = [] if asked.type is not None else [_joined(" OR ", facts)]
     return _joined(" AND ", [*plain, *of_action, *itself])
 
@@ -58,12 +58,12 @@ def _times(asked: Selection) -> list[Condition]:
     return [Condition(sql, (microseconds(time),)) for sql, time in bounds if time is not None]
 
 
-def _decided(asked: Selection, tenants: tuple[str, str]) -> Condition | None:
+def _decided(asked: Selection, tenant: str) -> Condition | None:
     """By which policy and how is one decision."""
     found = [] if asked.decision is None else [Condition("decision = ?", (asked.decision,))]
     if asked.policy is not None:
-        sql = f"position IN (SELECT position FROM policies WHERE {_SEEN} AND policy = ?)"
-        found.append(Condition(sql, (*tenants, asked.policy)))
+        sql = f"position IN (SELECT position FROM policies WHERE {_OWN} AND policy = ?)"
+        found.append(Condition(sql, (tenant, asked.policy)))
     return _joined(" AND ", found) if found else None
 
 
@@ -73,21 +73,20 @@ def _cost(asked: Selection) -> Condition | None:
     return _joined(" AND ", found) if found else None
 
 
-def _text(asked: Selection, tenants: tuple[str, str], term: Term) -> Condition | None:
+def _text(asked: Selection, tenant: str, term: Term) -> Condition | None:
     if asked.text is None:
         return None
     wanted = sorted(words(asked.text))
     if not wanted:
         raise Invalid(f"there is no word in {asked.text!r}: a search for text looks for whole words")
-    by_tenant = (" AND ".join(f'"{term(tenant, word)}"' for word in wanted) for tenant in tenants)
-    match = " OR ".join(f"({terms})" for terms in by_tenant)
+    match = " AND ".join(f'"{term(tenant, word)}"' for word in wanted)
     return Condition("position IN (SELECT rowid FROM words WHERE words MATCH ?)", (match,))
 
 
-def _of_action(fact: Condition, tenants: tuple[str, str]) -> Condition:
+def _of_action(fact: Condition, tenant: str) -> Condition:
     """The fact is on one of the action's events, which may be another one."""
-    sql = f"(tenant, action) IN (SELECT tenant, action FROM events WHERE {_SEEN} AND {fact.sql})"
-    return Condition(sql, (*tenants, *fact.values))
+    sql = f"action IN (SELECT action FROM events WHERE {_OWN} AND {fact.sql})"
+    return Condition(sql, (tenant, *fact.values))
 
 
 def _joined(word: str, conditions: Sequence[Condition]) -> Condition:
