@@ -71,6 +71,10 @@ class Log:
     """One read ends after so many events, as if that were all."""
     nodes: tuple[gossip_pb2.MemberInfo.VNodeState.ValueType, ...] = (LEADER,)
     """What the cluster's nodes say they are."""
+    lenient: bool = False
+    """A read from a position that no event has begins with the next one; a subscription is refused still."""
+    repeats: bool = False
+    """A subscription begins with the event at its position, not after it."""
     deny: bool = False
     """Nobody may do anything."""
     reading: int = 0
@@ -228,9 +232,11 @@ class Server:
             return 0
         position = options.all.position.commit_position
         positions = [event.position for event in self.log.events]
-        if position not in positions:
+        if position not in positions and (beyond or not self.log.lenient):
             await context.abort(grpc.StatusCode.UNKNOWN, "Unexpected FilteredReadAllResult: InvalidPosition")
-        return bisect_right(positions, position) if beyond else bisect_left(positions, position)
+        return (
+            bisect_right(positions, position) if beyond and not self.log.repeats else bisect_left(positions, position)
+        )
 
     async def _subscribe(
         self, options: _Options, context: grpc.aio.ServicerContext

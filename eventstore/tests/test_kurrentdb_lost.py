@@ -166,17 +166,29 @@ async def test_a_subscription_goes_on_from_what_it_passed(server: Server, stores
     assert server.log.followed_from[-1] > server.log.events[200].position
 
 
-async def test_positions_that_no_event_has(stores: Stores) -> None:
-    """As a read model of another log may have them; the database itself takes none of these."""
+@pytest.mark.parametrize("lenient", [False, True])
+async def test_positions_that_no_event_has(server: Server, stores: Stores, lenient: bool) -> None:
+    """As a read model of another log may have them; the database itself takes none of these to follow from."""
     store = stores()
+    server.log.lenient = lenient
     await write(store, "1", 3)
     events = await all_of(store)
 
     for event in events[:-1]:
         rest = events[events.index(event) + 1 :]
         assert await all_of(store, after=event.position + 1) == rest
+        assert await all_of(store, until=event.position + 1) == events[: -len(rest)]
         assert await first_of(store, len(rest), after=event.position + 1) == rest
     assert await first_of(store, 3, after=1) == events
+
+
+async def test_an_event_that_comes_again_is_passed_over(server: Server, stores: Stores) -> None:
+    store = stores()
+    await write(store, "1", 3)
+    events = await all_of(store)
+    server.log.repeats = True
+
+    assert await first_of(store, 2, after=events[0].position) == events[1:]
 
 
 async def test_two_houses_in_one_database(stores: Stores) -> None:
