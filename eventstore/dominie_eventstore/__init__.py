@@ -8,6 +8,7 @@ from dominie_eventstore._errors import (
     StoreUnavailable,
     WrongExpectedVersion,
 )
+from dominie_eventstore._folds import Folds
 from dominie_eventstore._jetstream import JetStreamEventStore
 from dominie_eventstore._memory import MemoryEventStore
 from dominie_eventstore._port import Appended, Durability, EventStore, Subscription
@@ -28,6 +29,7 @@ __all__ = [
     "EventStore",
     "EventStoreError",
     "EventTooLarge",
+    "Folds",
     "InMemory",
     "JetStreamEventStore",
     "MemoryEventStore",

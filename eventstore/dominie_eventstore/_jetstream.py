@@ -110,12 +110,12 @@ class JetStreamEventStore:
             await deadline.pause()
         return settled(name, drafts, expected, found)
 
-    async def read(self, stream: StreamName, *, after_version: int = 0) -> list[Recorded]:
+    async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
         """See `EventStore.read`. One round trip, if what is wanted is in the stream's last append."""
         name = str(stream)
-        return await self._read(name, max(after_version, 0), Deadline(f"reading {name}", self._timeout_s))
+        return await self._read(name, max(after_version, 0), Deadline(f"reading {name}", self._timeout_s), near=near)
 
-    async def _read(self, name: str, after: int, deadline: Deadline) -> list[Recorded]:
+    async def _read(self, name: str, after: int, deadline: Deadline, *, near: int = 0) -> list[Recorded]:
         """From whichever replica answers, but never less than this store has seen."""
         while True:
             last = await last_message(self._wire, f"evt.{name}", deadline)
@@ -128,7 +128,7 @@ class JetStreamEventStore:
         events = events_of(last)
         if events[0].envelope.version > after + 1:
             wanted = Wanted("read", f"evt.{name}", linger_s=0.1)
-            follower = self._follower(wanted, 0, for_ever=False, until=last.sequence)
+            follower = self._follower(wanted, near, for_ever=False, until=last.sequence)
             events = [event async for event in JetStreamSubscription(follower, 0)]
         return [event for event in events if event.envelope.version > after]
 

@@ -47,7 +47,7 @@ class MemoryEventStore:
         self._grown = asyncio.Event()
         return Appended(recorded[-1].position, recorded[-1].envelope.version, recorded)
 
-    async def read(self, stream: StreamName, *, after_version: int = 0) -> list[Recorded]:
+    async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
         """See `EventStore.read`."""
         return self._streams.get(str(stream), [])[max(after_version, 0) :]
 

@@ -70,8 +70,14 @@ class EventStore(Protocol):
         """
         ...
 
-    async def read(self, stream: StreamName, *, after_version: int = 0) -> list[Recorded]:
+    async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
         """The events of one stream with a greater version, in order; none if there is no such stream.
+
+        Args:
+            stream: Which.
+            after_version: The last version that is not wanted.
+            near: A position that is not beyond the first wanted event's, where one is known: a store need not look
+                before it.
 
         Raises:
             StoreUnavailable, CorruptEvent

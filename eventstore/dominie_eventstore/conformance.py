@@ -261,6 +261,15 @@ class EventStoreConformance:
                 reading.cancel()
                 await asyncio.wait([reading])
 
+    async def test_a_reader_may_say_where_to_begin(self, store: EventStore) -> None:
+        events: list[Recorded] = []
+        for number in range(5):
+            appended = await store.append(stream(), [draft("a"), draft("b")], expected_version=2 * number)
+            events += appended.recorded
+        for after in range(10):
+            for near in (event.position for event in events[: after + 1]):
+                assert await store.read(stream(), after_version=after, near=near) == events[after:]
+
     async def test_two_writers_of_one_stream(self, store: EventStore) -> None:
         async def write(name: str) -> int:
             won = 0

@@ -13,6 +13,7 @@ def test_the_public_names() -> None:
         "EventStore",
         "EventStoreError",
         "EventTooLarge",
+        "Folds",
         "InMemory",
         "JetStreamEventStore",
         "MemoryEventStore",

@@ -110,7 +110,7 @@ class KurrentDBEventStore:
             await deadline.pause()
         return settled(str(stream), drafts, expected, found)
 
-    async def read(self, stream: StreamName, *, after_version: int = 0) -> list[Recorded]:
+    async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
         """See `EventStore.read`."""
         return await self._read(stream, max(after_version, 0), Deadline(f"reading {stream}", self._timeout_s))
 

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 
 from dominie.keys import public_bytes
-from dominie_contracts import Forbidden, Invalid, StreamName, Unauthenticated, Unavailable
+from dominie_contracts import Forbidden, Invalid, Recorded, StreamName, Unauthenticated, Unavailable
 from dominie_contracts.digests import action_id
 from dominie_contracts.identity import (
     PRINCIPAL,
@@ -36,7 +36,7 @@ from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.subjects import check_principal
 from dominie_contracts.token import Fork
-from dominie_eventstore import EventStore, WrongExpectedVersion
+from dominie_eventstore import EventStore, Folds, WrongExpectedVersion
 from dominie_identity.adapters.run_tokens import RunTokenSigner, api_key_digest, new_api_key
 from dominie_identity.aggregate import (
     Caller,
@@ -74,6 +74,8 @@ class Handlers:
         run_token_s: int,
     ) -> None:
         self._store = store
+        self._runs = Folds(store, Run(), _evolve_run)
+        self._states = Folds(store, State(), _evolve)
         self._actions = actions
         self._principals = principals
         self._signer = signer
@@ -118,7 +120,7 @@ class Handlers:
     async def fork(self, command: ForkRun, context: Context) -> Forked:
         """Open a run that begins as another one did; its agent takes it up with a token of its own."""
         run = action_id(context.tenant, context.principal, "identity", context.key)
-        parent = await self._load_run(StreamName(context.tenant, RUN, command.fork.run))
+        parent = await self._runs.load(StreamName(context.tenant, RUN, command.fork.run))
         agent = self._principals.find(context.tenant, parent.opened.agent) if parent.opened else None
         opened = decide_fork(parent, command.fork, agent, self._caller(context), run=run)
         assert agent is not None
@@ -184,7 +186,7 @@ class Handlers:
         """Write that a token is minted; what the run was forked from, if it was."""
         stream = StreamName(tenant, RUN, wanted.run)
         for _ in range(_TRIES):
-            run = await self._load_run(stream)
+            run = await self._runs.load(stream)
             draft = self._actions.draft(context, RUN, decide_run(run, wanted))
             draft = draft._replace(on_behalf_of=wanted.user, correlation_id=wanted.run)
             try:
@@ -195,20 +197,12 @@ class Handlers:
             return run.opened.fork if run.opened else None
         raise Unavailable(f"others write to run {wanted.run!r}; ask again", retry_after_s=0.2)
 
-    async def _load_run(self, stream: StreamName) -> Run:
-        run = Run()
-        for recorded in await self._store.read(stream):
-            payload = parse_own(recorded)
-            assert isinstance(payload, RunOpened | RunRenewed)
-            run = evolve_run(run, payload)
-        return run
-
     async def _change(self, command: PrincipalCommand, context: Context, *, new_key: NewKey | None = None) -> State:
         caller = self._caller(context)
         tenant, principal = place(command, caller)
         stream = StreamName(tenant, PRINCIPAL, principal)
         for _ in range(_TRIES):
-            state = await self._load(stream)
+            state = await self._states.load(stream)
             events = decide(state, command, caller, local=self._local, new_key=new_key)
             if not events:
                 return state
@@ -224,18 +218,22 @@ class Handlers:
             return state
         raise Unavailable(f"others change {principal} too; ask again", retry_after_s=0.2)
 
-    async def _load(self, stream: StreamName) -> State:
-        state = State()
-        for recorded in await self._store.read(stream):
-            payload = parse_own(recorded)
-            assert isinstance(payload, Registered | Revoked | KeyIssued | KeyRevoked)
-            state = evolve(state, payload)
-        return state
-
     def _caller(self, context: Context) -> Caller:
         """Who asks, with the groups that stand now: this read model is never behind identity's own answers."""
         found = self._principals.find(context.tenant, context.principal)
         return Caller(context.tenant, context.principal, found.groups if found else ())
+
+
+def _evolve_run(run: Run, event: Recorded) -> Run:
+    payload = parse_own(event)
+    assert isinstance(payload, RunOpened | RunRenewed)
+    return evolve_run(run, payload)
+
+
+def _evolve(state: State, event: Recorded) -> State:
+    payload = parse_own(event)
+    assert isinstance(payload, Registered | Revoked | KeyIssued | KeyRevoked)
+    return evolve(state, payload)
 
 
 def _check_user_key(nkey: str) -> None:
