@@ -116,8 +116,9 @@ class Projector:
         """
         async with self._rebuilding:
             built = self._projection.fresh()
-            self.build = build = Build(built.position, await self._store.last_position(self.category))
+            self.build = build = Build(built.position)
             try:
+                build.end = await self._store.last_position(self.category)
                 await self._build(built, build)
             except BaseException as error:
                 build.fail(error)

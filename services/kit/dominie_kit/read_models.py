@@ -8,12 +8,14 @@ from anyio.abc import TaskGroup
 
 from dominie_contracts import Invalid, Problem, Unavailable
 from dominie_contracts.operations import ReadModel, ReadModelState, Rebuild, Rebuilding
-from dominie_eventstore import Build, Projector
+from dominie_eventstore import Build, Projector, StoreUnavailable
 
 log = structlog.get_logger()
 _PATIENCE_S = 5.0
 """How long a start waits for read models that are stored, before the service says how far they are."""
 _RETRY_MAX_S = 60.0
+_AWAY_S = 1.0
+"""Between two attempts of a rebuild while the log is away."""
 
 
 class ReadModels:
@@ -123,20 +125,25 @@ class ReadModels:
             await self._changed.wait()
             self._changed = anyio.Event()
             while self._asked:
-                await self._rebuild(self._asked[0])
+                while not await self._rebuild(self._asked[0]):  # noqa: ASYNC110 - the log tells nobody that it is back
+                    await anyio.sleep(_AWAY_S)
                 del self._asked[0]
 
-    async def _rebuild(self, name: str) -> None:
-        """An error leaves the one that serves, and is shown."""
+    async def _rebuild(self, name: str) -> bool:
+        """Whether it came to an end: an error is shown, and the one before serves; a log that is away is waited for."""
         projector = self._projectors[name]
         await projector.caught_up.wait()
         log.info("read_model.rebuilding", service=self._service, read_model=name, position=projector.position)
         try:
             build = await projector.rebuild()
+        except StoreUnavailable as error:
+            log.warning("read_model.log_away", service=self._service, read_model=name, error=str(error))
+            return False
         except Exception as error:
             log.error("read_model.not_rebuilt", service=self._service, read_model=name, exc_info=error)
         else:
             _log("read_model.rebuilt", self._service, name, build)
+        return True
 
     def _status(self, name: str, projector: Projector) -> ReadModel:
         build = Build() if name in self._asked[1:] else projector.build

@@ -4,13 +4,14 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import anyio
 import pytest
 
 from dominie_contracts import Invalid, Recorded
 from dominie_contracts.operations import ReadModel, Rebuild
-from dominie_eventstore import InMemory, MemoryEventStore, Projector, SqlProjection
+from dominie_eventstore import InMemory, MemoryEventStore, Projector, SqlProjection, StoreUnavailable
 from dominie_eventstore.conformance import draft, stream
 from dominie_kit.read_models import ReadModels
 
@@ -150,6 +151,29 @@ async def test_one_that_fails_is_told_and_the_one_before_serves(store: MemoryEve
         assert (of(models, "count").why, count.count) == ("ZeroDivisionError()", EVENTS)
         models.rebuild(Rebuild())
         await until(lambda: of(models, "count").state == "current")
+
+
+@pytest.mark.parametrize(("error", "states"), [(StoreUnavailable("reading"), ["current"]), (KeyError(), ["failed"])])
+async def test_a_log_that_is_away_is_waited_for_and_other_errors_are_shown(
+    store: MemoryEventStore, error: Exception, states: list[str]
+) -> None:
+    class Away(Held):
+        errors: ClassVar[list[Exception]] = []
+
+        async def last_position(self, category: str | None = None) -> int:
+            if self.errors:
+                raise self.errors.pop()
+            return await super().last_position(category)
+
+    held, models, count = Away(store), ReadModels("tool"), Count()
+    held.go.set()
+    models.add("count", Projector(held, count, name="test"), own=True)
+    async with running(models):
+        await models.whole()
+        held.errors.append(error)
+        models.rebuild(Rebuild())
+        await until(lambda: of(models, "count").state != "rebuilding")
+        assert [model.state for model in models.status] == states
 
 
 def test_one_that_is_not_there_is_named() -> None:
