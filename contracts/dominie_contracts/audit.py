@@ -142,6 +142,10 @@ class LogReport(Message):
     """How many events the last signed checkpoint covers; newer ones have the hash chains of their streams alone."""
     durability: str | None = None
     """How that checkpoint says the log is kept: `none`, `fsync`, or `quorum N` on N replicas."""
+    witnessed: int | None = None
+    """How many events the last checkpoint covers that enough witnesses signed."""
+    witnesses: tuple[str, ...] = ()
+    """Who signed that one."""
 
 
 class GetCheckpoint(Command):
@@ -149,7 +153,9 @@ class GetCheckpoint(Command):
 
     NAME: ClassVar[str] = "audit.checkpoint"
     extends: int | None = Field(default=None, ge=0)
-    """The size of an older checkpoint: prove that the current one extends it."""
+    """The size of an older checkpoint: prove that this one extends it."""
+    witnessed: bool = False
+    """The last one that enough witnesses signed, instead of the last one."""
 
 
 class SignedCheckpoint(Message):
@@ -168,6 +174,8 @@ class Prove(Command):
 
     NAME: ClassVar[str] = "audit.prove"
     position: int = Field(ge=1)
+    witnessed: bool = False
+    """In the last checkpoint that enough witnesses signed, instead of the last one."""
 
 
 class InclusionProof(Message):

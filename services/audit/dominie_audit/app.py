@@ -9,6 +9,8 @@ import structlog
 from dominie_audit.adapters.tlog.comparison import check_start
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import LogDiffers, Own
+from dominie_audit.adapters.witnesses import Witnesses
+from dominie_audit.adapters.witnesses.address import addresses_of
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log, LogAndTree
 from dominie_audit.settings import Settings
@@ -25,6 +27,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
 
     Raises:
         KeyGone: The transparency log is there, and not its key.
+        BadWitness: A setting names no witness.
     """
     settings = settings or Settings()
     service = Service("audit", settings, store=store)
@@ -34,15 +37,27 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     log = Log(folder / "log.sqlite")
     keeper = Keeper(own, interval_s=settings.audit_checkpoint_s, max_events=settings.audit_checkpoint_events)
     both = LogAndTree(log, keeper)
-    handlers = Handlers(service.store, log, own.published, reply_bytes=settings.audit_reply_bytes)
+    witnesses = Witnesses(
+        own.published,
+        addresses_of(settings.audit_witnesses),
+        quorum=settings.audit_witness_quorum,
+        timeout_s=settings.audit_witness_timeout_s,
+        interval_s=settings.audit_checkpoint_s,
+    )
+    handlers = Handlers(service.store, log, own.published, witnesses, reply_bytes=settings.audit_reply_bytes)
 
     @asynccontextmanager
     async def kept() -> AsyncIterator[None]:
         with log:
-            if latest := own.published.latest():
-                newest = settings.audit_start_events
-                await check_start(service.store, latest.checkpoint, own.published.tiles, newest=newest)
-            yield
+            async with witnesses.opened():
+                await check()
+                yield
+
+    async def check() -> None:
+        if latest := own.published.latest():
+            newest = settings.audit_start_events
+            await check_start(service.store, latest.checkpoint, own.published.tiles, newest=newest)
+            await witnesses.check()
 
     async def check_older() -> None:
         latest = own.published.latest()
@@ -54,7 +69,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
                 raise
 
     async def keep() -> None:
-        await keeper.run(service.store, lambda: both.followed)
+        await keeper.run(service.store, lambda: both.followed, witnesses.run)
 
     service.resource(kept)
     service.follow(both, None, name="log")

@@ -14,8 +14,9 @@ from dominie.notes import ProofProblem
 from dominie_audit.adapters.offline import check
 from dominie_audit.adapters.tlog.pages import encoded, page
 from dominie_audit.adapters.tlog.proving import consistency, inclusion
-from dominie_audit.adapters.tlog.published import Latest, Published
+from dominie_audit.adapters.tlog.published import Latest, Published, WitnessDiffers
 from dominie_audit.adapters.tlog.tiles import Hashes, TilesDamaged
+from dominie_audit.adapters.witnesses import Witnesses
 from dominie_audit.aggregate import check_reader, entries, tenants_seen, view
 from dominie_audit.projection import Log
 from dominie_contracts import Conflict, Invalid, Recorded, Unavailable
@@ -55,10 +56,13 @@ class Handlers:
     And `record`, for the services that serve a forked run.
     """
 
-    def __init__(self, store: EventStore, log: Log, published: Published, *, reply_bytes: int) -> None:
+    def __init__(
+        self, store: EventStore, log: Log, published: Published, witnesses: Witnesses, *, reply_bytes: int
+    ) -> None:
         self._store = store
         self._log = log
         self._published = published
+        self._witnesses = witnesses
         self._reply_bytes = reply_bytes
         self._forks: OrderedDict[tuple[str, str], Fork] = OrderedDict()
 
@@ -110,39 +114,52 @@ class Handlers:
         return Runs(runs=tuple(view(row, self._log.steps(context.tenant, row.run)) for row in found))
 
     async def verify(self, command: VerifyLog, context: Context) -> LogReport:
-        """Check the chains and the last checkpoint, from the log itself and not from any copy."""
+        """Check chains and the last checkpoint, from the log itself and not from any copy; and with the witnesses."""
         check_reader(context.principal, context.groups)
         with _readable():
-            return await check(self._store.read_all(), self._published)
+            found = await check(self._store.read_all(), self._published)
+            if not found.ok:
+                return found
+            try:
+                await self._witnesses.check()
+            except WitnessDiffers as error:
+                return found.model_copy(update={"ok": False, "why": str(error)})
+            witnessed, names = self._witnesses.standing()
+            return found.model_copy(update={"witnessed": witnessed, "witnesses": names})
 
     async def checkpoint(self, command: GetCheckpoint, context: Context) -> SignedCheckpoint:
-        """The current checkpoint; that it extends a larger one is for the asker to doubt."""
+        """A checkpoint; that it extends a larger one is for the asker to doubt."""
         check_reader(context.principal, context.groups)
         latest, proof = self._latest(), list[bytes]()
-        size = latest.checkpoint.size
+        asked = self._witnessed() if command.witnessed else latest
+        size = asked.checkpoint.size
         if command.extends is not None and command.extends <= size:
             with _readable():
-                proof = consistency(self._published.tiles, command.extends, size)
-        return SignedCheckpoint(checkpoint=latest.note, key=str(self._published.key), proof=encoded(proof))
+                hashes = Hashes(self._published.tiles, latest.checkpoint.size)
+                proof = consistency(hashes, command.extends, size)
+        return SignedCheckpoint(checkpoint=asked.note, key=str(self._published.key), proof=encoded(proof))
 
     async def prove(self, command: Prove, context: Context) -> InclusionProof:
         """Prove that an event which the asker may see is in the log."""
         check_reader(context.principal, context.groups)
         latest, position, tiles = self._latest(), command.position, self._published.tiles
+        stored = latest.checkpoint.size
+        asked = self._witnessed() if command.witnessed else latest
         with _readable():
             event = await self._event(position)
             if event is None or event.envelope.tenant not in tenants_seen(context.tenant):
                 raise Invalid(f"there is no event of yours at position {position}", position=position)
-            index = tiles.index_of(position, latest.checkpoint.size)
-            if index is None:
-                why = f"the event at position {position} is newer than the last checkpoint"
+            index = tiles.index_of(position, stored)
+            if index is None or index >= asked.checkpoint.size:
+                last = "last witnessed checkpoint" if command.witnessed else "last checkpoint"
+                why = f"the event at position {position} is newer than the {last}"
                 raise Unavailable(why, retry_after_s=1, position=position)
-            if leaf_hash(event.raw) != tiles.leaf(index, latest.checkpoint.size):
+            if leaf_hash(event.raw) != tiles.leaf(index, stored):
                 why = f"the event at position {position} is not the one that was recorded: run `dominie audit verify`"
                 raise Conflict(why, position=position)
-            proof = inclusion(Hashes(tiles, latest.checkpoint.size), index, latest.checkpoint.size)
+            proof = inclusion(Hashes(tiles, stored), index, asked.checkpoint.size)
         raw = base64.b64encode(event.raw).decode()
-        return InclusionProof(position=position, index=index, raw=raw, proof=encoded(proof), checkpoint=latest.note)
+        return InclusionProof(position=position, index=index, raw=raw, proof=encoded(proof), checkpoint=asked.note)
 
     async def export(self, command: Export, context: Context) -> Leaves:
         """Events as they are stored, in order, with their places in the tree of one checkpoint."""
@@ -177,6 +194,13 @@ class Handlers:
         if latest is None:
             raise Unavailable("no checkpoint was signed yet", retry_after_s=1)
         return latest
+
+    def _witnessed(self) -> Latest:
+        with _readable():
+            found = self._published.witnessed()
+        if found is None:
+            raise Unavailable("no checkpoint is witnessed yet: DOMINIE_AUDIT_WITNESSES says who is asked")
+        return found
 
     async def _event(self, position: int) -> Recorded | None:
         found = [event async for event in self._store.read_all(after=position - 1, until=position)]

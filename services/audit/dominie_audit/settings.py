@@ -16,3 +16,9 @@ class Settings(KitSettings):
     """Or after so many events, if they come sooner."""
     audit_start_events: int = Field(default=1_000_000, ge=1)
     """The newest events that the last checkpoint covers, so many, are checked before it serves; older ones then."""
+    audit_witnesses: str = ""
+    """Who is asked to sign each checkpoint: `URL VKEY`, several parted by commas."""
+    audit_witness_quorum: int = Field(default=0, ge=0)
+    """So many of them have to sign a checkpoint before it counts as witnessed; with 0, one. Nothing waits for them."""
+    audit_witness_timeout_s: float = Field(default=5.0, gt=0)
+    """How long one of them may take to answer."""

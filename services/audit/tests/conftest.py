@@ -9,6 +9,7 @@ import pytest
 
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import Own, Published
+from dominie_audit.adapters.witnesses import Witnesses
 from dominie_audit.projection import Log
 from dominie_contracts import Draft, Payload, StreamName
 from dominie_contracts.action import Approved, Ask, Decided, Finished, Parked, Requested, Started
@@ -79,6 +80,12 @@ def own(tmp_path: Path) -> Own:
 def published(own: Own) -> Published:
     """The same, as everybody reads it."""
     return own.published
+
+
+@pytest.fixture
+def alone(published: Published) -> Witnesses:
+    """Nobody is asked to witness it."""
+    return Witnesses(published, (), quorum=0, timeout_s=1, interval_s=1)
 
 
 @pytest.fixture

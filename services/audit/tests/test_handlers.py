@@ -11,6 +11,7 @@ from dominie.merkle import is_included, leaf_hash
 from dominie.notes import Checkpoint
 from dominie.proofs import check_extension, check_inclusion
 from dominie_audit.adapters.tlog.published import Published
+from dominie_audit.adapters.witnesses import Witnesses
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log
 from dominie_contracts import Conflict, Forbidden, Invalid, Recorded, StreamName, Unavailable
@@ -38,8 +39,8 @@ def log() -> Iterator[Log]:
 
 
 @pytest.fixture
-def audit(store: MemoryEventStore, log: Log, published: Published) -> Handlers:
-    return Handlers(store, log, published, reply_bytes=900_000)
+def audit(store: MemoryEventStore, log: Log, published: Published, alone: Witnesses) -> Handlers:
+    return Handlers(store, log, published, alone, reply_bytes=900_000)
 
 
 def person(tenant: str = "acme", groups: tuple[str, ...] = ("auditors",)) -> Context:
@@ -66,10 +67,10 @@ async def test_a_trail_holds_every_event_of_its_run(audit: Handlers, log: Log, r
 
 
 async def test_a_trail_that_is_too_long_for_a_reply_goes_on_in_the_next(
-    store: MemoryEventStore, log: Log, published: Published, refund: None, read: Read
+    store: MemoryEventStore, log: Log, published: Published, alone: Witnesses, refund: None, read: Read
 ) -> None:
     await read(log)
-    audit, seen, after = Handlers(store, log, published, reply_bytes=1_000), [], 0
+    audit, seen, after = Handlers(store, log, published, alone, reply_bytes=1_000), [], 0
     while (found := await audit.trail(Trail(run="r-1", after=after), person())).truncated:
         seen += kinds(found)
         after = found.entries[-1].position
@@ -238,9 +239,9 @@ class Away(MemoryEventStore):
         raise StoreUnavailable("the log is away")
 
 
-async def test_a_log_that_cannot_be_read_is_unavailable(log: Log, published: Published) -> None:
+async def test_a_log_that_cannot_be_read_is_unavailable(log: Log, published: Published, alone: Witnesses) -> None:
     with pytest.raises(Unavailable, match="the log is away"):
-        await Handlers(Away(), log, published, reply_bytes=1_000).verify(VerifyLog(), person())
+        await Handlers(Away(), log, published, alone, reply_bytes=1_000).verify(VerifyLog(), person())
 
 
 async def test_every_event_is_proven(
@@ -279,13 +280,13 @@ async def test_what_is_not_there_is_not_proven(audit: Handlers, refund: None, ch
 
 
 async def test_an_event_that_was_changed_is_not_proven(
-    store: MemoryEventStore, log: Log, published: Published, refund: None, checkpoint: Sign
+    store: MemoryEventStore, log: Log, published: Published, alone: Witnesses, refund: None, checkpoint: Sign
 ) -> None:
     await checkpoint()
     (first, *_) = [event async for event in store.read_all()]
     store._all[0] = Recorded(first.position, first.raw + b" ")
     with pytest.raises(Conflict, match="not the one that was recorded"):
-        await Handlers(store, log, published, reply_bytes=1_000).prove(Prove(position=first.position), person())
+        await Handlers(store, log, published, alone, reply_bytes=1_000).prove(Prove(position=first.position), person())
 
 
 async def test_a_tile_that_is_gone_is_unavailable(

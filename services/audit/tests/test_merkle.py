@@ -109,7 +109,7 @@ def test_consistency_is_proven_from_tiles(data: st.DataObject) -> None:
     size = data.draw(SIZES.filter(bool))
     old = data.draw(st.integers(0, size))
     with tempfile.TemporaryDirectory() as folder:
-        proof = consistency(stored(Path(folder), old, size), old, size)
+        proof = consistency(Hashes(stored(Path(folder), old, size), size), old, size)
     before, now = mth(LEAVES[:old]), mth(LEAVES[:size])
     assert proof == (subproof(old, LEAVES[:size]) if old else [])
     assert is_extended(old, size, proof, before, now)

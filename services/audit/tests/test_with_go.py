@@ -80,7 +80,7 @@ def test_go_agrees(program: Path, own: Own, tmp_path: Path, broken: bool) -> Non
         "skey": str(own.signer),
         "old": notes[0],
         "new": notes[1],
-        "extension": encoded(consistency(tiles, old, new)),
+        "extension": encoded(consistency(Hashes(tiles, new), old, new)),
         "proofs": proofs,
         "cosigned": notes[-1] + witness.cosign(parse_note(notes[-1])[0], 1_795_248_000),
         "witness": str(witness.key),

@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from dominie_audit.adapters.tlog.tree import Tree
 from dominie_contracts import Recorded
 from dominie_eventstore import EventStore, StoreUnavailable
 
+Beside = Callable[[], Coroutine[None, None, None]]
 log = structlog.get_logger()
 _ASK_S = 1.0
 """More than a log that is there takes to say how it is kept; a stop waits no longer either."""
@@ -47,25 +48,35 @@ class Keeper:
             if tree.size - self._stored >= self._max_events:
                 self._due.set()
 
-    async def run(self, store: EventStore, followed: Callable[[], int]) -> None:
-        """Keep the tree and publish it, for ever; `followed` is the position up to which `apply` was called.
+    async def run(self, store: EventStore, followed: Callable[[], int], beside: Beside) -> None:
+        """Keep the tree and publish it, for ever.
+
+        Args:
+            store: The event log.
+            followed: The position up to which `apply` was called.
+            beside: What else one process at a time does with the folder.
 
         Raises:
-            LogDiffers, StoreUnavailable
+            LogDiffers, StoreUnavailable, and what `beside` raises
         """
         async with self._alone():
             tree = await self.catch_up(store, followed)
             self._tree = tree
             try:
-                while True:
-                    await self.publish(tree, store)
-                    with anyio.move_on_after(self._interval_s):
-                        await self._due.wait()
-                    self._due = anyio.Event()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(beside)
+                    await self._keep_publishing(tree, store)
             finally:
                 self._tree = None
                 with anyio.CancelScope(shield=True):
                     await self.publish(tree, store)
+
+    async def _keep_publishing(self, tree: Tree, store: EventStore) -> None:
+        while True:
+            await self.publish(tree, store)
+            with anyio.move_on_after(self._interval_s):
+                await self._due.wait()
+            self._due = anyio.Event()
 
     async def catch_up(self, store: EventStore, followed: Callable[[], int]) -> Tree:
         """The stored tree, with all that was written since.

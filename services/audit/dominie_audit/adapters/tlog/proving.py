@@ -1,6 +1,7 @@
 """Proofs from stored tiles (RFC 6962, 2.1.1 and 2.1.2)."""
 
-from dominie_audit.adapters.tlog.tiles import Hashes, Tiles
+from dominie.merkle import EMPTY
+from dominie_audit.adapters.tlog.tiles import Hashes
 
 
 def inclusion(hashes: Hashes, index: int, size: int) -> list[bytes]:
@@ -21,13 +22,12 @@ def inclusion(hashes: Hashes, index: int, size: int) -> list[bytes]:
     return proof[::-1]
 
 
-def consistency(tiles: Tiles, old: int, size: int) -> list[bytes]:
+def consistency(hashes: Hashes, old: int, size: int) -> list[bytes]:
     """The hashes that show that the first `size` leaves begin with the first `old`; 0 <= old <= size.
 
     Raises:
         TilesDamaged
     """
-    hashes = Hashes(tiles, size)
     first, end, proof = 0, size, list[bytes]()
     if old == 0:
         return proof
@@ -42,6 +42,15 @@ def consistency(tiles: Tiles, old: int, size: int) -> list[bytes]:
     if first:
         proof.append(hashes.of(first, end))
     return proof[::-1]
+
+
+def root(hashes: Hashes, size: int) -> bytes:
+    """The root over the first `size` leaves of a tree.
+
+    Raises:
+        TilesDamaged
+    """
+    return hashes.of(0, size) if size else EMPTY
 
 
 def _part(leaves: int) -> int:

@@ -1,8 +1,10 @@
 """What a transparency log has published: its key, its last checkpoint, its tiles.
 
 TransparencyError
-├── KeyGone      checkpoints are there, and not the key that signed them
-└── LogDiffers   the event log is not what the last checkpoint says (it is a `CorruptEvent` too)
+├── KeyGone          checkpoints are there, and not the key that signed them
+├── LogDiffers       the event log is not what the last checkpoint says (it is a `CorruptEvent` too)
+├── WitnessDiffers   a witness has signed another history of this log
+└── BadWitness       a setting names no witness
 """
 
 import os
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from dominie.notes import Checkpoint, ProofProblem, Signer, VerifierKey
-from dominie_audit.adapters.tlog.tiles import Tiles
+from dominie_audit.adapters.tlog.tiles import WITNESSED, Tiles
 from dominie_eventstore import CorruptEvent
 from dominie_kit.keys import write_once
 
@@ -44,9 +46,24 @@ class LogDiffers(TransparencyError, CorruptEvent):
         return f"the event log is not what was recorded, {where}: {self.why}; services/audit/README.md says what to do"
 
 
+class WitnessDiffers(TransparencyError):
+    """A witness has signed another history of this log, or more of it than there is."""
+
+    def __init__(self, witness: str, why: str, *, size: int) -> None:
+        super().__init__(
+            f"the witness {witness!r} {why}, and the last checkpoint here is of {size} events: the log was put back to "
+            "an older state, or replaced; services/audit/README.md says what to do"
+        )
+        self.witness, self.why, self.size = witness, why, size
+
+
+class BadWitness(TransparencyError):
+    """A setting names no witness."""
+
+
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The last checkpoint, as it is stored."""
+    """A checkpoint, as it is stored."""
 
     note: str
     checkpoint: Checkpoint
@@ -65,7 +82,17 @@ class Published:
         Raises:
             ProofProblem: It is none of this log's.
         """
-        note = self.tiles.note()
+        return self._opened(self.tiles.note())
+
+    def witnessed(self) -> Latest | None:
+        """The last checkpoint that enough witnesses signed, if there is one yet.
+
+        Raises:
+            ProofProblem: It is none of this log's.
+        """
+        return self._opened(self.tiles.note(WITNESSED))
+
+    def _opened(self, note: str | None) -> Latest | None:
         return None if note is None else Latest(note, Checkpoint.open(note, self.key))
 
 

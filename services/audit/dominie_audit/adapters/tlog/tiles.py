@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from dominie.merkle import HASH_BYTES, fold, node_hash
 from dominie_audit.adapters.tlog.tree import POSITION, WIDTH, Cut, Edge, Tree, path_of, tile
@@ -12,7 +13,7 @@ from dominie_audit.adapters.tlog.tree import POSITION, WIDTH, Cut, Edge, Tree, p
 _POSITION_BYTES = 8
 _CACHED = 64
 """Tiles, while proofs are made."""
-CHECKPOINT = "checkpoint"
+CHECKPOINT, WITNESSED = "checkpoint", "witnessed"
 
 
 class TilesDamaged(Exception):
@@ -24,11 +25,12 @@ class Tiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._replacing = Lock()
 
-    def note(self) -> str | None:
-        """The stored checkpoint, if there is one."""
+    def note(self, name: str = CHECKPOINT) -> str | None:
+        """A stored checkpoint, if there is one."""
         try:
-            return (self.folder / CHECKPOINT).read_text()
+            return (self.folder / name).read_text()
         except FileNotFoundError:
             return None
 
@@ -36,9 +38,18 @@ class Tiles:
         """Write what is new, and then the checkpoint that speaks of it; each file whole."""
         for path, data in (*cut.full, *cut.partial):
             self._write(path, data)
-        self._write(CHECKPOINT, note.encode())
+        with self._replacing:
+            self._write(CHECKPOINT, note.encode())
         for path, _ in cut.full:
             shutil.rmtree(self.folder / f"{path}.p", ignore_errors=True)
+
+    def cosign(self, note: str, lines: str, *, witnessed: bool) -> None:
+        """Add signatures to a checkpoint, if it is still the last one; and store it as the last that is witnessed."""
+        with self._replacing:
+            if self.note() == note:
+                self._write(CHECKPOINT, (note + lines).encode())
+        if witnessed:
+            self._write(WITNESSED, (note + lines).encode())
 
     def tree(self, size: int) -> Tree:
         """The tree at a size that was stored.
@@ -147,6 +158,8 @@ class Tiles:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(at)
+        if at.parent == self.folder:
+            _sync(at.parent)  # a witness may hear of it now, and it must not be gone after a power cut
 
 
 class CachedTiles(Tiles):
@@ -195,6 +208,14 @@ class Hashes:
         number, at = divmod(first >> 8 * level, WIDTH)
         row = self._row(level, number, _width(number, self._size >> 8 * level))
         return fold(row[at : at + (1 << rest)])
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _width(number: int, size: int) -> int:
