@@ -17,6 +17,8 @@ class Proven:
     """Its stored bytes."""
     index: int
     checkpoint: Checkpoint
+    note: str
+    """The checkpoint as it is signed."""
 
 
 def check_inclusion(text: str | bytes, key: VerifierKey) -> Proven:
@@ -33,7 +35,7 @@ def check_inclusion(text: str | bytes, key: VerifierKey) -> Proven:
     raw = decode(bundle.raw, "the event")
     if not is_included(leaf_hash(raw), bundle.index, checkpoint.size, _hashes(bundle.proof), checkpoint.root):
         raise NotProven(f"the proof does not lead from the event, as leaf {bundle.index}, to the checkpoint's root")
-    return Proven(raw, bundle.index, checkpoint)
+    return Proven(raw, bundle.index, checkpoint, bundle.checkpoint)
 
 
 def check_extension(old: Checkpoint, answer: SignedCheckpoint, key: VerifierKey) -> Checkpoint:

@@ -6,10 +6,15 @@ import typer
 
 from dominie.commands import bundle, export, proofs, search
 from dominie.commands._show import Json, note, safe, say
+from dominie.commands._witnesses import Quorum, WitnessKeys, check_witnessed, witness_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from dominie import Client
+    from dominie.cosignatures import WitnessKey
     from dominie_contracts.audit import Entries, LogReport
 
 
@@ -23,16 +28,32 @@ def register(app: typer.Typer) -> None:
     app.command()(trace)
 
 
-def verify(json: Json = False) -> None:
+def verify(witness: WitnessKeys = None, quorum: Quorum = None, json: Json = False) -> None:
     """Check every stream's hash chain, and the log against its last checkpoint. Exit code 1 where it does not hold."""
     from dominie.commands._people import developer
     from dominie_contracts.audit import LogReport, VerifyLog
 
+    with proofs.typed():
+        keys, needed = witness_keys(witness, quorum)
     with developer() as client:
         found = client.ask(VerifyLog(), LogReport)
+        if keys and found.ok:
+            found = _checked(client, found, keys, needed)
     say(found.model_dump(mode="json"), lambda console: console.print(_report(found)), as_json=json)
     if not found.ok:
         raise typer.Exit(1)
+
+
+def _checked(client: "Client", found: "LogReport", keys: "Sequence[WitnessKey]", quorum: int) -> "LogReport":
+    """The report, where the witnesses' signatures are checked here and not taken on audit's word."""
+    from dominie.notes import ProofProblem
+
+    try:
+        size, names = check_witnessed(client, keys, quorum)
+    except ProofProblem as error:
+        why = f"{error.title.lower()}: {error.detail}"
+        return found.model_copy(update={"ok": False, "why": why, "witnessed": None, "witnesses": ()})
+    return found.model_copy(update={"witnessed": size, "witnesses": names})
 
 
 def trace(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")], json: Json = False) -> None:
@@ -64,12 +85,17 @@ def print_entries(console: "Console", found: "Entries") -> None:
 
 def _report(found: "LogReport") -> str:
     if found.ok:
-        return f"The log is whole: {found.events} events in {found.streams} streams. {_covered(found)}"
+        whole = f"The log is whole: {found.events} events in {found.streams} streams. {_covered(found)}"
+        return whole if found.witnessed is None else f"{whole} {_signed(found)}"
     if found.broken_at is None:
         return f"The log is BROKEN: {safe(found.why)}"
     stream = f", {safe(found.stream)}" if found.stream and found.stream != "?" else ""
     version = f" version {found.version}" if found.version is not None else ""
     return f"The log is BROKEN at position {found.broken_at}{stream}{version}: {safe(found.why)}"
+
+
+def _signed(found: "LogReport") -> str:
+    return f"{', '.join(map(safe, found.witnesses))} witnessed the first {found.witnessed}."
 
 
 def _covered(found: "LogReport") -> str:
