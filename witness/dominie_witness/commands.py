@@ -1,5 +1,7 @@
 """`dominie witness serve | key`. Nothing heavy is imported before a command runs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,8 +31,7 @@ def serve(
     json: Json = False,
 ) -> None:
     """Sign checkpoints of these logs, each only if it extends the last one signed here, until interrupted."""
-    from dominie.notes import ProofProblem, VerifierKey
-    from dominie_contracts import Invalid
+    from dominie.notes import VerifierKey
     from dominie_witness.server import serve
 
     def ready(url: str, key: "WitnessKey") -> None:
@@ -40,18 +41,32 @@ def serve(
             typer.echo(f"The witness {key.name!r} listens on {url}; its key, for audit and for auditors:", err=True)
             typer.echo(str(key))
 
-    try:
+    with _problems():
         serve(state, [VerifierKey.parse(each) for each in log], _address(listen), name=name, on_ready=ready)
-    except ProofProblem as error:
-        raise Invalid(f"{error.title.lower()}: {error.detail}", kind=type(error).__name__) from error
 
 
 def key(state: StateFolder, json: Json = False) -> None:
     """Print the witness's verifier key."""
     from dominie_witness.state import State
 
-    found = State(state).cosigner().key
+    with _problems():
+        found = State(state).cosigner().key
     typer.echo(dumps({"name": found.name, "key": str(found)}) if json else str(found))
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """What goes wrong, as the command line says it."""
+    from dominie.notes import ProofProblem
+    from dominie_contracts import Invalid, Unavailable
+    from dominie_witness.state import StateProblem
+
+    try:
+        yield
+    except ProofProblem as error:
+        raise Invalid(f"{error.title.lower()}: {error.detail}", kind=type(error).__name__) from error
+    except (StateProblem, OSError) as error:
+        raise Unavailable(str(error), kind=type(error).__name__) from error
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -11,8 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from dominie.cosignatures import SIZE_TYPE
-from dominie_contracts import Problem, Unavailable
-from dominie_witness.refusals import OtherSize, TooLarge, TooSlow
+from dominie_witness.refusals import Failed, OtherSize, Refusal, TooLarge, TooSlow
 from dominie_witness.witness import Witness
 
 MAX_BODY_BYTES = 64 * 2**10
@@ -44,11 +43,11 @@ def _guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
             return await endpoint(request)
         except OtherSize as refusal:
             return Response(f"{refusal.size}\n", refusal.status, {"content-type": SIZE_TYPE})
-        except Problem as problem:
-            return _refusal(problem)
+        except Refusal as refusal:
+            return _problem(refusal)
         except Exception:  # a full disk, say: it is not signed
             traceback.print_exc(file=sys.stderr)
-            return _refusal(Unavailable("the witness failed; its standard error says why"))
+            return _problem(Failed("the witness failed; its standard error says why"))
 
     return answer
 
@@ -65,6 +64,6 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _refusal(problem: Problem) -> Response:
-    body = problem.details.model_dump_json(exclude_defaults=True)
-    return Response(body, problem.status, media_type="application/problem+json")
+def _problem(refusal: Refusal) -> Response:
+    body = refusal.details.model_dump_json(exclude_defaults=True)
+    return Response(body, refusal.status, media_type="application/problem+json")

@@ -21,15 +21,12 @@ from pathlib import Path
 
 from dominie.cosignatures import Cosigner
 from dominie.notes import Checkpoint, ProofProblem, Signer, VerifierKey, parse_note
-from dominie_contracts import Unavailable
 
 _SEED_BYTES = 32
 
 
-class StateProblem(Unavailable):
+class StateProblem(Exception):
     """The witness cannot go on with this state."""
-
-    title = "No witness"
 
 
 class NoWitness(StateProblem):

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from dominie.cosignatures import Cosigner, check_quorum
 from dominie.notes import Checkpoint, Signer
-from dominie_contracts import Problem
-from dominie_witness.refusals import Inconsistent, Malformed, NotTheLogs, OtherSize, UnknownLog
+from dominie_witness.refusals import Inconsistent, Malformed, NotTheLogs, OtherSize, Refusal, UnknownLog
 from dominie_witness.state import State
 from dominie_witness.testing import NOW, OURS, Log
 from dominie_witness.witness import Witness
@@ -65,7 +64,7 @@ async def test_each_that_extends_the_last_one_is_signed(witness: Witness, state:
     ],
 )
 async def test_what_is_no_request_of_a_known_log_changes_nothing(
-    witness: Witness, state: State, body: bytes, kind: type[Problem], status: int
+    witness: Witness, state: State, body: bytes, kind: type[Refusal], status: int
 ) -> None:
     with pytest.raises(kind) as found:
         await witness.add(body)
@@ -87,7 +86,7 @@ async def test_what_is_no_request_of_a_known_log_changes_nothing(
     ],
 )
 async def test_what_does_not_extend_the_last_one_changes_nothing(
-    witness: Witness, state: State, body: bytes, kind: type[Problem]
+    witness: Witness, state: State, body: bytes, kind: type[Refusal]
 ) -> None:
     await witness.add(LOG.body(0, 7))
     with pytest.raises(kind) as found:
@@ -111,7 +110,7 @@ async def test_any_of_a_logs_keys_will_do_and_others_are_ignored(state: State, c
 
 
 async def test_two_at_once_are_taken_one_by_one(witness: Witness) -> None:
-    answers: list[str | int] = []
+    answers: list[object] = []
 
     async def add(size: int) -> None:
         try:
@@ -138,7 +137,7 @@ def test_all_that_it_ever_signs_is_one_growing_log(steps: list[tuple[Log, int, i
         for log, old, size in steps:
             try:
                 anyio.run(Witness(state, cosigner, [OURS.verifier], lambda: NOW).add, log.body(old, size))
-            except Problem:
+            except Refusal:
                 continue
             signed.append((log, size))
     sizes = [size for _, size in signed]
