@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from dominie_audit.adapters.tlog.published import Published
+from dominie_audit.adapters.witnesses import Witnesses
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log
 from dominie_contracts import Diverged, Invalid, RunClaims, StreamName
@@ -28,8 +29,8 @@ def log() -> Iterator[Log]:
 
 
 @pytest.fixture
-def audit(store: MemoryEventStore, log: Log, published: Published) -> Handlers:
-    return Handlers(store, log, published, reply_bytes=900_000)
+def audit(store: MemoryEventStore, log: Log, published: Published, alone: Witnesses) -> Handlers:
+    return Handlers(store, log, published, alone, reply_bytes=900_000)
 
 
 def in_fork(run: str = "r-2", at: int = 10**9, tenant: str = "acme") -> Context:
@@ -94,12 +95,19 @@ async def test_a_run_that_is_no_fork_has_no_record(audit: Handlers) -> None:
 
 
 async def test_where_it_was_is_read_from_the_log_after_a_restart(
-    audit: Handlers, store: MemoryEventStore, log: Log, refund: None, read: Read, write: Write, published: Published
+    audit: Handlers,
+    store: MemoryEventStore,
+    log: Log,
+    refund: None,
+    read: Read,
+    write: Write,
+    published: Published,
+    alone: Witnesses,
 ) -> None:
     await read(log)
     found = await audit.record(next_of(), in_fork())
     await write("tool", "b1", Finished(outcome="ok", duration_ms=1, served_from=found.position), run="r-2")
     await read(log)
-    again = Handlers(store, log, published, reply_bytes=900_000)
+    again = Handlers(store, log, published, alone, reply_bytes=900_000)
     assert await again.record(next_of("b2"), in_fork()) == FromRecord()
     assert await again.record(next_of(), in_fork()) == found

@@ -303,6 +303,7 @@ async def test_an_export_is_what_is_stored_with_proofs_to_one_checkpoint_in_any_
     store: MemoryEventStore,
     log: Log,
     published: Published,
+    alone: Witnesses,
     refund: None,
     checkpoint: Sign,
     write: Write,
@@ -310,7 +311,7 @@ async def test_an_export_is_what_is_stored_with_proofs_to_one_checkpoint_in_any_
 ) -> None:
     await read(log)
     await checkpoint()
-    audit = Handlers(store, log, published, reply_bytes=1_500)
+    audit = Handlers(store, log, published, alone, reply_bytes=1_500)
     first = found = await audit.export(Export(proofs=True), person())
     assert first.checkpoint is not None and first.truncated
     top = Checkpoint.open(first.checkpoint.checkpoint, published.key)
