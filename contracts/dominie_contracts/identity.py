@@ -95,6 +95,8 @@ class Forked(Message):
     """Reply to `ForkRun`: the new run, which the parent's agent takes up for the parent's user."""
 
     run: str
+    root: str
+    """The first run of the line."""
     agent: str
     user: str
 

@@ -58,6 +58,8 @@ class Fork(Message):
 
     run: str
     """The parent."""
+    root: str | None = None
+    """The first run of the line, whose id its program knows; identity fills it in."""
     at: int
     """A position in the log: what the parent had finished before it is served from the record."""
     policies: str | None = None

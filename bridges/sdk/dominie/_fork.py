@@ -66,7 +66,7 @@ def make_again(wanted: Wanted, command: Sequence[str], *, quiet: bool) -> Made:
         raise Invalid(f"the key of {forked.agent} is not in this project, so nothing here can run as it")
     code = supervise(
         command,
-        _environment(project, forked, wanted.run),
+        _environment(project, forked),
         folder=project.folder,
         principal=forked.agent,
         stdout=sys.stderr.fileno() if quiet else None,
@@ -105,12 +105,12 @@ def _read(folder: Path) -> tuple[PolicyFile, ...]:
     return files
 
 
-def _environment(project: Project, forked: Forked, parent: str) -> dict[str, str]:
+def _environment(project: Project, forked: Forked) -> dict[str, str]:
     """As of every program that is run as an agent, but with no API key: what goes by HTTP is not made again."""
     given = surroundings(project, forked.agent, forked.user, None)
     if project.gateway_url is not None:
         given |= {"OPENAI_BASE_URL": f"{project.gateway_url}/v1", "OPENAI_API_KEY": "a-fork-has-none"}
-    return given | {FORK: Again(of=parent, run=forked.run).model_dump_json()}
+    return given | {FORK: Again(of=forked.root, run=forked.run).model_dump_json()}
 
 
 def _made(wanted: Wanted, fork: Fork, run: str, code: int, entries: Iterable[Entry]) -> Made:

@@ -196,6 +196,8 @@ def decide_fork(parent: Run, fork: Fork, agent: Registered | None, caller: Calle
         raise Forbidden(f"{parent.opened.agent} is not registered any more, or was revoked")
     if agent.sponsor != caller.principal:
         raise Forbidden(f"{agent.principal} is not yours: its sponsor is {agent.sponsor or OPERATOR}")
+    line = parent.opened.fork
+    fork = fork.model_copy(update={"root": line.root if line else fork.run})
     return parent.opened.model_copy(update={"run": run, "grants": agent.grants, "fork": fork})
 
 

@@ -130,7 +130,8 @@ class Handlers:
         draft = draft._replace(on_behalf_of=opened.user, correlation_id=run)
         with suppress(WrongExpectedVersion):  # this command is being repeated
             context.position = (await self._store.append(stream, [draft], expected_version=0)).position
-        return Forked(run=run, agent=opened.agent, user=opened.user)
+        root = opened.fork.root if opened.fork else None
+        return Forked(run=run, root=root or command.fork.run, agent=opened.agent, user=opened.user)
 
     async def key(self, command: IssueApiKey, context: Context) -> ApiKey:
         """A new API key; only its digest is kept."""

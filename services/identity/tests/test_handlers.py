@@ -238,7 +238,9 @@ async def test_a_forked_run_is_opened_by_a_developer_and_taken_up_by_its_agent(a
     assert await acme.handlers.fork(AGAIN, by("u-dana")) == found
     assert await acme.types(RUN, found.run) == ["run.opened.v1"]
     token = await acme.handlers.token(MintRunToken(user="u-dana", run=found.run), by("a-desk"))
-    assert RunTokenVerifier(SIGNER.public).verify(token.token).fork == AGAIN.fork
+    assert RunTokenVerifier(SIGNER.public).verify(token.token).fork == AGAIN.fork.model_copy(update={"root": "r-1"})
+    again = await acme.handlers.fork(ForkRun(fork=Fork(run=found.run, at=9)), by("u-dana", key="k2"))
+    assert (again.root, found.root) == ("r-1", "r-1")
     own = await acme.handlers.token(MINT, by("a-desk"))
     assert RunTokenVerifier(SIGNER.public).verify(own.token).fork is None
 
