@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from dominie_contracts import Command, Draft, Message, Payload, Recorded, RunClaims, StreamName, Unavailable
+from dominie_contracts.audit import FromRecord
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesPublished, PolicyFile
 from dominie_contracts.registry import event_type
@@ -22,19 +23,24 @@ PERMIT_ALL = '@id("all") permit (principal, action, resource);'
 ALL = Grants(tools=(EVERYTHING,), models=(EVERYTHING,), namespaces=(EVERYTHING,))
 
 
-class Away:
-    """The other services, none of which is there."""
+class Others:
+    """The other services: audit, once it is told what to say of a forked run's next action, and nobody else."""
+
+    record: FromRecord | None = None
 
     async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
-        """Say so."""
-        raise Unavailable(f"nobody answers {command.NAME}")
+        """Answer as audit, or say that nobody does."""
+        if not isinstance(self.record, reply):
+            raise Unavailable(f"nobody answers {command.NAME}")
+        return self.record
 
 
 class Desk:
     """One service's surroundings; its read models are fed when a context asks to see its own writes."""
 
     def __init__(self, service: str, services: Calls | None = None) -> None:
-        self.services = services or Away()
+        self.others = Others()
+        self.services: Calls = services or self.others
         self.store = MemoryEventStore()
         self.decisions = DecisionPoint(staleness_s=3600)
         self._service = service
@@ -84,6 +90,11 @@ class Desk:
         ]
         version = len(await self.store.read(stream))
         return (await self.store.append(stream, drafts, expected_version=version)).recorded
+
+    async def last(self, category: str) -> FromRecord:
+        """The last event of a category, as what a fork is to be served from."""
+        *_, event = [event async for event in self.store.read_all(category=category)]
+        return FromRecord(stream=event.stream, position=event.position)
 
     async def types(self, category: str) -> list[str]:
         """The types of a category's events, in order, without the category."""

@@ -4,6 +4,8 @@ import pytest
 
 from dominie_contracts import Conflict, Forbidden, Grants, Invalid
 from dominie_contracts.memory import MEMORY, AddTurn, ListTurns, Recall, Remember, Role
+from dominie_contracts.token import Fork
+from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library
@@ -118,3 +120,17 @@ async def test_without_a_session_there_are_no_turns(desk: Desk, handlers: Handle
     with pytest.raises(Invalid, match="session"):
         await handlers.turns(ListTurns(), desk.context())
     assert await desk.types(MEMORY) == ["requested.v1", "finished.v1"] * 2
+
+
+async def test_in_a_fork_nothing_is_kept_twice_and_the_same_is_found(desk: Desk, handlers: Handlers) -> None:
+    def forked(key: str) -> Context:
+        return desk.context(key, run="r-2", fork=Fork(run="r-1", at=10**6))
+
+    kept = await handlers.remember(Remember(text="Dana prefers e-mail"), desk.context("k1"))
+    desk.others.record = await desk.last(MEMORY)
+    assert await handlers.remember(Remember(text="Dana prefers e-mail"), forked("k1")) == kept
+    found = await handlers.recall(Recall(query="e-mail"), desk.context("k2"))
+    desk.others.record = await desk.last(MEMORY)
+    await handlers.remember(Remember(text="No e-mail on Sundays"), desk.context("k3"))
+    assert await handlers.recall(Recall(query="e-mail"), forked("k2")) == found
+    assert (await desk.types(MEMORY)).count("remembered.v1") == 2

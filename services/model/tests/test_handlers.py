@@ -1,22 +1,20 @@
 """A chat as the edge hands it on: what the scheduler and the provider are asked, and what the log then holds."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from dominie_contracts import (
-    Command,
     Conflict,
     DeadlineExceeded,
     Forbidden,
     Grants,
     Invalid,
-    Message,
     Problem,
     QuotaExceeded,
     Unavailable,
 )
-from dominie_contracts.audit import AskRecord, FromRecord
+from dominie_contracts.audit import FromRecord
 from dominie_contracts.line import line
 from dominie_contracts.model import MODEL, OFFER, OFFERS, Chat, ListModels, ModelsOffered
 from dominie_contracts.scheduler import AskPermit, ReleasePermit
@@ -27,7 +25,6 @@ from dominie_model.adapters.provider import ProviderError
 from dominie_model.projection import Offered
 
 pytestmark = pytest.mark.anyio
-R = TypeVar("R", bound=Message)
 
 NO_TOOLS = (
     PERMIT_ALL
@@ -176,16 +173,6 @@ async def test_the_log_says_what_was_offered_last(house: Any) -> None:
     assert (offered.version, offered.position, offered.state.models) == (0, 0, None)
 
 
-class Past:
-    """Audit, that says what it is told to."""
-
-    found = FromRecord()
-
-    async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
-        assert isinstance(command, AskRecord) and isinstance(self.found, reply)
-        return self.found
-
-
 def in_fork(house: Any, key: str | None = None, **more: Any) -> Context:
     context = house.desk.context(key, run="r-2", fork=Fork(run="r-1", at=10**6, model="fast"), **more)
     assert isinstance(context, Context)
@@ -193,7 +180,7 @@ def in_fork(house: Any, key: str | None = None, **more: Any) -> Context:
 
 
 async def test_a_forks_own_calls_go_to_another_model(house: Any) -> None:
-    house.desk.services = Past()
+    house.desk.others.record = FromRecord()
     done = await house.handlers().chat(chat(), in_fork(house))
     assert [request.target.model for request in house.provider.asked] == ["openai/y"]
     first, *_ = [event.envelope.data async for event in house.desk.store.read_all(category=MODEL)]
@@ -201,13 +188,13 @@ async def test_a_forks_own_calls_go_to_another_model(house: Any) -> None:
 
 
 async def test_a_judge_asks_the_model_it_always_asks(house: Any) -> None:
-    house.desk.services = Past()
+    house.desk.others.record = FromRecord()
     await house.handlers().chat(chat(), in_fork(house, f"{'a' * 32}:model:auto"))
     assert [request.target.model for request in house.provider.asked] == ["openai/x"]
 
 
 async def test_another_model_has_to_be_granted(house: Any) -> None:
-    house.desk.services = Past()
+    house.desk.others.record = FromRecord()
     with pytest.raises(Forbidden, match="'fast'"):
         await house.handlers().chat(chat(), in_fork(house, grants=Grants(models=("auto",))))
     assert not house.provider.asked
@@ -215,9 +202,7 @@ async def test_another_model_has_to_be_granted(house: Any) -> None:
 
 async def test_what_is_on_record_costs_no_call(house: Any) -> None:
     done = await house.handlers().chat(chat(), house.desk.context())
-    last = [event async for event in house.desk.store.read_all(category=MODEL)][-1]
-    house.desk.services = past = Past()
-    past.found = FromRecord(stream=last.stream, position=last.position)
+    house.desk.others.record = await house.desk.last(MODEL)
     again = await house.handlers().chat(chat(), in_fork(house, grants=Grants()))
     assert again == done.model_copy(update={"action": again.action, "waited_ms": 0.0})
     assert len(house.provider.asked) == 1 and len(house.scheduler.sent) == 2

@@ -8,6 +8,8 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import Conflict, Forbidden, Grants, Invalid, ToolFailed, Unauthenticated, Unavailable
+from dominie_contracts.audit import FromRecord
+from dominie_contracts.token import Fork
 from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ListTools, RegisterTool, ToolSpec
 from dominie_kit import Lost, NotDone
 from dominie_kit.context import Context
@@ -290,3 +292,17 @@ async def test_an_agent_is_shown_what_it_may_call_and_a_person_all(desk: Desk, h
     assert not (await handlers.list_tools(ListTools(), desk.context(tenant="other"))).tools
     with pytest.raises(Unauthenticated):
         await handlers.list_tools(ListTools(), worker_context(desk, "a-desk"))
+
+
+async def test_in_a_fork_what_is_on_record_needs_no_tool_any_more(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any
+) -> None:
+    await have(effect="external")
+    done = await handlers.invoke(call(), desk.context("k"))
+    desk.others.record = await desk.last(TOOL)
+    fork = Fork(run="r-1", at=10**6)
+    again = await handlers.invoke(call("gone"), desk.context("k", run="r-2", fork=fork, grants=Grants()))
+    assert (again.result, len(worker.calls)) == (done.result, 1) and again.action != done.action
+    desk.others.record = FromRecord()
+    with pytest.raises(Invalid, match="no tool 'gone'"):
+        await handlers.invoke(call("gone"), desk.context("l", run="r-2", fork=fork))

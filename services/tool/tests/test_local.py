@@ -8,6 +8,8 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import Conflict, Forbidden, Invalid, ToolFailed
+from dominie_contracts.audit import FromRecord
+from dominie_contracts.token import Fork
 from dominie_contracts.tool import TOOL, BeginLocal, Begun, FinishLocal, InvokeTool, ToolSpec
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_tool.handlers import Handlers
@@ -145,3 +147,13 @@ async def test_only_a_local_call_can_be_finished(desk: Desk, handlers: Handlers,
     done = await handlers.invoke(InvokeTool(tool="refund", arguments={}), desk.context())
     with pytest.raises(Invalid, match="no local call"):
         await handlers.finish(FinishLocal(action=done.action, duration_ms=1), desk.context())
+
+
+async def test_in_a_fork_what_is_on_record_is_finished_and_does_not_run(desk: Desk, handlers: Handlers) -> None:
+    begun = await handlers.begin(begin(), desk.context("k"))
+    await handlers.finish(finish(begun, result=7), desk.context())
+    desk.others.record = await desk.last(TOOL)
+    again = await handlers.begin(begin(), desk.context("k", run="r-2", fork=Fork(run="r-1", at=10**6)))
+    assert (again.then, again.result) == ("finished", 7) and again.action != begun.action
+    desk.others.record = FromRecord()
+    assert (await handlers.begin(begin(), desk.context("l", run="r-2", fork=Fork(run="r-1", at=1)))).then == "run"
