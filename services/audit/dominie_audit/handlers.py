@@ -3,7 +3,7 @@
 import base64
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import anyio
@@ -68,7 +68,7 @@ class Handlers:
 
     async def trail(self, command: Trail, context: Context) -> Entries:
         """Every event of one run, in order, up to this moment."""
-        with _readable():
+        with suppress(StoreUnavailable):
             context.after = max(context.after, await self._store.last_position())
         await self._admit(context)
         rows = self._log.trail(context.tenant, command.run, after=command.after, limit=_TRAIL_EVENTS + 1)

@@ -99,8 +99,7 @@ class Actions:
             Problem: `Forbidden`, `ApprovalRequired`, `Conflict` (another request under the same key), what the
                 work failed with, or `Unavailable` where it may be tried again.
         """
-        recorded = await self.recorded(action, request)
-        if recorded is not None:
+        if action.context.fork is not None and (recorded := await self.recorded(action, request)) is not None:
             return recorded
         requested = self._requested(action.context, request)
         decided = self._decide(action.context, question)

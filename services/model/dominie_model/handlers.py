@@ -13,6 +13,7 @@ from dominie_contracts.action import Finished
 from dominie_contracts.digests import is_nested
 from dominie_contracts.model import Chat, Completion, Delta, ListModels, Models, Offer
 from dominie_contracts.scheduler import AskPermit, Permit, Released, ReleasePermit
+from dominie_contracts.token import Fork
 from dominie_kit import Action, Actions, Context, NotDone, Outcome, Question, Request, Work
 from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
@@ -53,10 +54,11 @@ class Handlers:
     async def chat(self, command: Chat, context: Context) -> Completion:
         """One completion, once for its key, if policy allows it and when it is its turn."""
         action = self._actions.open(context)
-        recorded = await self._actions.recorded(action, _request(command))
-        if recorded is not None:
-            return _completion(recorded, 0.0)
-        command = _in_fork(command, context)
+        if context.fork is not None:
+            recorded = await self._actions.recorded(action, _request(command))
+            if recorded is not None:
+                return _completion(recorded, 0.0)
+            command = _in_fork(command, context.fork, context.key)
         request = _request(command)
         try:
             question = self._question(command, context)
@@ -146,12 +148,9 @@ def _request(command: Chat) -> Request:
     return Request("model.chat", _arguments(command), command.model, priority=command.priority)
 
 
-def _in_fork(command: Chat, context: Context) -> Chat:
+def _in_fork(command: Chat, fork: Fork, key: str) -> Chat:
     """A forked run's own calls go to the model it was forked to; a judge asks the one it always asks."""
-    fork = context.fork
-    if fork is None or fork.model is None or is_nested(context.key):
-        return command
-    return command.model_copy(update={"model": fork.model})
+    return command if fork.model is None or is_nested(key) else command.model_copy(update={"model": fork.model})
 
 
 def _attempt(action: Action) -> int:

@@ -102,8 +102,7 @@ class Handlers:
     async def invoke(self, command: InvokeTool, context: Context) -> ToolResult:
         """Run a registered tool, once for its key, if policy allows it."""
         action = self._actions.open(context)
-        asked = Request("tool.invoke", command.arguments, command.tool)
-        recorded = await self._actions.recorded(action, asked)
+        recorded = await self._recorded(action, "tool.invoke", command.tool, command.arguments)
         if recorded is not None:
             return _reply(recorded)
         tool = self._catalog.find(context.tenant, command.tool)
@@ -112,7 +111,7 @@ class Handlers:
             tool = self._catalog.find(context.tenant, command.tool)
         if tool is None:
             unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
-            raise await self._actions.refuse(action, asked, unknown)
+            raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         labels = await self._labels(tool, command.arguments, context)
         request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=labels)
         try:
@@ -148,7 +147,7 @@ class Handlers:
         spec = command.spec.model_copy(update={"kind": "local", "source": None, "function": None})
         if self._catalog.find(context.tenant, spec.name) is not None:
             return Begun(action=action.id, then="invoke")
-        recorded = await self._actions.recorded(action, Request("tool.begin", command.arguments, spec.name))
+        recorded = await self._recorded(action, "tool.begin", spec.name, command.arguments)
         if recorded is not None:
             return _begun(recorded)
         tool = tool_of(State(), spec)
@@ -193,6 +192,14 @@ class Handlers:
         elif action.state.status != "finished":
             raise Conflict(f"the call {command.action!r} is {action.state.status}, not started")
         return ToolResult(result=command.result, labels={}, action=action.id)
+
+    async def _recorded(
+        self, action: Action, command: str, tool: str, arguments: dict[str, JsonValue]
+    ) -> Action | None:
+        """In a forked run, what its parent's record holds; asked before anything may refuse the call."""
+        if action.context.fork is None:
+            return None
+        return await self._actions.recorded(action, Request(command, arguments, tool))
 
     def _registrant(self, spec: ToolSpec, context: Context) -> Registrant:
         developer = DEVELOPERS in context.groups
