@@ -70,7 +70,7 @@ def line(event: Recorded, *, words: bool = True) -> Line:
     """
     envelope = event.envelope
     type_, data = upcast(envelope.type, envelope.data)
-    category, _, id_ = envelope.stream.split(".", 2)[2].partition(".")  # as the store wrote it: no need to check it
+    category, _, id_ = envelope.stream.split(".", 1)[1].partition(".")  # as the store wrote it: no need to check it
     kind = type_.partition(".")[2]
     command = _text(data, "command") if kind == "requested.v1" else None
     arguments = data.get("arguments")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from dominie_contracts.registry import MODULES, OWNER
 from dominie_contracts.subjects import (
-    EVENT_STREAM,
+    MOVED_SUBJECT,
     PLATFORM,
+    SEGMENTS_STREAM,
     SERVICES,
     CommandSubject,
     call_subject,
@@ -157,6 +158,7 @@ def inner_rights(service: str) -> Rights:
     subscribe = (
         f"{_inbox(service, 'inner')}.>",
         heartbeat_subject("guardrail"),
+        MOVED_SUBJECT,
         *(("ret.*.*.*.*",) if service == "tool" else ()),
     )
     return Rights(publish, subscribe)
@@ -169,24 +171,25 @@ def _inbox(service: str, connection: str) -> str:
 def _reading(filters: tuple[str, ...]) -> tuple[str, ...]:
     """What JetStream's API asks of a reader: the broker refuses a filter wider than the one in the subject.
 
-    Who reads everything learns nothing more from the stream's own state, which names its subjects.
+    Segments come and go, so their streams' names are wildcards; a filter `evt.…` fits no other stream's subjects. Who
+    reads everything learns nothing more from the streams' own state, which names their subjects.
     """
-    direct = f"$JS.API.DIRECT.GET.{EVENT_STREAM}"
-    create = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}"
     return (
-        *(f"{direct}.{subject}" for subject in filters),
-        *(f"{create}.*.{subject}" for subject in filters),
-        f"$JS.FC.{EVENT_STREAM}.>",
-        *((f"$JS.API.STREAM.INFO.{EVENT_STREAM}",) if event_filter() in filters else ()),
+        *(f"$JS.API.DIRECT.GET.*.{subject}" for subject in filters),
+        *(f"$JS.API.CONSUMER.CREATE.*.*.{subject}" for subject in filters),
+        "$JS.FC.*.>",
+        f"$JS.API.STREAM.MSG.GET.{SEGMENTS_STREAM}",
+        *(("$JS.API.STREAM.INFO.*",) if event_filter() in filters else ()),
     )
 
 
 def operator_rights() -> Rights:
-    """The operator: provisions streams, registers people, publishes policies, asks for status, has models rebuilt."""
+    """The operator: makes and seals segments, registers people, publishes policies, asks for status, rebuilds."""
     commands = ("identity.register", "identity.revoke", "guardrail.publish", "tool.register")
     return Rights(
         (
             "$JS.API.>",
+            "log.>",
             *(service_subject(*command.split(".")) for command in commands),
             *(service_subject(service, command) for service in SERVICES for command in ("status", "rebuild")),
         ),

@@ -14,8 +14,10 @@ from dominie_contracts.tokens import decode_token, encode_token
 PLATFORM = "svc"
 """The tenant of what belongs to no tenant (policies, models); nobody may register it."""
 SERVICES = ("identity", "guardrail", "scheduler", "model", "tool", "memory", "judge", "audit", "gateway")
-EVENT_STREAM = "EVENTS_0"
-SEGMENT = 0
+SEGMENTS_STREAM = "SEGMENTS"
+"""The JetStream stream whose one message says which segments the log has."""
+SEGMENTS_SUBJECT, MOVED_SUBJECT = "log.segments", "log.moved"
+"""Where that is written, and where everybody who uses the log hears that it was."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _PRINCIPAL = re.compile(r"[auw]-[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -91,42 +93,51 @@ def heartbeat_subject(service: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StreamName:
-    """The name of one event stream: `{segment}.{tenant}.{category}.{id}`, the subject's tail."""
+    """The name of one event stream: `{tenant}.{category}.{id}`. Its events may be in several segments of the log."""
 
     tenant: str
     category: str
     id: str
-    segment: int = SEGMENT
 
     def __str__(self) -> str:
-        return f"{_stream_head(self.segment, self.tenant, self.category)}.{encode_token(self.id)}"
-
-    @property
-    def subject(self) -> str:
-        """`evt.{segment}.{tenant}.{category}.{id}`."""
-        return f"evt.{self}"
+        return f"{_stream_head(self.tenant, self.category)}.{encode_token(self.id)}"
 
     @classmethod
     def parse(cls, text: str) -> "StreamName":
-        """Parse a stream's name, or its subject.
+        """Parse a stream's name.
 
         Raises:
-            Invalid: It is neither.
+            Invalid: It is none.
         """
-        parts = text.removeprefix("evt.").split(".")
-        if len(parts) != 4 or not parts[0].isdecimal():
-            raise Invalid(f"{text!r} is not SEGMENT.TENANT.CATEGORY.ID")
-        return cls(decode_token(parts[1]), _check_word(parts[2]), decode_token(parts[3]), int(parts[0]))
+        parts = text.split(".")
+        if len(parts) != 3:
+            raise Invalid(f"{text!r} is not TENANT.CATEGORY.ID")
+        return cls(decode_token(parts[0]), _check_word(parts[1]), decode_token(parts[2]))
 
 
 @lru_cache(maxsize=1024)
-def _stream_head(segment: int, tenant: str, category: str) -> str:
+def _stream_head(tenant: str, category: str) -> str:
     checked = tenant if tenant == PLATFORM else check_tenant(tenant)
-    return f"{segment}.{encode_token(checked)}.{_check_word(category)}"
+    return f"{encode_token(checked)}.{_check_word(category)}"
+
+
+def segment_stream(segment: int) -> str:
+    """`EVENTS_{segment}`: the JetStream stream that one segment of the log is."""
+    return f"EVENTS_{segment}"
+
+
+def fence_subject(segment: int) -> str:
+    """`log.fence.{segment}`: the operator's last message into a segment, after which nothing gets in any more."""
+    return f"log.fence.{segment}"
+
+
+def event_subject(segment: int, stream: str) -> str:
+    """`evt.{segment}.{tenant}.{category}.{id}`: where the events of a stream go in one segment."""
+    return f"evt.{segment}.{stream}"
 
 
 def event_filter(category: str | None = None) -> str:
-    """The subject filter of one category's events, or of all."""
+    """The subject filter of one category's events in every segment, or of all."""
     return f"evt.*.*.{_check_word(category)}.*" if category else "evt.>"
 
 

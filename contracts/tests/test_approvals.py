@@ -9,7 +9,7 @@ from dominie_contracts.approvals import binding_digest, refuse_answer, refuse_ap
 from dominie_contracts.guardrail import ApprovalAnswered
 
 BOUND: dict[str, Any] = {
-    "stream": "0.acme.tool.x",
+    "stream": "acme.tool.x",
     "tenant": "acme",
     "user": "u-dana",
     "chain": "a-desk",
@@ -49,7 +49,7 @@ ANSWER = ApprovalAnswered(
 @pytest.mark.parametrize(
     "change",
     [
-        {"stream": "0.acme.tool.y"},
+        {"stream": "acme.tool.y"},
         {"tenant": "other"},
         {"user": "u-erin"},
         {"chain": "a-desk a-boss"},

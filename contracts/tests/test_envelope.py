@@ -36,14 +36,14 @@ ONE = Draft(
 
 
 def sealed(draft: Draft, version: int = 1) -> bytes:
-    return draft.seal("0.acme.tool.x", "acme", version=version, prev=GENESIS)
+    return draft.seal("acme.tool.x", "acme", version=version, prev=GENESIS)
 
 
 @given(DRAFTS, st.integers(1, 2**31))
 def test_what_is_sealed_can_be_unsealed(draft: Draft, version: int) -> None:
     envelope = Envelope.unseal(sealed(draft, version))
     assert (envelope.stream, envelope.tenant, envelope.version, envelope.prev) == (
-        "0.acme.tool.x",
+        "acme.tool.x",
         "acme",
         version,
         GENESIS,

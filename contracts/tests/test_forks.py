@@ -25,7 +25,7 @@ def ask(tool: str, *, by: str | None = None) -> AskRecord:
 def entry(position: int, stream: str, payload: Payload, run: str = "r1") -> Entry:
     return Entry(
         position=position,
-        stream=f"0.acme.tool.{stream}",
+        stream=f"acme.tool.{stream}",
         version=1,
         type=event_type("tool", payload),
         time="2026-11-21T03:06:53.685Z",
@@ -64,9 +64,9 @@ def test_in_its_order_everything_is_served_then_it_is_live() -> None:
     fork = Fork(record(ABC, before=EVERYTHING))
     found = [fork.next(ask(tool)) for tool in ("a", "b", "c", "d")]
     assert [past and (past.stream, past.finished) for past in found] == [
-        ("0.acme.tool.a", 2),
-        ("0.acme.tool.b", 4),
-        ("0.acme.tool.c", 6),
+        ("acme.tool.a", 2),
+        ("acme.tool.b", 4),
+        ("acme.tool.c", 6),
         None,
     ]
 
@@ -114,7 +114,7 @@ def test_the_same_action_asked_again_has_the_same_answer() -> None:
 
 def test_equal_actions_are_served_one_by_one() -> None:
     twice = [requested(1, "a"), finished(2, "a"), requested(3, "a"), finished(4, "a")]
-    twice[2:] = [event.model_copy(update={"stream": "0.acme.tool.again"}) for event in twice[2:]]
+    twice[2:] = [event.model_copy(update={"stream": "acme.tool.again"}) for event in twice[2:]]
     fork = Fork(record(twice, before=EVERYTHING))
     found = [fork.next(ask("a", by=str(n))) for n in range(3)]
     assert [past and past.finished for past in found] == [2, 4, None]

@@ -31,7 +31,7 @@ def read(
         correlation_id=run,
         data=json.dumps({**(data or {}), **more}),
     )
-    return line(Recorded(768, draft.seal(f"0.acme.{category}.x%2E1", "acme", version=3, prev=GENESIS)))
+    return line(Recorded(768, draft.seal(f"acme.{category}.x%2E1", "acme", version=3, prev=GENESIS)))
 
 
 def test_a_line_names_who_acted_last_in_the_chain_of_agents() -> None:

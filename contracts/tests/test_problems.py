@@ -19,14 +19,14 @@ KINDS = sorted(kinds(), key=lambda kind: kind.type)
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.type)
 def test_a_problem_comes_back_as_what_it_was(kind: type[Problem]) -> None:
-    raised = kind("why", retry_after_s=1.5, instance="0.acme.tool.x", action="x")
+    raised = kind("why", retry_after_s=1.5, instance="acme.tool.x", action="x")
     details = ProblemDetails.model_validate_json(raised.details.model_dump_json())
     back = problem_from(details)
     assert type(back) is kind
     assert (back.detail, back.retry_after_s, back.instance, back.extra) == (
         "why",
         1.5,
-        "0.acme.tool.x",
+        "acme.tool.x",
         {"action": "x"},
     )
     assert details.type == PROBLEM_BASE + kind.type

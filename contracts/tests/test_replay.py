@@ -25,7 +25,7 @@ _places = count(1)
 def entry(payload: Payload, action: str = "a1") -> Entry:
     return Entry(
         position=next(_places),
-        stream=f"0.acme.tool.{action}",
+        stream=f"acme.tool.{action}",
         version=1,
         type=event_type("tool", payload),
         time="2026-11-21T03:06:53.685Z",

@@ -16,7 +16,9 @@ from dominie_eventstore._projections import InMemory, Projection, Stored
 from dominie_eventstore._projector import Projector
 from dominie_eventstore._provision import provision
 from dominie_eventstore._rights import publish_subjects
+from dominie_eventstore._rolling import Roller, SegmentState, rolling
 from dominie_eventstore._seal import unseal
+from dominie_eventstore._segments import Segments
 from dominie_eventstore._sql import SqlProjection
 from dominie_eventstore._verify import ChainReport, verify_chain
 
@@ -35,6 +37,9 @@ __all__ = [
     "MemoryEventStore",
     "Projection",
     "Projector",
+    "Roller",
+    "SegmentState",
+    "Segments",
     "SqlProjection",
     "StoreUnavailable",
     "Stored",
@@ -42,6 +47,7 @@ __all__ = [
     "WrongExpectedVersion",
     "provision",
     "publish_subjects",
+    "rolling",
     "unseal",
     "verify_chain",
 ]

@@ -18,9 +18,9 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 
 from dominie_contracts.heard import AtOnce
-from dominie_contracts.subjects import EVENT_STREAM
+from dominie_contracts.subjects import event_subject, segment_stream
 from dominie_eventstore._errors import StoreUnavailable
-from dominie_eventstore._wire import Deadline, Lost, Refused, Stored, Wire, parse
+from dominie_eventstore._wire import Stored, Wire, parse
 
 _HEARTBEAT_S: Final = 0.5
 _SILENCE_S: Final = 1.25
@@ -32,36 +32,41 @@ class Wanted:
     """What a consumer is to deliver, and how long it outlives its reader."""
 
     name: str
-    subjects: str
+    tail: str
+    """What ends the subjects: a stream, or a filter of them."""
     linger_s: float = 2.0
 
 
 @asynccontextmanager
-async def consume(wire: Wire, wanted: Wanted, *, start: int, deadline: Deadline) -> AsyncIterator["Consumer"]:
-    """A consumer of the messages from sequence `start` (at least 1) on.
+async def consume(
+    wire: Wire, wanted: Wanted, *, segment: int, start: int, timeout_s: float
+) -> AsyncIterator["Consumer"]:
+    """A consumer of a segment's messages from sequence `start` (at least 1) on.
 
     Raises:
-        StoreUnavailable: The server made none in time.
+        Lost, Refused: The server made none; the segment may have been removed.
+        StoreUnavailable: The connection is closed for good.
     """
-    while True:
-        consumer = Consumer(wire.nc)
-        try:
-            subscription = await wire.nc.subscribe(consumer.inbox, future=AtOnce(consumer.arrive))  # type: ignore[arg-type]
-        except Error as error:
-            raise StoreUnavailable(f"the connection to the broker cannot be used ({error!r})") from error
-        try:
-            failure = await _made(wire, consumer, wanted, start, deadline)
-            if failure is None:
-                yield consumer
-                return
-        finally:
-            with suppress(Error):
-                await subscription.unsubscribe()
-        await deadline.pause(failure)
+    consumer = Consumer(wire.nc, segment)
+    try:
+        subscription = await wire.nc.subscribe(consumer.inbox, future=AtOnce(consumer.arrive))  # type: ignore[arg-type]
+    except Error as error:
+        raise StoreUnavailable(f"the connection to the broker cannot be used ({error!r})") from error
+    push = {
+        "deliver_subject": consumer.inbox,
+        "flow_control": True,
+        "idle_heartbeat": int(_HEARTBEAT_S * _NS),
+    }
+    try:
+        consumer.stored = await _create(wire, wanted, segment, start, push, timeout_s)
+        yield consumer
+    finally:
+        with suppress(Error):
+            await subscription.unsubscribe()
 
 
-async def stored_from(wire: Wire, subjects: str, *, start: int, timeout_s: float) -> int:
-    """How many messages there are from sequence `start` on.
+async def stored_from(wire: Wire, tail: str, *, segment: int, start: int, timeout_s: float) -> int:
+    """How many messages a segment has from sequence `start` on.
 
     A new consumer counts what is stored; an old one only what it was told of, which may be a moment later than the
     writer was.
@@ -69,32 +74,18 @@ async def stored_from(wire: Wire, subjects: str, *, start: int, timeout_s: float
     Raises:
         Lost, Refused
     """
-    probe = Wanted("probe", subjects, linger_s=0.1)
-    return await _create(wire, probe, _name(probe), start, {}, timeout_s)
+    return await _create(wire, Wanted("probe", tail, linger_s=0.1), segment, start, {}, timeout_s)
 
 
-async def _made(wire: Wire, consumer: "Consumer", wanted: Wanted, start: int, deadline: Deadline) -> Exception | None:
-    push = {
-        "deliver_subject": consumer.inbox,
-        "flow_control": True,
-        "idle_heartbeat": int(_HEARTBEAT_S * _NS),
-    }
-    try:
-        consumer.stored = await _create(wire, wanted, _name(wanted), start, push, deadline.attempt_s)
-    except (Lost, Refused) as error:
-        return error
-    return None
-
-
-def _name(wanted: Wanted) -> str:
-    return f"{wanted.name}-{token_hex(4)}"
-
-
-async def _create(wire: Wire, wanted: Wanted, name: str, start: int, more: dict[str, object], timeout_s: float) -> int:
+async def _create(
+    wire: Wire, wanted: Wanted, segment: int, start: int, more: dict[str, object], timeout_s: float
+) -> int:
     """Create a consumer; how many messages it will deliver of those that are there."""
+    stream, name = segment_stream(segment), f"{wanted.name}-{token_hex(4)}"
+    subjects = event_subject(segment, wanted.tail)
     config = {
         "name": name,
-        "filter_subject": wanted.subjects,
+        "filter_subject": subjects,
         "deliver_policy": "by_start_sequence",
         "opt_start_seq": start,
         "ack_policy": "none",
@@ -103,23 +94,24 @@ async def _create(wire: Wire, wanted: Wanted, name: str, start: int, more: dict[
         "inactive_threshold": int(wanted.linger_s * _NS),
         **more,
     }
-    request = json.dumps({"stream_name": EVENT_STREAM, "action": "create", "config": config}).encode()
-    subject = f"$JS.API.CONSUMER.CREATE.{EVENT_STREAM}.{name}.{wanted.subjects}"
-    info = parse(await wire.ask(subject, request, timeout_s=timeout_s))
+    request = json.dumps({"stream_name": stream, "action": "create", "config": config}).encode()
+    info = parse(await wire.ask(f"$JS.API.CONSUMER.CREATE.{stream}.{name}.{subjects}", request, timeout_s=timeout_s))
     return int(info["num_pending"]) + int(info["delivered"]["consumer_seq"])
 
 
 class Consumer:
     """What one consumer delivers."""
 
-    def __init__(self, nc: Client) -> None:
+    def __init__(self, nc: Client, segment: int) -> None:
         self.nc = nc
+        self._segment = segment
         self.inbox = nc.new_inbox()
         self.stored = 0
         """How many messages there were when it was made."""
         self._arrived: deque[Msg] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._delivered = 0
+        self._given_up = False
 
     def arrive(self, message: Msg) -> None:
         """Called by the connection for each message, in order."""
@@ -127,9 +119,9 @@ class Consumer:
         self._wake()
 
     async def take(self) -> Stored | None:
-        """The next message, or None if the consumer is dead, silent, or has lost one."""
+        """The next message, or None if the consumer is dead, silent, given up, or has lost one."""
         while True:
-            if not self._arrived and not await self._wait():
+            if not self._arrived and (self._given_up or not await self._wait()):
                 return None
             message = self._arrived.popleft()
             if message.headers and "Status" in message.headers:
@@ -140,7 +132,7 @@ class Consumer:
             if delivered != self._delivered + 1:
                 return None
             self._delivered = delivered
-            return Stored(sequence, message.subject, message.data)
+            return Stored(self._segment, sequence, message.subject, message.data)
 
     async def _wait(self) -> bool:
         """Whether a message has arrived before the silence was too long."""
@@ -152,6 +144,11 @@ class Consumer:
         finally:
             alarm.cancel()
         return bool(self._arrived)
+
+    def give_up(self) -> None:
+        """Wait for nothing more: something has changed, and the next consumer will know of it."""
+        self._given_up = True
+        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -2,23 +2,21 @@
 
 import re
 
-from dominie_contracts.subjects import SEGMENT
-
 _CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
-def event_filter(category: str | None) -> str:
-    """The subject filter of one category's events in this segment, or of all.
+def category_filter(category: str | None) -> str:
+    """What ends the subjects of one category's events, or of all, in any segment.
 
     Raises:
         ValueError: It is no category.
     """
     if category is None:
-        return f"evt.{SEGMENT}.>"
+        return ">"
     if not _CATEGORY.fullmatch(category):
         raise ValueError(f"{category!r} is no category: use a service's name")
-    return f"evt.{SEGMENT}.*.{category}.*"
+    return f"*.{category}.*"
 
 
 def check_name(name: str) -> str:

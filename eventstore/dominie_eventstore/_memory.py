@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
 from dominie_contracts.envelope import GENESIS, Draft, Recorded
-from dominie_contracts.subjects import SEGMENT, StreamName
+from dominie_contracts.subjects import StreamName
 from dominie_eventstore._errors import WrongExpectedVersion
-from dominie_eventstore._filters import check_name, event_filter
+from dominie_eventstore._filters import category_filter, check_name
 from dominie_eventstore._port import Appended, Durability
 from dominie_eventstore._seal import digest, record, seal
 from dominie_eventstore._settle import settled
@@ -34,7 +34,7 @@ class MemoryEventStore:
         if len(events) == expected_version:
             prev = digest(events[-1].raw) if events else GENESIS
             sealed, _ = seal(name, stream.tenant, drafts, version=expected_version, prev=prev)
-            return self._store(name, stream.category, record(sealed, SEGMENT, self._sequence + 1, name))
+            return self._store(name, stream.category, record(sealed, 0, self._sequence + 1, name))
         if len(events) < expected_version:
             raise WrongExpectedVersion(name, expected=expected_version, actual=len(events))
         return settled(name, drafts, expected_version, events[expected_version:])
@@ -55,7 +55,7 @@ class MemoryEventStore:
         self, *, category: str | None = None, after: int = 0, until: int | None = None
     ) -> AsyncIterator[Recorded]:
         """See `EventStore.read_all`."""
-        event_filter(category)
+        category_filter(category)
         for event in list(self._log(category)):
             if until is not None and event.position > until:
                 return
@@ -65,7 +65,7 @@ class MemoryEventStore:
     def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> "MemorySubscription":
         """See `EventStore.subscribe`."""
         check_name(name)
-        event_filter(category)
+        category_filter(category)
         log = self._log(category)
         return MemorySubscription(self, log, bisect_right(log, after, key=_position))
 
@@ -75,7 +75,7 @@ class MemoryEventStore:
 
     async def last_position(self, category: str | None = None) -> int:
         """See `EventStore.last_position`."""
-        event_filter(category)
+        category_filter(category)
         log = self._log(category)
         return log[-1].position if log else 0
 

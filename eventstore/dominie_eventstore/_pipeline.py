@@ -7,6 +7,7 @@ nothing there; and alone, an append that comes too late spoils none but itself.
 import asyncio
 from typing import Final
 
+from dominie_contracts.subjects import event_subject
 from dominie_eventstore._wire import EXPECTED_SEQUENCE, Lost, Wire, parse
 
 _IN_FLIGHT: Final = 1024
@@ -20,13 +21,14 @@ class Pipeline:
         self._wire = wire
         self._room = asyncio.Semaphore(_IN_FLIGHT)
 
-    async def publish(self, subject: str, payload: bytes, *, after: int, timeout_s: float) -> int:
-        """Store one message; its sequence.
+    async def publish(self, segment: int, stream: str, payload: bytes, *, after: int, timeout_s: float) -> int:
+        """Store one message of a stream in a segment; its sequence.
 
         Raises:
             Lost: No answer came; it may be stored.
             Refused: It is not stored.
         """
+        subject = event_subject(segment, stream)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._room.acquire()

@@ -1,61 +1,47 @@
-"""Making the JetStream stream that holds the events: the operator's work, with the operator's rights."""
+"""Making what the log is stored in: the operator's work, with the operator's rights."""
 
-import json
 from typing import Any
 
 from nats.aio.client import Client
 
-from dominie_contracts.headers import MAX_EVENT_BYTES
-from dominie_contracts.subjects import EVENT_STREAM
-from dominie_eventstore._errors import StoreUnavailable
-from dominie_eventstore._filters import event_filter
-from dominie_eventstore._wire import Deadline, Lost, Refused, Wire, parse
-
-_API = "$JS.API.STREAM"
-_NAME_IN_USE = 10058
+from dominie_contracts.subjects import SEGMENTS_STREAM, SEGMENTS_SUBJECT
+from dominie_eventstore._operation import Operation, operating, segment_config
+from dominie_eventstore._rolling import Roller
+from dominie_eventstore._segments import Segments
 
 
-async def provision(nc: Client, *, replicas: int = 1, timeout_s: float = 10.0) -> None:
-    """Create the stream of events, or bring it up to date; doing it again changes nothing.
+async def provision(nc: Client, *, replicas: int = 1, timeout_s: float = 10.0) -> Segments:
+    """Create the log, or bring the stream of its open segment up to date; doing it again changes nothing.
+
+    Where somebody died on the way to the next segment, it is opened.
 
     Raises:
         StoreUnavailable: JetStream refuses, or did not answer in time.
     """
-    wire = Wire(nc)
-    try:
-        await _provision(
-            wire, json.dumps(_config(replicas)).encode(), Deadline(f"provisioning {EVENT_STREAM}", timeout_s)
-        )
-    finally:
-        await wire.close()
+    async with operating(nc) as wire:
+        operation = Operation(wire, "provisioning the log", timeout_s)
+        await operation.put_stream(_catalogue_config(replicas))
+        written = await operation.segments()
+        if written.sequence == 0:
+            await operation.put_stream(segment_config(0, replicas))
+            return await operation.write(written, Segments())
+        wanted = segment_config(written.segments.open, replicas)
+        config = await operation.config(wanted["name"])
+        if config is not None and config["subjects"] != wanted["subjects"]:
+            return await Roller(wire, timeout_s).roll()
+        await operation.put_stream(wanted)
+        return written.segments
 
 
-async def _provision(wire: Wire, config: bytes, deadline: Deadline) -> None:
-    verb = "CREATE"
-    while True:
-        try:
-            parse(await wire.ask(f"{_API}.{verb}.{EVENT_STREAM}", config, timeout_s=deadline.attempt_s))
-        except Lost as error:
-            await deadline.pause(error)
-        except Refused as error:
-            if verb == "UPDATE" or error.code != _NAME_IN_USE:
-                raise StoreUnavailable(f"provisioning {EVENT_STREAM}: {error}") from error
-            verb = "UPDATE"
-        else:
-            return
-
-
-def _config(replicas: int) -> dict[str, Any]:
+def _catalogue_config(replicas: int) -> dict[str, Any]:
     return {
-        "name": EVENT_STREAM,
-        "subjects": [event_filter(None)],
+        "name": SEGMENTS_STREAM,
+        "subjects": [SEGMENTS_SUBJECT],
         "storage": "file",
         "retention": "limits",
-        "discard": "new",
+        "discard": "old",
         "num_replicas": replicas,
-        "max_msg_size": MAX_EVENT_BYTES,
-        "allow_direct": True,
-        "allow_atomic": True,
+        "max_msgs": 1,
         "deny_delete": True,
         "deny_purge": True,
     }

@@ -13,9 +13,11 @@ from typing import Final
 
 from nats.errors import Error
 
+from dominie_contracts.subjects import event_subject
 from dominie_eventstore._errors import StoreUnavailable
 from dominie_eventstore._wire import (
     EXPECTED_SEQUENCE,
+    SEALED,
     WRONG_LAST_SEQUENCE,
     Lost,
     Refused,
@@ -33,8 +35,9 @@ _Failure = Lost | Refused | StoreUnavailable
 
 @dataclass(slots=True, eq=False)
 class _Offer:
-    """A message to be stored if its subject's last one has the sequence `after`."""
+    """A message to be stored in a segment if its subject's last one there has the sequence `after`."""
 
+    segment: int
     subject: str
     payload: bytes
     after: int
@@ -59,7 +62,7 @@ class _Batch:
     name: str = field(default_factory=lambda: token_hex(8))
     subjects: set[str] = field(default_factory=set)
     later: list[_Offer] = field(default_factory=list)
-    """For the next batch: a second one of a subject would always be refused."""
+    """For the next batch: a second one of a subject, or one for another segment, would always be refused."""
     size: int = 0
     sent: int = 0
     failure: Lost | None = None
@@ -70,7 +73,7 @@ class _Batch:
 
     def add(self, offer: _Offer) -> None:
         """Take an offer."""
-        if offer.subject in self.subjects:
+        if offer.subject in self.subjects or (self.offers and self.offers[0].segment != offer.segment):
             self.later.append(offer)
         else:
             self.subjects.add(offer.subject)
@@ -116,14 +119,21 @@ class Publisher:
         """What is stored, and its sequence."""
         self._committing: asyncio.Task[None] | None = None
 
-    async def publish(self, subject: str, payload: bytes, *, after: int, timeout_s: float) -> int:
-        """Store one message; its sequence.
+    async def publish(self, segment: int, stream: str, payload: bytes, *, after: int, timeout_s: float) -> int:
+        """Store one message of a stream in a segment; its sequence.
 
         Raises:
             Lost: No answer came; it may be stored.
             Refused: It is not stored.
         """
-        offer = _Offer(subject, payload, after, timeout_s, asyncio.get_running_loop().create_future())
+        offer = _Offer(
+            segment,
+            event_subject(segment, stream),
+            payload,
+            after,
+            timeout_s,
+            asyncio.get_running_loop().create_future(),
+        )
         if self._alone < _MOST_ALONE and self._committing is None:
             await self._publish_alone(offer)
         else:
@@ -194,7 +204,9 @@ class Publisher:
             first = await batch.commit(self._wire)
             self._untold.extend(zip(batch.offers, range(first, first + len(batch.offers)), strict=True))
         except Refused as error:
-            if again or error.code not in WRONG_LAST_SEQUENCE:
+            if error.code == SEALED:
+                _settle(batch.offers, error)
+            elif again or error.code not in WRONG_LAST_SEQUENCE:
                 await self._each_alone(batch.offers)
             else:
                 await self._commit(await self._without_late(batch, error), again=True)
@@ -209,7 +221,8 @@ class Publisher:
     async def _without_late(self, batch: _Batch, error: Refused) -> _Batch:
         """Tell those that came too late, or may have: they look for themselves; the others, to be tried again."""
         subjects = [offer.subject for offer in batch.offers]
-        ends = await self._wire.last_sequences(subjects, timeout_s=batch.offers[-1].timeout_s)
+        segment, timeout_s = batch.offers[-1].segment, batch.offers[-1].timeout_s
+        ends = await self._wire.last_sequences(segment, subjects, timeout_s=timeout_s)
         _settle((offer for offer, end in zip(batch.offers, ends, strict=True) if end != offer.after), error)
         return _Batch([offer for offer in batch.offers if not offer.sequence.done()])
 

@@ -6,10 +6,10 @@ because the server checks what a consumer reads (its filter, in the subject of t
 
 from collections.abc import Iterable
 
+from dominie_contracts.subjects import SEGMENTS_STREAM
+
 EVERYTHING = "*"
 """In `categories_read`: the events of all categories."""
-_SEGMENT = 0
-_STREAM = f"EVENTS_{_SEGMENT}"
 
 
 def publish_subjects(categories_owned: Iterable[str], categories_read: Iterable[str] = ()) -> tuple[str, ...]:
@@ -17,15 +17,15 @@ def publish_subjects(categories_owned: Iterable[str], categories_read: Iterable[
     owned = set(categories_owned)
     read = owned | set(categories_read)
     everything = EVERYTHING in read
-    filters = [f"evt.{_SEGMENT}.>"] if everything else [_filter(category) for category in sorted(read)]
+    filters = ["evt.>"] if everything else [_filter(category) for category in sorted(read)]
     return (
         *(_filter(category) for category in sorted(owned)),
-        *(f"$JS.API.DIRECT.GET.{_STREAM}.{subjects}" for subjects in filters),
-        *(f"$JS.API.CONSUMER.CREATE.{_STREAM}.*.{subjects}" for subjects in filters),
-        *([f"$JS.FC.{_STREAM}.>"] if filters else []),
-        *([f"$JS.API.STREAM.INFO.{_STREAM}"] if everything else []),
+        *(f"$JS.API.DIRECT.GET.*.{subjects}" for subjects in filters),
+        *(f"$JS.API.CONSUMER.CREATE.*.*.{subjects}" for subjects in filters),
+        *(["$JS.FC.*.>", f"$JS.API.STREAM.MSG.GET.{SEGMENTS_STREAM}"] if filters else []),
+        *(["$JS.API.STREAM.INFO.*"] if everything else []),
     )
 
 
 def _filter(category: str) -> str:
-    return f"evt.{_SEGMENT}.*.{category}.*"
+    return f"evt.*.*.{category}.*"

@@ -1,13 +1,10 @@
 """Events out of JetStream's messages, as they come."""
 
 from collections import deque
-from collections.abc import Sequence
 
 from dominie_contracts.envelope import Recorded
-from dominie_contracts.subjects import SEGMENT
 from dominie_eventstore._follower import Follower
-from dominie_eventstore._seal import record
-from dominie_eventstore._wire import Stored
+from dominie_eventstore._log import events_of
 
 
 class JetStreamSubscription:
@@ -35,9 +32,3 @@ class JetStreamSubscription:
     async def caught_up(self) -> None:
         """See `Subscription.caught_up`."""
         await self._follower.caught_up()
-
-
-def events_of(message: Stored, after: int = 0) -> Sequence[Recorded]:
-    """The events of one message with a position beyond `after`."""
-    events = record(message.data.split(b"\n"), SEGMENT, message.sequence, message.subject.removeprefix("evt."))
-    return events if events[0].position > after else [event for event in events if event.position > after]

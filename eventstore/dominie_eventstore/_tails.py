@@ -10,15 +10,20 @@ DEFAULT_TAILS = 16_384
 
 
 class Tail(NamedTuple):
-    """The last event of a stream: its version, its message's sequence, and the SHA-256 of its bytes."""
+    """The last event of a stream, as the next one in the open segment has to know it."""
 
+    segment: int
+    """The one that was open then."""
     version: int
     sequence: int
+    """Of its message; 0 if that is in an earlier segment."""
     digest: str
+    """The SHA-256 of its bytes."""
 
 
-NEW = Tail(0, 0, GENESIS)
-"""Of a stream without events."""
+def new(segment: int) -> Tail:
+    """Of a stream without events."""
+    return Tail(segment, 0, 0, GENESIS)
 
 
 class Tails:
@@ -31,9 +36,13 @@ class Tails:
     def __len__(self) -> int:
         return len(self._tails)
 
-    def get(self, name: str) -> Tail | None:
-        """The stream's end, if it is remembered."""
-        return self._tails.get(name)
+    def get(self, name: str, segment: int) -> Tail | None:
+        """The stream's end, if it is remembered since this segment is the open one.
+
+        What was remembered before is forgotten: others may have written until that segment was sealed.
+        """
+        tail = self._tails.get(name)
+        return tail if tail is not None and tail.segment == segment else None
 
     def put(self, name: str, tail: Tail) -> None:
         """Remember a stream's end."""

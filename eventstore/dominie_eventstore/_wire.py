@@ -13,16 +13,16 @@ from nats.errors import Error
 from pydantic_core import from_json
 
 from dominie_contracts.heard import AtOnce
-from dominie_contracts.subjects import EVENT_STREAM
+from dominie_contracts.subjects import event_subject, segment_stream
 from dominie_eventstore._errors import StoreUnavailable
 
 WRONG_LAST_SEQUENCE = (10071, 10164)
 """The second one where others' append to the same subject is about to be stored."""
 NOT_NOW = (10008, 10167)
 """The cluster elects a leader, or has too much to agree on; nothing is stored."""
+SEALED = 10109
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 _NO_RESPONDERS = "503"
-_GET = f"$JS.API.DIRECT.GET.{EVENT_STREAM}"
 _ATTEMPT_S = 1.0
 _POLL_S = 0.02
 _LONGEST_PAUSE_S = 0.25
@@ -43,6 +43,7 @@ class Refused(Exception):
 class Stored(NamedTuple):
     """One message as JetStream keeps it."""
 
+    segment: int
     sequence: int
     subject: str
     data: bytes
@@ -134,8 +135,8 @@ class Wire:
             raise Lost(f"{subject}: nobody answers there")
         return message
 
-    async def last_sequences(self, subjects: Sequence[str], *, timeout_s: float) -> list[int | None]:
-        """Where each subject ends, 0 if it has no message; None where nobody said so in time.
+    async def last_sequences(self, segment: int, subjects: Sequence[str], *, timeout_s: float) -> list[int | None]:
+        """Where each subject of a segment ends, 0 if it has no message; None where nobody said so in time.
 
         Many at once, so with one alarm for all, and neither a task nor a look at the bodies.
         """
@@ -146,7 +147,7 @@ class Wire:
             for subject in subjects:
                 reply = f"{inbox}.{next(self._numbers)}"
                 answers[reply] = self._waiting[reply] = loop.create_future()
-                await self.nc.publish(f"{_GET}.{subject}", b"", reply=reply)
+                await self.nc.publish(_get(segment, subject), b"", reply=reply)
             await asyncio.wait(answers.values(), timeout=timeout_s)
         except (Error, OSError, Lost):
             pass  # whoever has no answer is not told one
@@ -223,23 +224,23 @@ def parse(answer: Msg) -> dict[str, Any]:
     return body
 
 
-async def last_message(wire: Wire, subjects: str, deadline: Deadline) -> Stored | None:
-    """The last message of a subject or of a subject filter.
+async def last_message(wire: Wire, segment: int, tail: str, *, timeout_s: float) -> Stored | None:
+    """The last message in a segment of a stream, or of a filter of streams.
 
     Raises:
-        StoreUnavailable: The store did not say in time.
+        Lost: No answer came; the segment may have been removed.
+        StoreUnavailable: The broker cannot say.
     """
-    while True:
-        try:
-            answer = await wire.ask(f"{_GET}.{subjects}", b"", timeout_s=deadline.attempt_s)
-        except Lost as error:
-            await deadline.pause(error)
-            continue
-        headers = answer.headers or {}
-        match headers.get("Status"):
-            case None:
-                return Stored(int(headers["Nats-Sequence"]), headers["Nats-Subject"], answer.data)
-            case "404":
-                return None
-            case status:
-                raise StoreUnavailable(f"the broker answered {status} to a read of {subjects}")
+    answer = await wire.ask(_get(segment, event_subject(segment, tail)), b"", timeout_s=timeout_s)
+    headers = answer.headers or {}
+    match headers.get("Status"):
+        case None:
+            return Stored(segment, int(headers["Nats-Sequence"]), headers["Nats-Subject"], answer.data)
+        case "404":
+            return None
+        case status:
+            raise StoreUnavailable(f"the broker answered {status} to a read of {tail} in segment {segment}")
+
+
+def _get(segment: int, subject: str) -> str:
+    return f"$JS.API.DIRECT.GET.{segment_stream(segment)}.{subject}"

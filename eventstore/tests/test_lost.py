@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from nats.aio.client import Client
 
+from dominie_contracts.subjects import event_subject
 from dominie_eventstore import JetStreamEventStore, StoreUnavailable, WrongExpectedVersion
 from dominie_eventstore.conformance import draft, stream, texts
 
 pytestmark = pytest.mark.anyio
+SEGMENTS = "$JS.API.STREAM.MSG.GET.SEGMENTS"
+"""A new store asks once which segments there are, and whoever must not miss the latest event asks again."""
 Clients = Callable[..., Awaitable[Client]]
 
 
@@ -142,8 +145,8 @@ async def test_what_an_append_asks_of_the_broker(nc: Client, clients: Clients) -
     await store.append(stream(), [draft()], expected_version=2)
     await store.read(stream(), after_version=2)
 
-    name = stream().subject
-    assert client.published == [name, name, f"$JS.API.DIRECT.GET.EVENTS_0.{name}"]
+    name = event_subject(0, str(stream()))
+    assert client.published == [SEGMENTS, name, name, SEGMENTS, f"$JS.API.DIRECT.GET.EVENTS_0.{name}"]
 
 
 async def test_a_store_that_never_saw_the_stream_asks_once(nc: Client, clients: Clients) -> None:
@@ -153,7 +156,8 @@ async def test_a_store_that_never_saw_the_stream_asks_once(nc: Client, clients: 
 
     await store.append(stream(), [draft()], expected_version=1)
 
-    assert client.published == [f"$JS.API.DIRECT.GET.EVENTS_0.{stream().subject}", stream().subject]
+    name = event_subject(0, str(stream()))
+    assert client.published == [SEGMENTS, SEGMENTS, f"$JS.API.DIRECT.GET.EVENTS_0.{name}", name]
 
 
 async def test_two_processes_race_on_one_stream(nc: Client, clients: Clients) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 
 from dominie_contracts.envelope import Recorded
+from dominie_contracts.subjects import event_subject
 from dominie_eventstore import (
     CorruptEvent,
     EventStore,
@@ -149,7 +150,7 @@ async def test_an_error_of_the_projection_ends_it() -> None:
 
 
 async def test_a_corrupt_event_ends_it(nc: Client) -> None:
-    await nc.request(stream().subject, b'{"specversion":"1.0"}')
+    await nc.request(event_subject(0, str(stream())), b'{"specversion":"1.0"}')
 
     with pytest.raises(CorruptEvent) as caught:
         await Projector(JetStreamEventStore(nc), Words(), name="test").run()

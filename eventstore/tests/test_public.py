@@ -19,6 +19,9 @@ def test_the_public_names() -> None:
         "MemoryEventStore",
         "Projection",
         "Projector",
+        "Roller",
+        "SegmentState",
+        "Segments",
         "SqlProjection",
         "StoreUnavailable",
         "Stored",
@@ -26,6 +29,7 @@ def test_the_public_names() -> None:
         "WrongExpectedVersion",
         "provision",
         "publish_subjects",
+        "rolling",
         "unseal",
         "verify_chain",
     ]

@@ -11,7 +11,7 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from dominie_contracts.registry import OWNER
 from dominie_contracts.rights import FOLLOWS, inner_rights
-from dominie_contracts.subjects import SERVICES
+from dominie_contracts.subjects import MOVED_SUBJECT, SERVICES
 from dominie_eventstore import JetStreamEventStore, StoreUnavailable, provision, publish_subjects
 from dominie_eventstore.conformance import all_of, draft, first_of, stream, texts
 
@@ -24,7 +24,7 @@ AUDIT = publish_subjects([], ["*"])
 
 
 def user(name: str, publish: tuple[str, ...]) -> str:
-    rights = {"publish": list(publish), "subscribe": [f"_INBOX.svc.{name}.>"]}
+    rights = {"publish": list(publish), "subscribe": [f"_INBOX.svc.{name}.>", MOVED_SUBJECT]}
     return json.dumps({"user": name, "password": name, "permissions": rights})
 
 
@@ -122,6 +122,11 @@ FORBIDDEN = [
     "$JS.API.CONSUMER.DURABLE.CREATE.EVENTS_0.mine",
     "$JS.API.CONSUMER.DELETE.EVENTS_0.other",
     "$JS.API.CONSUMER.LIST.EVENTS_0",
+    "$JS.API.STREAM.CREATE.EVENTS_1",
+    "$JS.API.STREAM.UPDATE.SEGMENTS",
+    "$JS.API.STREAM.DELETE.SEGMENTS",
+    "$JS.API.DIRECT.GET.SEGMENTS.log.segments",
+    "log.segments",
 ]
 
 
@@ -151,16 +156,18 @@ async def test_a_consumers_filter_is_the_one_in_the_subject(
 def test_the_subjects_themselves() -> None:
     assert publish_subjects([]) == ()
     assert publish_subjects(["tool"]) == (
-        "evt.0.*.tool.*",
-        "$JS.API.DIRECT.GET.EVENTS_0.evt.0.*.tool.*",
-        "$JS.API.CONSUMER.CREATE.EVENTS_0.*.evt.0.*.tool.*",
-        "$JS.FC.EVENTS_0.>",
+        "evt.*.*.tool.*",
+        "$JS.API.DIRECT.GET.*.evt.*.*.tool.*",
+        "$JS.API.CONSUMER.CREATE.*.*.evt.*.*.tool.*",
+        "$JS.FC.*.>",
+        "$JS.API.STREAM.MSG.GET.SEGMENTS",
     )
     assert AUDIT == (
-        "$JS.API.DIRECT.GET.EVENTS_0.evt.0.>",
-        "$JS.API.CONSUMER.CREATE.EVENTS_0.*.evt.0.>",
-        "$JS.FC.EVENTS_0.>",
-        "$JS.API.STREAM.INFO.EVENTS_0",
+        "$JS.API.DIRECT.GET.*.evt.>",
+        "$JS.API.CONSUMER.CREATE.*.*.evt.>",
+        "$JS.FC.*.>",
+        "$JS.API.STREAM.MSG.GET.SEGMENTS",
+        "$JS.API.STREAM.INFO.*",
     )
 
 

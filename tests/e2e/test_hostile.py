@@ -18,7 +18,7 @@ from dominie.keys import KeyPair
 from dominie_contracts import Draft, StreamName, headers
 from dominie_contracts.identity import Done, MintRunToken, Revoke, RunToken
 from dominie_contracts.registry import event_type
-from dominie_contracts.subjects import EVENT_STREAM
+from dominie_contracts.subjects import segment_stream
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import CATALOG, ToolRegistered, ToolSpec
 from dominie_eventstore import JetStreamEventStore
@@ -29,6 +29,7 @@ from dominie_kit.bus import Inner
 from dominie_kit.testing import House, Peer, assertion, connected, house, is_refused, serving
 
 pytestmark = pytest.mark.anyio
+EVENT_STREAM = segment_stream(0)
 GRANTS = Grants(tools=("refund",), models=("auto",), namespaces=("user",))
 LEDGER, MAILER = "w-ledger", "w-mailer"
 

@@ -75,7 +75,7 @@ def events() -> tuple[bytes, ...]:
             actor="a-desk",
             data=json.dumps({"result": f'"{number}" \u20ac'}, ensure_ascii=False),
         )
-        raw = draft.seal(f"0.acme.tool.{name}", "acme", version=version + 1, prev=prev)
+        raw = draft.seal(f"acme.tool.{name}", "acme", version=version + 1, prev=prev)
         ends[name] = (version + 1, sha256(raw).hexdigest())
         found.append(raw)
     return tuple(found)

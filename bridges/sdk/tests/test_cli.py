@@ -108,7 +108,7 @@ def waiting(action: str = "a1b2c3") -> ApprovalView:
 def entry() -> Entry:
     return Entry(
         position=7,
-        stream="0.acme.tool.x",
+        stream="acme.tool.x",
         version=1,
         type="tool.requested.v1",
         time="2026-11-21T03:06:53.685Z",
@@ -240,7 +240,7 @@ def test_a_run_is_replayed_page_by_page(project: Path, open_house: House) -> Non
 
 
 def test_a_broken_log_is_exit_code_1(project: Path, open_house: House) -> None:
-    broken = LogReport(ok=False, events=9, streams=3, broken_at=7, stream="0.acme.tool.x", version=2, why="hash")
+    broken = LogReport(ok=False, events=9, streams=3, broken_at=7, stream="acme.tool.x", version=2, why="hash")
     open_house.on(VerifyLog, lambda command, asked: broken)
     for arguments in (("audit", "verify"), ("audit", "verify", "--json")):
         assert run(*arguments).exit_code == 1

@@ -42,7 +42,7 @@ def event(name: str, user: str = "u-dana", data: str = '{"result":"\u20ac \\"1\\
         data=data,
         on_behalf_of=user,
     )
-    return draft.seal(f"0.acme.tool.{name}", "acme", version=1, prev=GENESIS)
+    return draft.seal(f"acme.tool.{name}", "acme", version=1, prev=GENESIS)
 
 
 STORED = (event("one"), event("two", user='=HYPERLINK("http://x")'))
@@ -158,7 +158,7 @@ def test_a_bundle_is_checked_with_nothing_but_the_key(
 @pytest.mark.parametrize(
     ("change", "key", "problem", "line"),
     [
-        (lambda text: text.replace(b"0.acme.tool.two", b"0.acme.tool.too"), KEY, "BadEvent", 3),
+        (lambda text: text.replace(b"acme.tool.two", b"acme.tool.too"), KEY, "BadEvent", 3),
         (lambda text: text[:-9], KEY, "CutShort", 4),
         (lambda text: text + b"x", KEY, "Trailing", 5),
         (lambda text: b"", KEY, "CutShort", 1),

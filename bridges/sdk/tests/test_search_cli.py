@@ -31,7 +31,7 @@ def asked(house: House, *arguments: str) -> Any:
 def entry(position: int) -> Entry:
     return Entry(
         position=position,
-        stream="0.acme.tool.x",
+        stream="acme.tool.x",
         version=1,
         type="tool.requested.v1",
         time="2026-11-21T03:06:53.685Z",

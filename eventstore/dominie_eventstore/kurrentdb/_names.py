@@ -7,7 +7,7 @@ before it holds, so that `$ce-dominie.tool` has one category's events, too.
 import re
 
 from dominie_contracts.subjects import StreamName
-from dominie_eventstore._filters import event_filter
+from dominie_eventstore._filters import category_filter
 
 HOUSE = "dominie"
 _HOUSE = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -35,7 +35,7 @@ class Names:
         Raises:
             ValueError: It is no category.
         """
-        event_filter(category)
+        category_filter(category)
         return f"{self._house}." if category is None else f"{self._house}.{category}-"
 
 

@@ -11,12 +11,15 @@ from dominie_eventstore._filters import check_name
 from dominie_eventstore._port import DEFAULT_TIMEOUT_S, Appended, Durability
 from dominie_eventstore._seal import StoredEvent, digest, seal
 from dominie_eventstore._settle import settled
-from dominie_eventstore._tails import NEW, Tail, Tails
+from dominie_eventstore._tails import Tail, Tails, new
 from dominie_eventstore._wire import Deadline, Lost
 from dominie_eventstore.kurrentdb._database import Database, Raced
 from dominie_eventstore.kurrentdb._names import HOUSE, Names
 from dominie_eventstore.kurrentdb._records import new_events, recorded
 from dominie_eventstore.kurrentdb._subscription import KurrentDBSubscription
+
+_WHOLE = 0
+"""KurrentDB's log has one segment."""
 
 
 class KurrentDBEventStore:
@@ -47,7 +50,7 @@ class KurrentDBEventStore:
         """See `EventStore.append`. One round trip if the stream is new or this store wrote it last; two for several."""
         name = str(stream)
         deadline = Deadline(f"append to {name}", self._timeout_s if timeout_s is None else timeout_s)
-        tail = self._tails.get(name) or (NEW if expected_version == 0 else None)
+        tail = self._tails.get(name, _WHOLE) or (new(_WHOLE) if expected_version == 0 else None)
         while True:
             if tail is None or tail.version < expected_version:
                 tail = await self._look(stream, deadline)
@@ -60,7 +63,7 @@ class KurrentDBEventStore:
             self._tails.forget(name)
             tail = None
         version = expected_version + len(sealed)
-        self._tails.put(name, Tail(version, position, last))
+        self._tails.put(name, Tail(_WHOLE, version, position, last))
         return Appended(position, version, await self._placed(stream, sealed, expected_version, position, deadline))
 
     async def _offer(
@@ -96,8 +99,8 @@ class KurrentDBEventStore:
             except Lost as error:
                 await deadline.pause(error)
         if found is None:
-            return NEW
-        tail = Tail(found.stream_position + 1, found.commit_position, digest(found.data))
+            return new(_WHOLE)
+        tail = Tail(_WHOLE, found.stream_position + 1, found.commit_position, digest(found.data))
         self._tails.put(str(stream), tail)
         return tail
 

@@ -33,7 +33,7 @@ class Stored(Recorded):
 
     @property
     def stream(self) -> str:
-        return "0.acme.tool.a1"
+        return "acme.tool.a1"
 
 
 def flipped(event: Recorded, at: int) -> Recorded:

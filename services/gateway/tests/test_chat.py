@@ -195,7 +195,7 @@ def told(payload: KeyIssued | KeyRevoked | Revoked) -> Recorded:
         actor="u-dev",
         data=payload.model_dump_json(),
     )
-    return Recorded(1, draft.seal("0.acme.principal.a-desk", "acme", version=1, prev=GENESIS))
+    return Recorded(1, draft.seal("acme.principal.a-desk", "acme", version=1, prev=GENESIS))
 
 
 ISSUED = KeyIssued(tenant="acme", principal="a-desk", id="k1", digest=digest_bytes(b"sk-1"), user="u-dana", by="u-dev")

@@ -33,7 +33,7 @@ def event(position: int, why: str = "lost") -> Recorded:
         correlation_id="r-1",
         data=json.dumps({"why": why}),
     )
-    return Recorded(position, draft.seal(f"0.acme.tool.a{position}", "acme", version=1, prev=GENESIS))
+    return Recorded(position, draft.seal(f"acme.tool.a{position}", "acme", version=1, prev=GENESIS))
 
 
 @pytest.fixture

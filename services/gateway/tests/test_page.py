@@ -19,7 +19,7 @@ def line(position: int, type_: str, text: str, *, decision: Decision | None = No
     values |= {"call": None, "resource": None, "outcome": None, "cost_usd": None, "duration_ms": None} | fields
     return Line(
         position=position,
-        stream=f"0.acme.{type_.partition('.')[0]}.{values['action']}",
+        stream=f"acme.{type_.partition('.')[0]}.{values['action']}",
         version=position,
         type=f"{type_}.v1",
         time=BEGAN + timedelta(milliseconds=position),

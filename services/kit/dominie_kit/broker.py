@@ -194,13 +194,13 @@ async def connect_operator(url: str, keys: KeyFolder, *, timeout_s: float = 5.0)
     return client
 
 
-async def provision(url: str, keys: KeyFolder, *, replicas: int = 1) -> None:
-    """Create the event stream, or bring its settings up to date."""
+async def provision(url: str, keys: KeyFolder, *, replicas: int = 1) -> int:
+    """Create the event log, or bring its settings up to date; the number of its open segment."""
     from dominie_eventstore import provision as create
 
     client = await connect_operator(url, keys)
     try:
-        await create(client, replicas=replicas)
+        return (await create(client, replicas=replicas)).open
     finally:
         await client.close()
 

@@ -178,16 +178,16 @@ def provision(
     folder: Folder = HERE,
     json: Json = False,
 ) -> None:
-    """Create the event stream, or bring its settings up to date. The operator's work, once a cluster."""
+    """Create the event log, or bring its settings up to date. The operator's work, once a cluster."""
     import anyio
 
-    from dominie_contracts.subjects import EVENT_STREAM
+    from dominie_contracts.subjects import segment_stream
     from dominie_kit.broker import provision as create
 
     with _problems():
         url, held = _where(folder, nats_url, keys)
-        anyio.run(lambda: create(url, held, replicas=replicas))
-    _say({"stream": EVENT_STREAM, "replicas": replicas}, f"{EVENT_STREAM} is there, {replicas}-fold.", json=json)
+        stream = segment_stream(anyio.run(lambda: create(url, held, replicas=replicas)))
+    _say({"stream": stream, "replicas": replicas}, f"{stream} is there, {replicas}-fold.", json=json)
 
 
 def policy_check(directory: Policies, json: Json = False) -> None:

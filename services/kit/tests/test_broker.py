@@ -19,7 +19,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import APIError
 
 from dominie.keys import KeyPair
-from dominie_contracts.subjects import EVENT_STREAM, SERVICES, service_inbox_prefix
+from dominie_contracts.subjects import SERVICES, segment_stream, service_inbox_prefix
 from dominie_kit.broker import EmbeddedBroker, connect_operator
 from dominie_kit.broker_config import server_config
 from dominie_kit.errors import BrokerFailed
@@ -27,6 +27,7 @@ from dominie_kit.keys import KeyFolder
 
 pytestmark = pytest.mark.anyio
 API = "$JS.API"
+EVENT_STREAM = segment_stream(0)
 WAIT_S = 5.0
 
 

@@ -70,7 +70,7 @@ async def test_every_read_model_of_a_service(name: str, tmp_path: Path, monkeypa
                 (error,) = caught.value.exceptions
                 assert isinstance(error, UnknownEvent)
                 assert error.extra["event_type"] == f"{projector.category}.dreamt.v9"
-                assert error.extra["stream"] == f"0.acme.{projector.category}.s-1"
+                assert error.extra["stream"] == f"acme.{projector.category}.s-1"
                 assert projector.position == 0
             else:
                 await follow(projector)

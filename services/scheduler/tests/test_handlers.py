@@ -54,7 +54,7 @@ async def test_a_free_slot_is_granted_at_once(desk: Desk, handlers: Handlers) ->
     context = desk.context()
     permit = await handlers.permit(ask(), context)
     (event,) = [event async for event in desk.store.read_all(category=PERMIT)]
-    assert (permit.permit, event.envelope.stream) == ("p", "0.acme.permit.p")
+    assert (permit.permit, event.envelope.stream) == ("p", "acme.permit.p")
     assert (event.envelope.data["lease_until_ms"], event.position) == (permit.lease_until_ms, context.position)
 
 

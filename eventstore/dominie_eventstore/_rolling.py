@@ -1,0 +1,128 @@
+"""Going on in a new segment: the operator's work.
+
+The next segment is made, the open one is closed, and only then is it said that the next one is open; so whatever is in
+a later segment was appended after everything in an earlier one. To seal a stream is not enough: the broker goes on
+storing a batch that was committed just before, and says nothing of it. So its subjects are taken from it first, and a
+message of ours goes in behind whatever was still on its way. Each step may be done again: who dies between two of them
+is followed by whoever rolls next.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error
+
+from dominie_contracts.subjects import MOVED_SUBJECT, fence_subject, segment_stream
+from dominie_eventstore._errors import StoreUnavailable
+from dominie_eventstore._operation import Operation, operating, segment_config
+from dominie_eventstore._segments import Segments
+from dominie_eventstore._wire import Refused, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentState:
+    """One segment as the broker has it."""
+
+    segment: int
+    sealed: bool
+    appends: int
+    bytes: int
+    first: datetime | None
+    """When its first append was stored."""
+
+
+@asynccontextmanager
+async def rolling(nc: Client, *, timeout_s: float = 10.0) -> AsyncIterator["Roller"]:
+    """A roller on the operator's connection."""
+    async with operating(nc) as wire:
+        yield Roller(wire, timeout_s)
+
+
+class Roller:
+    """Makes, seals and removes segments."""
+
+    def __init__(self, wire: Wire, timeout_s: float) -> None:
+        self._wire = wire
+        self._timeout_s = timeout_s
+
+    async def segments(self) -> Segments:
+        """Which segments there are.
+
+        Raises:
+            StoreUnavailable
+        """
+        return (await self._operation("reading the log's segments").segments()).segments
+
+    async def state(self, segment: int) -> SegmentState:
+        """How large a segment is.
+
+        Raises:
+            StoreUnavailable
+        """
+        info = await self._info(self._operation(f"looking at segment {segment}"), segment)
+        state = info["state"]
+        first = datetime.fromisoformat(state["first_ts"]) if state["messages"] else None
+        sealed = bool(info["config"].get("sealed"))
+        return SegmentState(segment, sealed, state["messages"] - sealed, state["bytes"], first)
+
+    async def roll(self) -> Segments:
+        """Seal the open segment and open the next one; others may have done so at the same time.
+
+        Raises:
+            StoreUnavailable: Appends may wait until it is done again.
+        """
+        operation = self._operation("opening the next segment")
+        written = await operation.segments()
+        segment = written.segments.open
+        config = (await self._info(operation, segment))["config"]
+        await operation.put_stream(segment_config(segment + 1, config["num_replicas"]))
+        try:
+            await self._close(operation, segment, config)
+        except Refused as error:
+            if not (await self._info(operation, segment))["config"].get("sealed"):  # by somebody else, meanwhile
+                raise StoreUnavailable(f"sealing segment {segment}: {error}") from error
+        await self._settle(operation, segment)
+        found = await operation.write(written, Segments(open=segment + 1, first=written.segments.first))
+        await self.tell(found)
+        return found
+
+    async def tell(self, segments: Segments) -> None:
+        """Say which segments there are to those who use the log; again, for those who did not hear.
+
+        Raises:
+            StoreUnavailable
+        """
+        try:
+            await self._wire.nc.publish(MOVED_SUBJECT, segments.encode())
+        except Error as error:
+            raise StoreUnavailable(f"the connection to the broker cannot be used ({error!r})") from error
+
+    async def _close(self, operation: Operation, segment: int, config: dict[str, Any]) -> None:
+        if config.get("sealed"):
+            return
+        closed = config | {"subjects": [fence_subject(segment)]}
+        await operation.ask("UPDATE", config["name"], closed)
+        await operation.publish(fence_subject(segment), b"")
+        await operation.ask("UPDATE", config["name"], closed | {"sealed": True})
+
+    async def _settle(self, operation: Operation, segment: int) -> None:
+        """Wait until every replica that is there has all of it: each may be asked what the sealed segment holds."""
+        while True:
+            cluster = (await self._info(operation, segment)).get("cluster") or {}
+            replicas = cluster.get("replicas") or []
+            if all(each.get("offline") or (each.get("current") and not each.get("lag")) for each in replicas):
+                return
+            await operation.deadline.pause()
+
+    async def _info(self, operation: Operation, segment: int) -> dict[str, Any]:
+        try:
+            return await operation.ask("INFO", segment_stream(segment))
+        except Refused as error:
+            raise StoreUnavailable(f"segment {segment}: {error}") from error
+
+    def _operation(self, what: str) -> Operation:
+        return Operation(self._wire, what, self._timeout_s)
