@@ -19,6 +19,8 @@ from dominie_kit.processes import call_itself, die_with_parent
 
 FORK_SERVER = "dominie_kit.fork_server"
 _LOG_BYTES = 16 * 2**20
+_REASON_CHARS = 1000
+"""What fits in a pipe that nobody reads yet."""
 _FORK = multiprocessing.get_context("forkserver")
 
 
@@ -47,14 +49,13 @@ class ServiceProcess:
         finally:
             told.close()
         self.pid = self._process.pid or 0
+        self.reason = ""
+        """Why it ended, in its own words; known once it is reaped, if it could say so."""
 
     async def until_ready(self) -> bool:
         """Wait until it takes commands; False if it ended before."""
         await anyio.wait_readable(self._ready.fileno())
-        try:
-            return bool(self._ready.recv())
-        except EOFError:
-            return False
+        return self._heard()
 
     async def until_dead(self) -> None:
         """Wait until it has ended."""
@@ -78,12 +79,30 @@ class ServiceProcess:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.join(1.0)
         code = self._process.exitcode
+        if self._ready.poll():
+            self._heard()
         self._ready.close()
         if code is not None:
             self._process.close()
         if code is not None and code < 0:
             return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with code {code}"
+        return f"ended with code {code}" + (f" ({self.reason})" if self.reason else "")
+
+    def _heard(self) -> bool:
+        """Hear it once; whether that was that it is ready."""
+        try:
+            said = self._ready.recv()
+        except (EOFError, OSError):
+            return False
+        self.reason = said if isinstance(said, str) else ""
+        return said is True
+
+
+def reason_of(error: BaseException) -> str:
+    """The first error that a program ended with, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:_REASON_CHARS]
 
 
 def last_line(log: Path) -> str:
@@ -111,7 +130,11 @@ def _run(name: str, runner: str, preload: str, environment: dict[str, str], log:
             import_module(module)  # raises what the fork server swallowed
             raise ImportError(f"{module} was not imported by the fork server")
     os.environ.update(environment)
-    pkgutil.resolve_name(runner)([name], on_ready=lambda: ready.send(True))
+    try:
+        pkgutil.resolve_name(runner)([name], on_ready=lambda: ready.send(True))
+    except Exception as error:
+        ready.send(reason_of(error))
+        raise
 
 
 def _redirect(log: Path) -> None:

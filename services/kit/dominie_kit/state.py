@@ -32,6 +32,8 @@ class Running(Message):
     pid: int
     restarts: int = 0
     ready: bool = False
+    reason: str = ""
+    """Why it ended last, where it could say so."""
 
 
 class Up(Message):

@@ -28,6 +28,8 @@ class Part(Message):
     health: Literal["ready", "starting", "away"]
     pid: int | None = None
     restarts: int = 0
+    reason: str | None = None
+    """Why it ended last, where it ended by itself and could say so."""
     version: str | None = None
     uptime_s: float | None = None
     in_flight: int | None = None
@@ -110,6 +112,7 @@ def _part(said: ServiceStatus | None, running: Running | None) -> Part:
         health="ready" if said.ready else "starting",
         pid=said.pid,
         restarts=measured.restarts,
+        reason=measured.reason,
         version=said.version,
         uptime_s=round(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(said.started)).total_seconds())),
         in_flight=said.in_flight,
@@ -128,11 +131,17 @@ def _process(running: Running) -> Part:
         family = [process, *process.children(recursive=True)]
         uptime_s = round(time.time() - process.create_time())
     except psutil.Error:
-        return Part(health="away", restarts=running.restarts)
+        return Part(health="away", restarts=running.restarts, reason=running.reason or None)
     health: Literal["ready", "starting"] = "ready" if running.ready else "starting"
     rss_mb, pss_mb = _memory(family)
     return Part(
-        health=health, pid=running.pid, restarts=running.restarts, uptime_s=uptime_s, rss_mb=rss_mb, pss_mb=pss_mb
+        health=health,
+        pid=running.pid,
+        restarts=running.restarts,
+        reason=running.reason or None,
+        uptime_s=uptime_s,
+        rss_mb=rss_mb,
+        pss_mb=pss_mb,
     )
 
 

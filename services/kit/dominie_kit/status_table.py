@@ -26,6 +26,8 @@ def print_status(console: Console, status: Status) -> None:
     for name, part in status.parts.items():
         for model in part.rebuilding:
             console.print(f"{name}: {_rebuilding(model)}", highlight=False)
+        if part.reason and part.health != "ready":
+            console.print(f"[red]{name} ended:[/] {escape(part.reason)}", soft_wrap=True)
     live = f"   [dim]live page[/]  {status.gateway_url}/" if status.gateway_url else ""
     console.print("[dim]memory in MB; PSS counts once what processes share[/]")
     store = f"   [dim]store[/]  {status.store}" if status.store else ""

@@ -139,14 +139,15 @@ class Supervisor:
             ended = await self._live_once(name)
             if tries >= FIRST_TRIES and not self._ready[name].is_set():
                 log = self._state.path / "log" / f"{name}.log"
-                self._failed = StartFailed(f"{name} {ended}; its log ends: {last_line(log)} (see {str(log)!r})")
+                why = "" if self._running[name].reason else f"; its log ends: {last_line(log)}"
+                self._failed = StartFailed(f"{name} {ended}{why} (see {str(log)!r})")
                 group.cancel_scope.cancel()
                 return
             wait_s = backoff.after(time.monotonic() - began)
             self._say(f"{name} {ended}; it is started again in {wait_s:.1f} s")
             await anyio.sleep(wait_s)
             running = self._running[name]
-            self._running[name] = Running(pid=0, restarts=running.restarts + 1)
+            self._running[name] = running.model_copy(update={"restarts": running.restarts + 1})
 
     async def _live_once(self, name: str) -> str:
         """One life of a service's process; returns how it ended."""
@@ -163,8 +164,9 @@ class Supervisor:
             self._note(name, pid=process.pid, ready=True)
         await process.until_dead()
         del self._services[name]
-        self._note(name, pid=0, ready=False)
-        return process.reap()
+        ended = process.reap()
+        self._note(name, pid=0, ready=False, reason=process.reason)
+        return ended
 
     async def _start_broker_first(self) -> None:
         try:
@@ -229,8 +231,11 @@ class Supervisor:
         self._broker.stop()
         self._state.forget()
 
-    def _note(self, name: str, *, pid: int, ready: bool) -> None:
-        self._running[name] = Running(pid=pid, restarts=self._running[name].restarts, ready=ready)
+    def _note(self, name: str, *, pid: int, ready: bool, reason: str | None = None) -> None:
+        """Write down how a service is; why it ended last stays until it ends again."""
+        last = self._running[name]
+        why = last.reason if reason is None else reason
+        self._running[name] = Running(pid=pid, restarts=last.restarts, ready=ready, reason=why)
         self._write()
 
     def _write(self) -> Up:
