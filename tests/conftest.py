@@ -103,28 +103,52 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield found
 
 
+class Worker:
+    """The process of the tools' owner, which can be killed and started again."""
+
+    def __init__(self, project: Path) -> None:
+        self.ledger = Ledger(project / "ledger.sqlite")
+        self._project = project
+        self._process: subprocess.Popen[bytes] | None = None
+        (project / "tools.py").write_text(TOOLS)
+
+    def start(self) -> None:
+        """Start it, and wait until it serves."""
+        with (self._project / "worker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [DOMINIE, "worker", "tools.py", "--json"],
+                cwd=self._project,
+                env=environment(LEDGER=str(self.ledger.path)),
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        assert said and json.loads(said)["worker"] == "w-tools", (self._project / "worker.log").read_text()
+
+    def kill(self) -> None:
+        """End it with nothing said: asked to end, it would first try to deliver what a killed service asked for."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.kill()
+            self._process.wait(STOP_S)
+            self._process.stdout.close()
+
+
 @pytest.fixture(scope="module")
-def ledger(system: System) -> Iterator[Ledger]:
-    """The ledger of a worker that serves `pay`, `mail` and `balance`."""
-    project = system.plan.folder
-    (project / "tools.py").write_text(TOOLS)
-    found = Ledger(project / "ledger.sqlite")
-    with (project / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(
-            [DOMINIE, "worker", "tools.py", "--json"],
-            cwd=project,
-            env=environment(LEDGER=str(found.path)),
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-        assert worker.stdout is not None
-        with worker.stdout as told:
-            try:
-                assert json.loads(told.readline())["worker"] == "w-tools", (project / "worker.log").read_text()
-                yield found
-            finally:
-                worker.kill()  # asked to end, it would first try to deliver what a killed service asked for
-                worker.wait(STOP_S)
+def worker(system: System) -> Iterator[Worker]:
+    """A worker that serves `pay`, `mail` and `balance`."""
+    found = Worker(system.plan.folder)
+    try:
+        found.start()
+        yield found
+    finally:
+        found.kill()
+
+
+@pytest.fixture(scope="module")
+def ledger(worker: Worker) -> Ledger:
+    """The ledger of that worker."""
+    return worker.ledger
 
 
 ClientOf = Callable[[str], AbstractContextManager[dominie.Client]]
