@@ -45,3 +45,11 @@ def test_the_broker_takes_its_configuration_and_knows_no_secret(folder: Path, fi
 
 def test_preparing_again_changes_nothing(folder: Path, files: dict[str, str]) -> None:
     assert prepare(folder) == files
+
+
+def test_the_nodes_of_a_cluster_know_each_other(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "infra/prepare.py", tmp_path, "n1", "n2"], check=True, timeout=30)
+    for name in ("n1", "n2"):
+        text = (tmp_path / "mounts" / name / "nats.conf").read_text()
+        assert f'server_name: "{name}"' in text
+        assert 'routes: ["nats://n1:6222", "nats://n2:6222"]' in text
