@@ -21,19 +21,18 @@ class Broker:
         extra: Further lines of its configuration.
         sync: When it syncs what it stores.
         store: Where its streams are.
-        port: The first start's; a free one by default.
+        config: All of its configuration, instead of the above.
     """
 
     def __init__(
-        self, folder: Path, extra: str = "", *, sync: str = "always", store: Path | None = None, port: int = -1
+        self, folder: Path, extra: str = "", *, sync: str = "always", store: Path | None = None, config: str = ""
     ) -> None:
         self.folder = folder
         self.store = store or folder / "store"
-        self.url = f"nats://127.0.0.1:{port}"
+        self.url = ""
         self._config = folder / "server.conf"
-        self._config.write_text(
-            f'host: "127.0.0.1"\njetstream {{ store_dir: "{self.store}", sync_interval: {sync} }}\n{extra}\n'
-        )
+        usual = f'host: "127.0.0.1"\njetstream {{ store_dir: "{self.store}", sync_interval: {sync} }}\n{extra}\n'
+        self._config.write_text(config or usual)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -43,7 +42,7 @@ class Broker:
 
     def launch(self) -> None:
         """Start it, and do not wait."""
-        port = self.url.rpartition(":")[2]
+        port = self.url.rpartition(":")[2] or "-1"
         binary = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or "nats-server"
         command = [binary, "-c", str(self._config), "-p", port, "--ports_file_dir", str(self.folder)]
         with (self.folder / "log").open("ab") as log:

@@ -1,0 +1,104 @@
+"""A whole house on three nodes: each of them is killed in turn, and agents go on."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+import dominie
+from dominie.keys import KeyPair
+from dominie_contracts.audit import LogReport, VerifyLog
+from dominie_contracts.identity import PrincipalView, Register
+from dominie_contracts.token import Grants
+from dominie_kit.broker_config import server_config
+from dominie_kit.keys import KeyFolder
+from dominie_kit.operator import operator
+
+if TYPE_CHECKING:
+    from tests.chaos.conftest import Cluster
+
+pytestmark = pytest.mark.timeout(170)
+ROOMS = ("identity", "guardrail", "memory", "audit")
+START_S, AWAY_S, STOP_S = 40.0, 30.0, 20.0
+
+
+class Deployment:
+    """Services in one process, on a cluster."""
+
+    def __init__(self, folder: Path, cluster: "Cluster", keys: KeyFolder, command: str) -> None:
+        self.url, self._keys = ",".join(cluster.urls), keys
+        given = {"DOMINIE_NATS_URL": self.url, "DOMINIE_KEYS": str(keys.path), "DOMINIE_REPLICAS": "3"}
+        given |= {"DOMINIE_STATE": str(folder / "state"), "DOMINIE_LOCAL": "true"}
+        env = os.environ | given
+        subprocess.run([command, "provision", "--replicas", "3"], check=True, timeout=START_S, env=env, cwd=folder)
+        with (folder / "serve.log").open("wb") as log:
+            self.process = subprocess.Popen([command, "serve", *ROOMS], env=env, cwd=folder, stderr=log)
+
+    async def register(self, principal: str, **more: object) -> dominie.Credentials:
+        """Register somebody as the operator, once identity serves."""
+        keys = KeyPair.generate()
+        command = Register.model_validate({"principal": principal, "nkey": keys.public, "tenant": "acme", **more})
+        with anyio.fail_after(START_S):
+            while True:
+                try:
+                    async with operator(self.url, self._keys) as asking:
+                        await asking.ask(command, PrincipalView)
+                        return dominie.Credentials(self.url, "acme", principal, keys)
+                except dominie.Unavailable:
+                    continue
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, cluster_of: "type[Cluster]") -> "Iterator[Cluster]":
+    keys = KeyFolder(tmp_path / "keys").create()
+
+    def configured(name: str, store: Path, block: str) -> str:
+        return server_config(keys.roster(), store=store, name=name, extra=(block,))
+
+    running = cluster_of(tmp_path, configured)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, nodes: "Cluster", dominie_command: str) -> Iterator[Deployment]:
+    found = Deployment(tmp_path, nodes, KeyFolder(tmp_path / "keys"), dominie_command)
+    try:
+        yield found
+    finally:
+        found.process.terminate()
+        found.process.wait(STOP_S)
+
+
+def remember(agent: dominie.Client, number: int) -> None:
+    """One governed call, repeated as the same one until it is done."""
+    until_s = time.monotonic() + AWAY_S
+    while True:
+        try:
+            with agent.run(user="dev", id=f"run-{number}") as run:
+                run.remember(f"note {number}")
+                return
+        except (dominie.Unavailable, dominie.DeadlineExceeded):
+            assert time.monotonic() < until_s
+
+
+def test_each_node_is_killed_in_turn(deployment: Deployment, nodes: "Cluster") -> None:
+    developer = anyio.run(lambda: deployment.register("u-dev", groups=("developers",)))
+    desk = anyio.run(lambda: deployment.register("a-desk", users=("u-dev",), grants=Grants(namespaces=("*",))))
+    with dominie.Client(credentials=desk) as agent:
+        for number, node in enumerate(nodes.nodes.values()):
+            remember(agent, 2 * number)
+            node.kill()
+            remember(agent, 2 * number + 1)
+            node.start()
+    with dominie.Client(credentials=developer) as auditor:
+        report = auditor.ask(VerifyLog(), LogReport)
+    assert report.ok and report.durability == "quorum 3", report
