@@ -11,11 +11,12 @@ What others have to find of an action without reading every trail, its service n
 """
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, NonNegativeInt
 
 from dominie_contracts.base import Message, Payload
+from dominie_contracts.personal import HIDEABLE, PERSONAL
 from dominie_contracts.problems import ProblemDetails
 
 Decision = Literal["allow", "ask", "deny"]
@@ -38,11 +39,11 @@ class Requested(Payload):
     KIND: ClassVar[str] = "requested.v1"
     command: str
     resource: str | None = None
-    key: str
-    """The idempotency key."""
-    arguments: dict[str, JsonValue]
+    key: Annotated[str, PERSONAL]
+    """The idempotency key; a client may have made it from the arguments."""
+    arguments: Annotated[dict[str, JsonValue], PERSONAL]
     digest: str
-    """Of command, resource, version, arguments and user (RFC 8785, SHA-256): what a key stands for."""
+    """Of command, resource, version, arguments and user (RFC 8785, HMAC-SHA-256): what a key stands for."""
     session: str | None = None
     priority: Priority = "standard"
     deadline_ms: NonNegativeInt
@@ -57,7 +58,7 @@ class Decided(Payload):
     """The policies that made it so."""
     why: tuple[str, ...] = ()
     asks: tuple[Ask, ...] = ()
-    request: dict[str, JsonValue]
+    request: Annotated[dict[str, JsonValue], PERSONAL]
     """The whole Cedar request, so that the decision can be made again."""
 
 
@@ -70,7 +71,7 @@ class Parked(Payload):
     """What a yes is bound to: stream, tenant, user, chain, tool and version, arguments, labels and asks."""
     command: str
     resource: str | None = None
-    arguments: dict[str, JsonValue]
+    arguments: Annotated[dict[str, JsonValue], PERSONAL]
     labels: dict[str, Integrity] = Field(default_factory=dict)
     expires_ms: NonNegativeInt
     """Unix time in milliseconds."""
@@ -108,9 +109,9 @@ class Finished(Payload):
 
     KIND: ClassVar[str] = "finished.v1"
     outcome: Literal["ok", "error"]
-    result: JsonValue = None
+    result: Annotated[JsonValue, PERSONAL] = None
     problem: ProblemDetails | None = None
-    labels: dict[str, Integrity] = Field(default_factory=dict)
+    labels: Annotated[dict[str, Integrity], PERSONAL, HIDEABLE] = Field(default_factory=dict)
     """Integrity by JSON pointer (RFC 6901) of each leaf of the result; a leaf not named is untrusted."""
     duration_ms: float
     cost_usd: float | None = None

@@ -21,8 +21,12 @@ def binding_digest(
     arguments: dict[str, JsonValue],
     labels: dict[str, str],
     asks: Sequence[str],
+    key: bytes | None = None,
 ) -> str:
-    """What a yes is bound to: this action alone, with exactly these arguments, for exactly these asks."""
+    """What a yes is bound to: this action alone, with exactly these arguments, for exactly these asks.
+
+    `key` is the user's, so that the digest tells nothing of the arguments to whoever guesses them.
+    """
     bound: dict[str, JsonValue] = {
         "stream": stream,
         "tenant": tenant,
@@ -35,7 +39,7 @@ def binding_digest(
         "labels": dict[str, JsonValue](labels),
         "asks": list[JsonValue](sorted(asks)),
     }
-    return digest_json(bound)
+    return digest_json(bound, key=key)
 
 
 def refuse_approver(

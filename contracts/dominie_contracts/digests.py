@@ -1,6 +1,7 @@
 """Digests and the ids made from them."""
 
 import hashlib
+import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -16,15 +17,17 @@ _NESTED = re.compile(r"[0-9a-f]{32}:")
 _PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def digest_json(value: JsonValue | Mapping[str, JsonValue]) -> str:
-    """The SHA-256, in hex, of a JSON value in its one canonical form (RFC 8785).
+def digest_json(value: JsonValue | Mapping[str, JsonValue], *, key: bytes | None = None) -> str:
+    """The SHA-256, in hex, of a JSON value in its one canonical form (RFC 8785); with a key, the HMAC-SHA-256.
+
+    Personal values are never written as a digest without a key: whoever guesses one could tell that it is right.
 
     Raises:
         Invalid: The value has no canonical form (NaN, infinity, an integer beyond 2^53 - 1, not JSON).
     """
     try:
         canonical = _PLAIN.encode(value).encode() if _is_plain(value) else rfc8785.dumps(value)
-        return hashlib.sha256(canonical).hexdigest()
+        return digest_bytes(canonical, key=key)
     except (rfc8785.CanonicalizationError, ValueError, TypeError, RecursionError) as error:
         raise Invalid(f"the value has no canonical JSON form: {error}") from error
 
@@ -40,9 +43,9 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, list) and all([_is_plain(part) for part in value])
 
 
-def digest_bytes(data: bytes) -> str:
-    """The SHA-256 of bytes, in hex."""
-    return hashlib.sha256(data).hexdigest()
+def digest_bytes(data: bytes, *, key: bytes | None = None) -> str:
+    """The SHA-256 of bytes, in hex; with a key, the HMAC-SHA-256."""
+    return hashlib.sha256(data).hexdigest() if key is None else hmac.digest(key, data, "sha256").hex()
 
 
 def is_nested(key: str) -> bool:

@@ -1,11 +1,12 @@
 """Commands and events of guardrail. Category `policy`, one stream; `approval`, one stream an asked action."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import JsonValue
 
 from dominie_contracts.action import Ask, Integrity
 from dominie_contracts.base import Command, Message, Payload
+from dominie_contracts.personal import PERSONAL
 
 POLICY, APPROVAL = "policy", "approval"
 POLICY_SET = "main"
@@ -127,7 +128,7 @@ class ApprovalAnswered(Payload):
     groups: tuple[str, ...]
     """The approver's groups when answering."""
     expires_ms: int
-    note: str
+    note: Annotated[str, PERSONAL]
 
 
 COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, ProposePolicies, PublishPolicies)

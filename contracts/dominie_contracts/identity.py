@@ -1,10 +1,11 @@
 """Commands and events of identity. Category `principal`, one stream a principal; `run`, one stream a run."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from dominie_contracts.base import Command, Message, Payload
+from dominie_contracts.personal import PERSONAL
 from dominie_contracts.token import Fork, Grants
 
 PRINCIPAL, RUN = "principal", "run"
@@ -133,6 +134,49 @@ class ExchangeApiKey(Command):
     session: str | None = None
 
 
+class Erase(Command):
+    """From audit: destroy the keys of a person, so that nothing that was written for them can be read any more."""
+
+    NAME: ClassVar[str] = "identity.erase"
+    tenant: str
+    principal: str
+    by: str
+    """Who asked audit for it."""
+
+
+class Forgotten(Message):
+    """Reply to `Erase`."""
+
+    keys: tuple[str, ...]
+    """The ids of the keys that were destroyed."""
+    position: int
+    """Of the event that says so; 0 where it was written before."""
+
+
+class AskSubjectKeys(Command):
+    """From every service that seals or opens: the key of a person, made on first use, and keys by their ids."""
+
+    NAME: ClassVar[str] = "identity.subject_keys"
+    tenant: str
+    subject: str | None = None
+    ids: tuple[str, ...] = Field(default=(), max_length=1000)
+
+
+class SubjectKey(Message):
+    """What one person's personal data are sealed under."""
+
+    id: str
+    subject: str
+    secret: str
+    """256 bits in base64."""
+
+
+class SubjectKeys(Message):
+    """Reply to `AskSubjectKeys`; an id that is not among them stands for nothing any more."""
+
+    keys: tuple[SubjectKey, ...]
+
+
 class Done(Message):
     """Reply to a command that has nothing to tell."""
 
@@ -159,6 +203,7 @@ class Revoked(Payload):
     principal: str
     by: str
     reason: str
+    """Written as it is: name nobody in it."""
 
 
 class KeyIssued(Payload):
@@ -184,6 +229,20 @@ class KeyRevoked(Payload):
     by: str
 
 
+class Erased(Payload):
+    """Written by identity before it destroys a person's keys; who holds a copy drops it on reading this.
+
+    From here on there is no key under the person's name, until they are registered anew.
+    """
+
+    KIND: ClassVar[str] = "erased.v1"
+    tenant: str
+    principal: str
+    keys: tuple[str, ...]
+    """The ids of the keys."""
+    by: str
+
+
 class RunOpened(Payload):
     """Written by identity at the first run token of a run, or when it is forked from another."""
 
@@ -192,7 +251,7 @@ class RunOpened(Payload):
     agent: str
     user: str
     session: str | None
-    request_digest: str | None
+    request_digest: Annotated[str | None, PERSONAL]
     grants: Grants
     expires_s: int
     fork: Fork | None = None
@@ -209,6 +268,8 @@ class RunRenewed(Payload):
 
 
 COMMANDS: tuple[type[Command], ...] = (
+    AskSubjectKeys,
+    Erase,
     ExchangeApiKey,
     ForkRun,
     IssueApiKey,
@@ -219,6 +280,6 @@ COMMANDS: tuple[type[Command], ...] = (
     RevokeApiKey,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
-    PRINCIPAL: (Registered, Revoked, KeyIssued, KeyRevoked),
+    PRINCIPAL: (Registered, Revoked, KeyIssued, KeyRevoked, Erased),
     RUN: (RunOpened, RunRenewed),
 }

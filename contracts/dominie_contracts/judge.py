@@ -1,11 +1,12 @@
 """Commands and events of the judge. Category `judge`, an action's trail and the verdict."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from dominie_contracts.action import TRAIL
 from dominie_contracts.base import Command, Message, Payload
+from dominie_contracts.personal import PERSONAL
 
 JUDGE = "judge"
 
@@ -22,7 +23,7 @@ class Vote(Message):
 
     judge: str
     vote: Literal["accept", "reject", "abstain"]
-    why: str = ""
+    why: Annotated[str, PERSONAL] = ""
 
 
 class Judged(Payload):
@@ -32,7 +33,7 @@ class Judged(Payload):
     verdict: Literal["released", "held"]
     votes: tuple[Vote, ...]
     quorum: int
-    output_digest: str
+    output_digest: Annotated[str, PERSONAL]
 
 
 class Verdict(Message):

@@ -1,11 +1,12 @@
 """Commands and events of memory. Category `memory`, an action's trail and what was remembered."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from dominie_contracts.action import TRAIL, Noted, noted_in
 from dominie_contracts.base import Command, Message, Payload
+from dominie_contracts.personal import PERSONAL
 
 MEMORY = "memory"
 MAX_TEXT_CHARS = 20_000
@@ -27,7 +28,7 @@ class Remembered(Payload):
     namespace: str
     subject: str
     """Whose memory it is: the user."""
-    text: str
+    text: Annotated[str, PERSONAL]
 
 
 class Kept(Message):
@@ -79,7 +80,7 @@ class TurnAdded(Payload):
     session: str
     subject: str
     role: Role
-    text: str
+    text: Annotated[str, PERSONAL]
 
 
 class ListTurns(Command):

@@ -16,11 +16,12 @@ Problem
     └── UnknownEvent   the log holds an event of a newer version of the service that owns it
 """
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, JsonValue
 
 from dominie_contracts.base import Message
+from dominie_contracts.personal import PERSONAL
 
 PROBLEM_BASE = "urn:dominie:problem:"
 
@@ -31,10 +32,10 @@ class ProblemDetails(Message):
     type: str
     title: str
     status: int = Field(ge=400, le=599)
-    detail: str
+    detail: Annotated[str, PERSONAL]
     instance: str | None = None
     retry_after_s: float | None = None
-    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    extra: Annotated[dict[str, JsonValue], PERSONAL] = Field(default_factory=dict)
 
 
 class Problem(Exception):

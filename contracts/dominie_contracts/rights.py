@@ -76,8 +76,11 @@ CALLS: dict[str, tuple[str, ...]] = {
     "memory": ("audit.record",),
     "judge": ("model.chat", "audit.record"),
     "gateway": ("identity.exchange", "model.chat", "model.list", "judge.review"),
+    "audit": ("identity.erase",),
 }
-"""Which commands a service may send to others."""
+"""Which commands a service may send to others, beside `EVERYBODYS`."""
+EVERYBODYS = ("identity.subject_keys",)
+"""What every service but identity may ask."""
 FOLLOWS: dict[str, tuple[str, ...]] = {
     "identity": ("principal", "run", "catalog", "offer"),
     "guardrail": (
@@ -148,9 +151,10 @@ def inner_rights(service: str) -> Rights:
         tuple(event_filter(category) for category in FOLLOWS[service]) if service in FOLLOWS else (event_filter(),)
     )
     reads = tuple(dict.fromkeys((*follows, *(event_filter(category) for category in owned))))
+    calls = (*CALLS.get(service, ()), *(EVERYBODYS if service != "identity" else ()))
     publish = (
         *(event_filter(category) for category in owned),
-        *(service_subject(*command.split(".")) for command in CALLS.get(service, ())),
+        *(service_subject(*command.split(".")) for command in calls),
         heartbeat_subject(service),
         *_reading(reads),
         *(("call.*.*",) if service == "tool" else ()),

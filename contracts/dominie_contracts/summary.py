@@ -9,6 +9,7 @@ from pydantic import JsonValue, ValidationError
 from dominie_contracts import guardrail, identity, judge, memory, model, scheduler, tool
 from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
 from dominie_contracts.base import Payload
+from dominie_contracts.personal import is_erased, is_hidden
 from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Grants
 
@@ -69,10 +70,14 @@ def signature(command: str, resource: str | None, arguments: Mapping[str, JsonVa
 
 
 def _arguments(arguments: Mapping[str, JsonValue]) -> str:
+    if is_hidden(dict(arguments)):
+        return _value(dict(arguments))
     return clip(", ".join(f"{name}={_value(value)}" for name, value in arguments.items()), 200)
 
 
 def _value(value: JsonValue) -> str:
+    if is_hidden(value):
+        return "erased" if is_erased(value) else "sealed"
     if isinstance(value, str):
         return json.dumps(clip(value, _VALUE_CHARS), ensure_ascii=False)
     return clip(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")), _VALUE_CHARS)
@@ -157,6 +162,8 @@ def _of_service(payload: Payload) -> str | None:
             return f"{payload.principal} registered by {payload.by}{sponsor}{groups}{_grants(payload.grants)}"
         case identity.Revoked():
             return f"{payload.principal} revoked by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case identity.Erased():
+            return f"{payload.principal} erased by {payload.by}: {len(payload.keys)} keys destroyed"
         case identity.KeyIssued():
             return f"API key {payload.id} of {payload.principal} for {payload.user} issued by {payload.by}"
         case identity.KeyRevoked():

@@ -10,6 +10,7 @@ from dominie_contracts.rights import (
     CALLS,
     DEVELOPER_COMMANDS,
     DEVELOPERS,
+    EVERYBODYS,
     FOLLOWS,
     PERSON_COMMANDS,
     PLAIN_COMMANDS,
@@ -139,7 +140,7 @@ def test_a_service_reads_what_it_follows_alone(service: str) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_asks_only_those_it_needs(service: str) -> None:
     asked = {name for name in COMMANDS if may_publish(inner_rights(service), f"svc.{name}")}
-    assert asked == set(CALLS.get(service, ()))
+    assert asked == {*CALLS.get(service, ()), *(EVERYBODYS if service != "identity" else ())}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -168,6 +169,7 @@ def test_every_name_is_one_that_exists() -> None:
         *PLAIN_COMMANDS,
         *PERSON_COMMANDS,
         *DEVELOPER_COMMANDS,
+        *EVERYBODYS,
         *(name for names in CALLS.values() for name in names),
     }
     assert named <= set(COMMANDS)

@@ -25,6 +25,8 @@ from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation
 from dominie_contracts.tool import InvokeTool
 from dominie_kit import Context
 from dominie_kit.edge import Edge, Route
+from dominie_kit.handler_testing import Keys
+from dominie_kit.keyring import Keyring
 from dominie_kit.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
 from dominie_kit.standing import Standing
 
@@ -89,6 +91,7 @@ def edge() -> Edge:
         max_in_flight=4,
         default_deadline_s=1.0,
         caught_up=caught_up,
+        person=Keyring(Keys()).of,
     )
 
 

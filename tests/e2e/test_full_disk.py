@@ -62,7 +62,7 @@ async def mint(rooms: House, keys: KeyPair, run: str) -> RunToken:
 
 
 async def test_a_full_disk_is_said_and_breaks_nothing(rooms: House, disk: Path) -> None:
-    async with serving(build(Settings(nats_url=rooms.url, keys=rooms.keys.path))):
+    async with serving(build(Settings(nats_url=rooms.url, keys=rooms.keys.path, state=rooms.keys.path / "state"))):
         keys = await rooms.register("a-desk", users=("u-dana",))
         assert (await mint(rooms, keys, "before")).token
         fill(disk / "filler")

@@ -60,7 +60,7 @@ class Scene:
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     async with house(tmp_path_factory.mktemp("house")) as found:
-        settings = Settings(nats_url=found.url, keys=found.keys.path)
+        settings = Settings(nats_url=found.url, keys=found.keys.path, state=found.keys.path / "state")
         await _tools(found, settings)
         async with serving(build(settings)) as identity:
             keys = {

@@ -1,12 +1,11 @@
 """What an auditor sees: who may look, an event as an entry, a run in a line. Pure."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pydantic import AwareDatetime, JsonValue, TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter
 
-from dominie_contracts import Forbidden
+from dominie_contracts import Forbidden, Recorded
 from dominie_contracts.audit import Entries, Entry, RunView
 from dominie_contracts.line import Step, run_status
 from dominie_contracts.rights import AUDITORS, DEVELOPERS
@@ -28,12 +27,17 @@ class Row:
     agent: str
     user: str | None
     run: str | None
-    raw: bytes
+    event: Recorded
+
+    @property
+    def raw(self) -> bytes:
+        """The event as it is stored."""
+        return self.event.raw
 
     @property
     def entry(self) -> Entry:
         """The event in words."""
-        data: dict[str, JsonValue] = json.loads(self.raw)["data"]
+        data = self.event.envelope.data
         return Entry(
             position=self.position,
             stream=self.stream,

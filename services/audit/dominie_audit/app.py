@@ -44,7 +44,9 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         timeout_s=settings.audit_witness_timeout_s,
         interval_s=settings.audit_checkpoint_s,
     )
-    handlers = Handlers(service.store, log, own.published, witnesses, reply_bytes=settings.audit_reply_bytes)
+    handlers = Handlers(
+        service.log, log, own.published, witnesses, service.keyring, reply_bytes=settings.audit_reply_bytes
+    )
 
     @asynccontextmanager
     async def kept() -> AsyncIterator[None]:
@@ -56,20 +58,20 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     async def check() -> None:
         if latest := own.published.latest():
             newest = settings.audit_start_events
-            await check_start(service.store, latest.checkpoint, own.published.tiles, newest=newest)
+            await check_start(service.log, latest.checkpoint, own.published.tiles, newest=newest)
             await witnesses.check()
 
     async def check_older() -> None:
         latest = own.published.latest()
         if latest is not None and latest.checkpoint.size > settings.audit_start_events:
             try:
-                await check_start(service.store, latest.checkpoint, own.published.tiles)
+                await check_start(service.log, latest.checkpoint, own.published.tiles)
             except LogDiffers as error:
                 logger.error("log.differs", position=error.position, index=error.index, error=str(error))
                 raise
 
     async def keep() -> None:
-        await keeper.run(service.store, lambda: both.followed, witnesses.run)
+        await keeper.run(service.log, lambda: both.followed, witnesses.run)
 
     service.resource(kept)
     service.follow(both, None, name="log")

@@ -2,8 +2,9 @@
 
 import base64
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -17,7 +18,7 @@ from dominie_audit.adapters.tlog.proving import consistency, inclusion
 from dominie_audit.adapters.tlog.published import Latest, Published, WitnessDiffers
 from dominie_audit.adapters.tlog.tiles import Hashes, TilesDamaged
 from dominie_audit.adapters.witnesses import Witnesses
-from dominie_audit.aggregate import check_reader, entries, tenants_seen, view
+from dominie_audit.aggregate import Row, check_reader, entries, tenants_seen, view
 from dominie_audit.projection import Log
 from dominie_contracts import Conflict, Invalid, Recorded, Unavailable
 from dominie_contracts.audit import (
@@ -42,6 +43,7 @@ from dominie_contracts.forks import Fork, record, resume
 from dominie_contracts.token import Fork as ForkClaim
 from dominie_eventstore import EventStore, StoreUnavailable
 from dominie_kit import Context
+from dominie_kit.keyring import Keyring
 
 _TRAIL_EVENTS = 5_000
 _CHECKPOINT_WITHIN_S = 5.0
@@ -57,9 +59,17 @@ class Handlers:
     """
 
     def __init__(
-        self, store: EventStore, log: Log, published: Published, witnesses: Witnesses, *, reply_bytes: int
+        self,
+        store: EventStore,
+        log: Log,
+        published: Published,
+        witnesses: Witnesses,
+        keyring: Keyring,
+        *,
+        reply_bytes: int,
     ) -> None:
         self._store = store
+        self._keyring = keyring
         self._log = log
         self._published = published
         self._witnesses = witnesses
@@ -73,7 +83,7 @@ class Handlers:
         await self._admit(context)
         rows = self._log.trail(context.tenant, command.run, after=command.after, limit=_TRAIL_EVENTS + 1)
         more = len(rows) > _TRAIL_EVENTS
-        return entries(rows[:_TRAIL_EVENTS], more=more, max_bytes=self._reply_bytes)
+        return entries(await self._opened(rows[:_TRAIL_EVENTS]), more=more, max_bytes=self._reply_bytes)
 
     async def record(self, command: AskRecord, context: Context) -> FromRecord:
         """What the record of a forked run's parent holds for the action that is asked now."""
@@ -81,30 +91,35 @@ class Handlers:
             raise Invalid("this run was not forked from another", run=context.run)
         context.after = max(context.after, context.fork.at - 1)
         await context.read_your_writes()
-        past = self._fork(context.tenant, context.run, context.fork).next(command)
+        fork = await self._fork(context.tenant, context.run, context.fork)
+        past = fork.next(command)
         return FromRecord() if past is None else FromRecord(stream=past.stream, position=past.finished)
 
-    def _fork(self, tenant: str, run: str, fork: ForkClaim) -> Fork:
+    async def _fork(self, tenant: str, run: str, fork: ForkClaim) -> Fork:
         found = self._forks.get((tenant, run))
         if found is None:
-            past = record(self._all(tenant, fork.run, fork.at), before=fork.at)
-            found = self._forks[tenant, run] = resume(past, self._all(tenant, run))
+            past = record(await self._all(tenant, fork.run, fork.at), before=fork.at)
+            own = await self._all(tenant, run)
+            found = self._forks.setdefault((tenant, run), resume(past, own))
             if len(self._forks) > _FORKS:
                 self._forks.popitem(last=False)
         self._forks.move_to_end((tenant, run))
         return found
 
-    def _all(self, tenant: str, run: str, before: int | None = None) -> Iterator[Entry]:
-        after = 0
+    async def _all(self, tenant: str, run: str, before: int | None = None) -> list[Entry]:
+        found, after = list[Entry](), 0
         while rows := self._log.trail(tenant, run, after=after, limit=_TRAIL_EVENTS):
-            yield from (row.entry for row in rows if before is None or row.position < before)
             after = rows[-1].position
+            fitting = [row for row in rows if before is None or row.position < before]
+            found += [row.entry for row in await self._opened(fitting)]
+        return found
 
     async def search(self, command: Search, context: Context) -> Entries:
         """The latest events that fit, or the earliest; oldest first."""
         await self._admit(context)
         rows = self._log.search(context.tenant, command, limit=command.limit + 1)
-        found = entries(rows[: command.limit], more=len(rows) > command.limit, max_bytes=self._reply_bytes)
+        fitting = await self._opened(rows[: command.limit])
+        found = entries(fitting, more=len(rows) > command.limit, max_bytes=self._reply_bytes)
         return found if command.earliest else Entries(entries=found.entries[::-1], truncated=found.truncated)
 
     async def runs(self, command: ListRuns, context: Context) -> Runs:
@@ -205,6 +220,10 @@ class Handlers:
     async def _event(self, position: int) -> Recorded | None:
         found = [event async for event in self._store.read_all(after=position - 1, until=position)]
         return found[0] if found else None
+
+    async def _opened(self, rows: Sequence[Row]) -> list[Row]:
+        opened = await self._keyring.open([row.event for row in rows])
+        return [replace(row, event=event) for row, event in zip(rows, opened, strict=True)]
 
     async def _admit(self, context: Context) -> None:
         check_reader(context.principal, context.groups)

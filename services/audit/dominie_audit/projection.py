@@ -5,7 +5,7 @@ And the transparency log's tree, which sees the same events.
 
 import sqlite3
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import JsonValue
 
@@ -121,7 +121,7 @@ class Log(SqlProjection):
     def trail(self, tenant: str, run: str, *, after: int, limit: int) -> list[Row]:
         """The events of a run beyond a position, in order."""
         query = f"SELECT {_ROW} FROM events WHERE tenant = ? AND run = ? AND position > ? ORDER BY position LIMIT ?"
-        return [Row(*found) for found in self.db.execute(query, (tenant, run, after, limit))]
+        return [_row(found) for found in self.db.execute(query, (tenant, run, after, limit))]
 
     def search(self, tenant: str, asked: Search, *, limit: int) -> list[Row]:
         """The latest events that fit, the latest first; or the earliest ones, the earliest first."""
@@ -138,7 +138,7 @@ class Log(SqlProjection):
             fits = where(asked, each, self._term)
             place = f"position > ? AND position <= ? ORDER BY position {'DESC' if latest else 'ASC'} LIMIT ?"
             query = f"SELECT {_ROW} FROM events WHERE {fits.sql} AND {place}"
-            rows += [Row(*row) for row in self.db.execute(query, (*fits.values, after, until, limit))]
+            rows += [_row(row) for row in self.db.execute(query, (*fits.values, after, until, limit))]
         return sorted(rows, key=lambda row: row.position, reverse=latest)[:limit]
 
     def runs(self, tenant: str, limit: int) -> list[RunRow]:
@@ -153,6 +153,11 @@ class Log(SqlProjection):
         """What a run's events say of how it stands, in order."""
         query = "SELECT type, action, outcome FROM events WHERE tenant = ? AND run = ? ORDER BY position"
         return [Step(*found) for found in self.db.execute(query, (tenant, run))]
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    event = Recorded(found[0], found[-1])
+    return Row(*(*found[:-1], event))
 
 
 class LogAndTree:

@@ -16,6 +16,8 @@ from dominie_contracts.token import AUDIENCE, Actor, Confirmation, Fork
 from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
+from dominie_kit.handler_testing import Keys
+from dominie_kit.keyring import Keyring
 
 Write = Callable[..., Awaitable[int]]
 Read = Callable[[Log], Awaitable[Log]]
@@ -30,7 +32,7 @@ def log() -> Iterator[Log]:
 
 @pytest.fixture
 def audit(store: MemoryEventStore, log: Log, published: Published, alone: Witnesses) -> Handlers:
-    return Handlers(store, log, published, alone, reply_bytes=900_000)
+    return Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=900_000)
 
 
 def in_fork(run: str = "r-2", at: int = 10**9, tenant: str = "acme") -> Context:
@@ -108,6 +110,6 @@ async def test_where_it_was_is_read_from_the_log_after_a_restart(
     found = await audit.record(next_of(), in_fork())
     await write("tool", "b1", Finished(outcome="ok", duration_ms=1, served_from=found.position), run="r-2")
     await read(log)
-    again = Handlers(store, log, published, alone, reply_bytes=900_000)
+    again = Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=900_000)
     assert await again.record(next_of("b2"), in_fork()) == FromRecord()
     assert await again.record(next_of(), in_fork()) == found

@@ -24,6 +24,8 @@ from dominie_contracts.token import Grants
 from dominie_eventstore import MemoryEventStore, StoreUnavailable
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
+from dominie_kit.handler_testing import Keys
+from dominie_kit.keyring import Keyring
 
 Write = Callable[..., Awaitable[int]]
 Read = Callable[[Log], Awaitable[Log]]
@@ -40,7 +42,7 @@ def log() -> Iterator[Log]:
 
 @pytest.fixture
 def audit(store: MemoryEventStore, log: Log, published: Published, alone: Witnesses) -> Handlers:
-    return Handlers(store, log, published, alone, reply_bytes=900_000)
+    return Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=900_000)
 
 
 def person(tenant: str = "acme", groups: tuple[str, ...] = ("auditors",)) -> Context:
@@ -70,7 +72,7 @@ async def test_a_trail_that_is_too_long_for_a_reply_goes_on_in_the_next(
     store: MemoryEventStore, log: Log, published: Published, alone: Witnesses, refund: None, read: Read
 ) -> None:
     await read(log)
-    audit, seen, after = Handlers(store, log, published, alone, reply_bytes=1_000), [], 0
+    audit, seen, after = Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=1_000), [], 0
     while (found := await audit.trail(Trail(run="r-1", after=after), person())).truncated:
         seen += kinds(found)
         after = found.entries[-1].position
@@ -241,7 +243,7 @@ class Away(MemoryEventStore):
 
 async def test_a_log_that_cannot_be_read_is_unavailable(log: Log, published: Published, alone: Witnesses) -> None:
     with pytest.raises(Unavailable, match="the log is away"):
-        await Handlers(Away(), log, published, alone, reply_bytes=1_000).verify(VerifyLog(), person())
+        await Handlers(Away(), log, published, alone, Keyring(Keys()), reply_bytes=1_000).verify(VerifyLog(), person())
 
 
 async def test_every_event_is_proven(
@@ -286,7 +288,9 @@ async def test_an_event_that_was_changed_is_not_proven(
     (first, *_) = [event async for event in store.read_all()]
     store._all[0] = Recorded(first.position, first.raw + b" ")
     with pytest.raises(Conflict, match="not the one that was recorded"):
-        await Handlers(store, log, published, alone, reply_bytes=1_000).prove(Prove(position=first.position), person())
+        await Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=1_000).prove(
+            Prove(position=first.position), person()
+        )
 
 
 async def test_a_tile_that_is_gone_is_unavailable(
@@ -311,7 +315,7 @@ async def test_an_export_is_what_is_stored_with_proofs_to_one_checkpoint_in_any_
 ) -> None:
     await read(log)
     await checkpoint()
-    audit = Handlers(store, log, published, alone, reply_bytes=1_500)
+    audit = Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=1_500)
     first = found = await audit.export(Export(proofs=True), person())
     assert first.checkpoint is not None and first.truncated
     top = Checkpoint.open(first.checkpoint.checkpoint, published.key)

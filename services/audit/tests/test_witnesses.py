@@ -22,6 +22,8 @@ from dominie_contracts.guardrail import PoliciesPublished
 from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
+from dominie_kit.handler_testing import Keys
+from dominie_kit.keyring import Keyring
 
 pytestmark = pytest.mark.anyio
 Sign = Callable[[], Awaitable[None]]
@@ -257,7 +259,7 @@ async def test_an_auditor_is_told_and_given_the_witnessed_checkpoint(
     await checkpoint()
     (first, *_), fake = [event async for event in store.read_all()], Fake()
     async with asking(published, fake) as witnesses:
-        audit = Handlers(store, log, published, witnesses, reply_bytes=1_000)
+        audit = Handlers(store, log, published, witnesses, Keyring(Keys()), reply_bytes=1_000)
         with pytest.raises(Unavailable, match="witnessed"):
             await audit.checkpoint(GetCheckpoint(witnessed=True), auditor())
         await witnesses.sign_latest()

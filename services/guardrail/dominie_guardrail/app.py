@@ -34,6 +34,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.actions(APPROVAL),
         service.standing,
         asked,
+        service.keyring.of,
         now_ms=now_ms,
         approval_s=settings.guardrail_approval_s,
         local=settings.local,

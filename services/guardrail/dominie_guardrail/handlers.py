@@ -1,6 +1,6 @@
 """Guardrail's commands: publish policies, list and answer approvals."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from dominie_contracts import Forbidden, Invalid, Recorded, StreamName
@@ -29,6 +29,7 @@ from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest
 from dominie_guardrail.projection import Asked, Entry
 from dominie_kit import Actions, Context
 from dominie_kit.decision import PolicyError, check_policies
+from dominie_kit.sealing import PersonKey
 from dominie_kit.standing import Standing
 
 _TRIES = 5
@@ -43,6 +44,7 @@ class Handlers:
         actions: Actions,
         standing: Standing,
         asked: Asked,
+        person: Callable[[str, str], Awaitable[PersonKey]],
         *,
         now_ms: Callable[[], int],
         approval_s: int,
@@ -52,6 +54,7 @@ class Handlers:
         self._actions = actions
         self._standing = standing
         self._asked = asked
+        self._person = person
         self._now_ms = now_ms
         self._approval_s = approval_s
         self._local = local
@@ -70,7 +73,7 @@ class Handlers:
             events = publish(state, command, by=context.principal)
             if not events:
                 return Published(digest=state.digest or "", policies=count, changed=False)
-            drafts = [self._actions.draft(context, POLICY, event) for event in events]
+            drafts = self._actions.drafts(context, stream, *events)
             try:
                 appended = await self._store.append(stream, drafts, expected_version=len(recorded))
             except WrongExpectedVersion:
@@ -89,9 +92,9 @@ class Handlers:
         event = PoliciesProposed(digest=digest, files=command.files, by=context.principal)
         for _ in range(_TRIES):
             recorded = await self._store.read(stream)
-            draft = self._actions.draft(context, POLICY, event)
+            drafts = self._actions.drafts(context, stream, event)
             try:
-                appended = await self._store.append(stream, [draft], expected_version=len(recorded))
+                appended = await self._store.append(stream, drafts, expected_version=len(recorded))
             except WrongExpectedVersion:
                 continue
             context.position = appended.position
@@ -112,6 +115,7 @@ class Handlers:
         if entry is None:
             raise Invalid(f"nothing waits under {command.action!r}; `dominie approvals list` shows what does")
         stream = StreamName(context.tenant, APPROVAL, command.action)
+        person = await self._person(context.tenant, entry.view.user) if entry.view.user else None
         for _ in range(_TRIES):
             recorded = await self._store.read(stream)
             events = answer(
@@ -124,7 +128,7 @@ class Handlers:
             )
             if not events:
                 return Done()
-            drafts = [self._actions.draft(context, APPROVAL, event) for event in events]
+            drafts = self._actions.drafts(context, stream, *events, person=person)
             try:
                 appended = await self._store.append(stream, drafts, expected_version=len(recorded))
             except WrongExpectedVersion:

@@ -66,7 +66,9 @@ def standing() -> Standing:
 @pytest.fixture
 def handlers(desk: Desk, standing: Standing, asked: Asked, clock: Clock) -> Handlers:
     actions = desk.actions(APPROVAL)
-    return Handlers(desk.store, actions, standing, asked, now_ms=clock, approval_s=APPROVAL_S, local=False)
+    return Handlers(
+        desk.store, actions, standing, asked, desk.keyring.of, now_ms=clock, approval_s=APPROVAL_S, local=False
+    )
 
 
 def waiting(cents: int = 9000, *, groups: tuple[str, ...] = ("finance",)) -> Parked:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from dominie_contracts.identity import (
+    Erase,
+    Erased,
     IssueApiKey,
     KeyIssued,
     KeyRevoked,
@@ -26,7 +28,7 @@ MAX_NAMES = 1000
 MAX_NAME_CHARS = 200
 
 PrincipalCommand = Register | Revoke | IssueApiKey | RevokeApiKey
-PrincipalEvent = Registered | Revoked | KeyIssued | KeyRevoked
+PrincipalEvent = Registered | Revoked | KeyIssued | KeyRevoked | Erased
 RunEvent = RunOpened | RunRenewed
 
 
@@ -60,6 +62,8 @@ class State:
     revoked: bool = False
     keys: tuple[KeyIssued, ...] = ()
     spent: tuple[str, ...] = ()
+    erased: Erased | None = None
+    """The erasure of a person who was not registered anew since."""
     version: int = 0
 
 
@@ -124,12 +128,29 @@ def decide(
             assert_never(command)
 
 
+def decide_erasure(state: State, command: Erase, keys: tuple[str, ...]) -> list[PrincipalEvent]:
+    """What is written when a person is erased, whose keys are these; nothing where it was written before.
+
+    Raises:
+        Invalid: It is no person, or one of whom nothing was ever written.
+    """
+    if not check_principal(command.principal).startswith("u-"):
+        raise Invalid(f"{command.principal!r} is no person (u-NAME)")
+    if state.erased is not None:
+        return []
+    if not keys and state.registered is None:
+        raise Invalid(f"nothing was ever written for {command.principal!r}")
+    return [Erased(tenant=command.tenant, principal=command.principal, keys=keys, by=command.by)]
+
+
 def evolve(state: State, event: PrincipalEvent) -> State:
     """The principal after one more event."""
     state = replace(state, version=state.version + 1)
     match event:
         case Registered():
-            return replace(state, registered=event)
+            return replace(state, registered=event, erased=None)
+        case Erased():
+            return replace(state, erased=event)
         case Revoked():
             return replace(state, revoked=True, keys=())
         case KeyIssued():
@@ -226,7 +247,8 @@ def _register(state: State, command: Register, caller: Caller, tenant: str, *, l
         by=caller.principal,
     )
     stands = state.registered
-    return [] if stands is not None and stands.model_copy(update={"by": wanted.by}) == wanted else [wanted]
+    same = stands is not None and stands.model_copy(update={"by": wanted.by}) == wanted
+    return [] if same and state.erased is None else [wanted]
 
 
 def _check_registration(command: Register) -> None:

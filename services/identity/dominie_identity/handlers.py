@@ -1,6 +1,7 @@
 """Identity's commands: load, decide, append, reply."""
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from dominie.keys import public_bytes
@@ -10,8 +11,12 @@ from dominie_contracts.identity import (
     PRINCIPAL,
     RUN,
     ApiKey,
+    AskSubjectKeys,
     Done,
+    Erase,
+    Erased,
     ExchangeApiKey,
+    Forgotten,
     Forked,
     ForkRun,
     IssueApiKey,
@@ -28,6 +33,7 @@ from dominie_contracts.identity import (
     RunOpened,
     RunRenewed,
     RunToken,
+    SubjectKeys,
 )
 from dominie_contracts.identity import (
     Principals as PrincipalList,
@@ -37,15 +43,18 @@ from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.subjects import check_principal
 from dominie_contracts.token import Fork
 from dominie_eventstore import EventStore, Folds, WrongExpectedVersion
+from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.run_tokens import RunTokenSigner, api_key_digest, new_api_key
 from dominie_identity.aggregate import (
     Caller,
     NewKey,
     PrincipalCommand,
+    PrincipalEvent,
     Run,
     State,
     acts_for,
     decide,
+    decide_erasure,
     decide_fork,
     decide_run,
     evolve,
@@ -55,6 +64,7 @@ from dominie_identity.aggregate import (
 )
 from dominie_identity.projection import Principals
 from dominie_kit import Actions, Context
+from dominie_kit.sealing import PersonKey
 
 _TRIES = 8
 _KEY_ID_CHARS = 16
@@ -69,6 +79,7 @@ class Handlers:
         actions: Actions,
         principals: Principals,
         signer: RunTokenSigner,
+        keys: KeyStore,
         *,
         local: bool,
         run_token_s: int,
@@ -79,13 +90,16 @@ class Handlers:
         self._actions = actions
         self._principals = principals
         self._signer = signer
+        self._keys = keys
         self._local = local
         self._run_token_s = run_token_s
 
     async def register(self, command: Register, context: Context) -> PrincipalView:
         """Register a principal, or change its registration."""
         _check_user_key(command.nkey)
-        return _view(await self._change(command, context))
+        state = await self._change(command, context)
+        self._keys.welcome(*place(command, self._caller(context)))
+        return _view(state)
 
     async def revoke(self, command: Revoke, context: Context) -> Done:
         """Take a principal's identity away."""
@@ -126,7 +140,9 @@ class Handlers:
         assert agent is not None
         self._check_user(agent, opened.user)
         stream = StreamName(context.tenant, RUN, run)
-        draft = self._actions.draft(context, RUN, opened.model_copy(update={"expires_s": int(time.time())}))
+        person = PersonKey.of(context.tenant, self._keys.of(context.tenant, opened.user))
+        opened = opened.model_copy(update={"expires_s": int(time.time())})
+        (draft,) = self._actions.drafts(context, stream, opened, person=person)
         draft = draft._replace(on_behalf_of=opened.user, correlation_id=run)
         with suppress(WrongExpectedVersion):  # this command is being repeated
             context.position = (await self._store.append(stream, [draft], expected_version=0)).position
@@ -165,6 +181,27 @@ class Handlers:
             context,
         )
 
+    async def subject_keys(self, command: AskSubjectKeys, context: Context) -> SubjectKeys:
+        """The key of a person, made on first use, and those of the ids that stand."""
+        return await self._keys.keys(command)
+
+    async def erase(self, command: Erase, context: Context) -> Forgotten:
+        """Write that a person is erased, then destroy their keys; asked again it says the same."""
+        tenant, person = command.tenant, command.principal
+        stream = StreamName(tenant, PRINCIPAL, check_principal(person))
+        self._keys.bar(tenant, person)
+        try:
+            state = await self._write(stream, lambda state: decide_erasure(state, command, self._ids(command)), context)
+        except Exception:
+            self._keys.welcome(tenant, person)
+            raise
+        assert state.erased is not None
+        self._keys.destroy(tenant, state.erased.keys)
+        return Forgotten(keys=state.erased.keys, position=context.position)
+
+    def _ids(self, command: Erase) -> tuple[str, ...]:
+        return self._keys.ids(command.tenant, command.principal)
+
     async def _mint(self, agent: Registered, wanted: RunOpened, context: Context) -> RunToken:
         self._check_user(agent, wanted.user)
         now_s = int(time.time())
@@ -186,9 +223,10 @@ class Handlers:
     async def _record(self, tenant: str, wanted: RunOpened, context: Context) -> Fork | None:
         """Write that a token is minted; what the run was forked from, if it was."""
         stream = StreamName(tenant, RUN, wanted.run)
+        person = PersonKey.of(tenant, self._keys.of(tenant, wanted.user))
         for _ in range(_TRIES):
             run = await self._runs.load(stream)
-            draft = self._actions.draft(context, RUN, decide_run(run, wanted))
+            (draft,) = self._actions.drafts(context, stream, decide_run(run, wanted), person=person)
             draft = draft._replace(on_behalf_of=wanted.user, correlation_id=wanted.run)
             try:
                 appended = await self._store.append(stream, [draft], expected_version=run.version)
@@ -202,12 +240,20 @@ class Handlers:
         caller = self._caller(context)
         tenant, principal = place(command, caller)
         stream = StreamName(tenant, PRINCIPAL, principal)
+
+        return await self._write(
+            stream, lambda state: decide(state, command, caller, local=self._local, new_key=new_key), context
+        )
+
+    async def _write(
+        self, stream: StreamName, change: Callable[[State], Sequence[PrincipalEvent]], context: Context
+    ) -> State:
         for _ in range(_TRIES):
             state = await self._states.load(stream)
-            events = decide(state, command, caller, local=self._local, new_key=new_key)
+            events = change(state)
             if not events:
                 return state
-            drafts = [self._actions.draft(context, PRINCIPAL, event) for event in events]
+            drafts = self._actions.drafts(context, stream, *events)
             try:
                 appended = await self._store.append(stream, drafts, expected_version=state.version)
             except WrongExpectedVersion:
@@ -215,9 +261,9 @@ class Handlers:
             for event in events:
                 state = evolve(state, event)
             context.position = appended.position
-            self._principals.put(tenant, principal, state)
+            self._principals.put(stream.tenant, stream.id, state)
             return state
-        raise Unavailable(f"others change {principal} too; ask again", retry_after_s=0.2)
+        raise Unavailable(f"others change {stream.id} too; ask again", retry_after_s=0.2)
 
     def _caller(self, context: Context) -> Caller:
         """Who asks, with the groups that stand now: this read model is never behind identity's own answers."""
@@ -233,7 +279,7 @@ def _evolve_run(run: Run, event: Recorded) -> Run:
 
 def _evolve(state: State, event: Recorded) -> State:
     payload = parse_own(event)
-    assert isinstance(payload, Registered | Revoked | KeyIssued | KeyRevoked)
+    assert isinstance(payload, Registered | Revoked | KeyIssued | KeyRevoked | Erased)
     return evolve(state, payload)
 
 

@@ -4,12 +4,13 @@ import hmac
 from typing import Self
 
 from dominie_contracts import Recorded
-from dominie_contracts.identity import KeyIssued, KeyRevoked, Registered, Revoked
+from dominie_contracts.identity import Erased, KeyIssued, KeyRevoked, Registered, Revoked
 from dominie_contracts.model import ModelsOffered
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import PLATFORM, StreamName
 from dominie_contracts.tool import ToolRegistered
 from dominie_eventstore import InMemory
+from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.aggregate import State, evolve
 
 
@@ -28,7 +29,7 @@ class Principals(InMemory):
         state = self._states.get((stream.tenant, stream.id), State())
         payload = parse_event(event.envelope.type, event.envelope.data)
         if event.envelope.version > state.version and isinstance(
-            payload, Registered | Revoked | KeyIssued | KeyRevoked
+            payload, Registered | Revoked | KeyIssued | KeyRevoked | Erased
         ):
             self.put(stream.tenant, stream.id, evolve(state, payload))
 
@@ -61,15 +62,38 @@ class Principals(InMemory):
 
     def states(self, tenant: str) -> list[State]:
         """Every principal of a tenant, by name."""
-        return [
-            state for (found, _), state in sorted(self._states.items(), key=lambda entry: entry[0]) if found == tenant
-        ]
+        found = sorted(self._states.items(), key=lambda entry: entry[0])
+        return [state for (owner, _), state in found if owner == tenant and state.registered is not None]
 
     def api_key(self, digest: str) -> KeyIssued | None:
         """The API key with this SHA-256, if it stands."""
         where = self._by_digest.get(digest)
         keys = self._states[where].keys if where else ()
         return next((key for key in keys if hmac.compare_digest(key.digest, digest)), None)
+
+
+class Erasures(InMemory):
+    """Brings the key store to what the category `principal` says: after a crash, or when an old copy was put back."""
+
+    def __init__(self, keys: KeyStore) -> None:
+        self.position = 0
+        self._keys = keys
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event; what was done when it was written changes nothing."""
+        self.position = event.position
+        match parse_event(event.type, event.envelope.data):
+            case Erased() as erased:
+                self._keys.bar(erased.tenant, erased.principal)
+                self._keys.destroy(erased.tenant, erased.keys)
+            case Registered() as registered:
+                self._keys.welcome(registered.tenant, registered.principal)
+            case _:
+                pass
+
+    def fresh(self) -> Self:
+        """Another for the same keys."""
+        return type(self)(self._keys)
 
 
 class Catalog(InMemory):

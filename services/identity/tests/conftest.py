@@ -18,6 +18,6 @@ def anyio_backend() -> str:
 async def acme(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """A house where identity is served."""
     async with house(tmp_path_factory.mktemp("house")) as empty:
-        settings = Settings(nats_url=empty.url, keys=empty.keys.path)
+        settings = Settings(nats_url=empty.url, keys=empty.keys.path, state=empty.keys.path / "state")
         async with serving(build(settings)):
             yield empty

@@ -27,7 +27,7 @@ async def acme(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]
 
 
 def settings(acme: House, *, rights_s: float = 300) -> Settings:
-    return Settings(nats_url=acme.url, keys=acme.keys.path, identity_rights_s=rights_s)
+    return Settings(nats_url=acme.url, keys=acme.keys.path, state=acme.keys.path / "state", identity_rights_s=rights_s)
 
 
 async def test_a_connection_ends_with_its_rights(acme: House) -> None:

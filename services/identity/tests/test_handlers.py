@@ -11,6 +11,8 @@ from dominie_contracts import Draft, StreamName
 from dominie_contracts.identity import (
     PRINCIPAL,
     RUN,
+    AskSubjectKeys,
+    Erase,
     ExchangeApiKey,
     ForkRun,
     IssueApiKey,
@@ -24,10 +26,11 @@ from dominie_contracts.identity import (
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem, Unauthenticated
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork, Grants
-from dominie_eventstore import Appended, MemoryEventStore
+from dominie_eventstore import Appended, EventStore, MemoryEventStore
+from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.run_tokens import RunTokenSigner
 from dominie_identity.handlers import Handlers
-from dominie_identity.projection import Principals
+from dominie_identity.projection import Erasures, Principals
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.handler_testing import Desk
 from dominie_kit.run_tokens import RunTokenVerifier
@@ -43,7 +46,7 @@ MINT = MintRunToken(user="u-dana", run="r-1")
 class Instance:
     """Handlers, and the store they write to."""
 
-    store: MemoryEventStore
+    store: EventStore
     handlers: Handlers
 
     async def types(self, category: str, id_: str, tenant: str = "acme") -> list[str]:
@@ -52,9 +55,10 @@ class Instance:
 
 def instance(store: MemoryEventStore | None = None, *, local: bool = False) -> Instance:
     desk = Desk("identity")
-    desk.store = store or desk.store
     actions, signer = desk.actions(PRINCIPAL), RunTokenSigner(SIGNER)
-    return Instance(desk.store, Handlers(desk.store, actions, Principals(), signer, local=local, run_token_s=300))
+    log = store or desk.store
+    handlers = Handlers(log, actions, Principals(), signer, KeyStore(), local=local, run_token_s=300)
+    return Instance(log, handlers)
 
 
 def by(principal: str, *, tenant: str = "acme", key: str = "k") -> Context:
@@ -90,6 +94,47 @@ async def test_an_equal_registration_writes_nothing(acme: Instance) -> None:
 async def test_a_key_that_is_none_is_refused(acme: Instance, nkey: str) -> None:
     with pytest.raises(Invalid, match="begins with 'U'"):
         await acme.handlers.register(AGENT.model_copy(update={"nkey": nkey}), by("u-dana"))
+
+
+ERASE = Erase(tenant="acme", principal="u-dana", by="u-eve")
+
+
+async def test_a_person_is_erased_once_and_can_come_back(acme: Instance) -> None:
+    await acme.handlers.token(MINT, by("a-desk"))
+    (key,) = (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", subject="u-dana"), by("svc-tool"))).keys
+    first = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
+    again = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM, key="k2"))
+    assert first.keys == again.keys == (key.id,)
+    assert await acme.types(PRINCIPAL, "u-dana") == ["principal.registered.v1", "principal.erased.v1"]
+    assert not (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", ids=(key.id,)), by("svc-tool"))).keys
+    with pytest.raises(Forbidden, match="was erased"):
+        await acme.handlers.token(MINT.model_copy(update={"run": "r-2"}), by("a-desk"))
+    back = Register(principal="u-dana", nkey=DESK, tenant="acme", groups=("developers",))
+    await acme.handlers.register(back, OPERATING)
+    await acme.handlers.token(MINT.model_copy(update={"run": "r-3"}), by("a-desk"))
+    (new,) = (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", subject="u-dana"), by("svc-tool"))).keys
+    assert new.id != key.id
+
+
+@pytest.mark.parametrize(("principal", "why"), [("a-desk", "no person"), ("u-nobody", "nothing was ever written")])
+async def test_who_cannot_be_erased_stays_as_they_were(acme: Instance, principal: str, why: str) -> None:
+    with pytest.raises(Invalid, match=why):
+        await acme.handlers.erase(ERASE.model_copy(update={"principal": principal}), by("svc-audit", tenant=PLATFORM))
+    assert "principal.erased.v1" not in await acme.types(PRINCIPAL, principal)
+    assert (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", subject=principal), by("svc-tool"))).keys
+
+
+async def test_an_old_copy_of_the_keys_is_brought_to_what_the_log_says(acme: Instance) -> None:
+    await acme.handlers.token(MINT, by("a-desk"))
+    gone = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
+    copy = KeyStore()
+    copy._db.execute("INSERT INTO keys VALUES (?, 'acme', 'u-dana', 'secret')", gone.keys)
+    projection = Erasures(copy)
+    async for event in acme.store.read_all(category=PRINCIPAL):
+        projection.apply(event)
+    assert not copy.ids("acme", "u-dana")
+    with pytest.raises(Forbidden):
+        copy.of("acme", "u-dana")
 
 
 async def test_groups_come_from_the_log_not_from_the_caller(acme: Instance) -> None:

@@ -48,6 +48,7 @@ from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint, Question
 from dominie_kit.past import Past, Served
+from dominie_kit.sealing import PersonKey, sealed_json
 from dominie_kit.standing import Standing
 from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
 
@@ -80,7 +81,7 @@ class Actions:
 
     def open(self, context: Context) -> Action:
         """The action that a command's key names; nothing is read yet."""
-        id_ = action_id(context.tenant, context.principal, self._service, context.own_key)
+        id_ = action_id(context.tenant, context.principal, self._service, context.cause)
         return Action(StreamName(context.tenant, self._category, id_), context)
 
     async def load(self, context: Context, id_: str) -> Action:
@@ -147,18 +148,22 @@ class Actions:
         Raises:
             WrongExpectedVersion: Somebody else appended first.
         """
-        drafts = self.drafts(action.context, self._category, *payloads)
+        drafts = self.drafts(action.context, action.stream, *payloads)
         appended = await self._store.append(action.stream, drafts, expected_version=action.state.version)
         for payload in payloads:
             action.state = evolve(action.state, payload)
         action.context.position = appended.position
 
-    def draft(self, context: Context, category: str, payload: Payload) -> Draft:
-        """An event of this service, about this command."""
-        return self.drafts(context, category, payload)[0]
+    def drafts(
+        self, context: Context, stream: StreamName, *payloads: Payload, person: PersonKey | None = None
+    ) -> list[Draft]:
+        """Events of this service for one stream, about this command, to be written together.
 
-    def drafts(self, context: Context, category: str, *payloads: Payload) -> list[Draft]:
-        """Events of this service, about this command, to be written together."""
+        What is personal in them is sealed under the key of a person: the command's user, if no other is given.
+
+        Raises:
+            Unavailable: There is no such key.
+        """
         append, now = secrets.token_hex(16), datetime.now(UTC)
         actor, user, run, policies = context.chain, context.user, context.run, self._decisions.digest
         if context.fork is not None and context.fork.policies is not None:
@@ -167,13 +172,13 @@ class Actions:
             Draft(
                 id=f"{append}-{number}",
                 source=self._source,
-                type=event_type(category, payload),
+                type=event_type(stream.category, payload),
                 time=now,
                 actor=actor,
-                data=payload.model_dump_json(),
+                data=sealed_json(payload, stream, person or context.person, user=user),
                 on_behalf_of=user,
                 correlation_id=run,
-                causation_id=context.key,
+                causation_id=context.cause,
                 traceparent=context.traceparent,
                 policy_version=policies,
             )
@@ -209,7 +214,7 @@ class Actions:
         payloads = (requested, *((served.decided,) if served.decided else ()), served.finished)
         drafts = [
             draft._replace(policy_version=served.policy_version)
-            for draft in self.drafts(action.context, self._category, *payloads)
+            for draft in self.drafts(action.context, action.stream, *payloads)
         ]
         try:
             appended = await self._store.append(action.stream, drafts, expected_version=0)
@@ -233,7 +238,7 @@ class Actions:
             resource=request.resource,
             key=context.key,
             arguments=arguments,
-            digest=digest_json(asked),
+            digest=digest_json(asked, key=context.digests),
             session=request.session or (context.claims.session if context.claims else None),
             priority=request.priority,
             deadline_ms=int(context.left_s * 1000),
@@ -375,10 +380,10 @@ class Actions:
 
     async def _note(self, action: Action, what: Matter) -> None:
         """Note what others have to find this action for; a note that is there already is as good."""
-        category = noted_in(self._category, what)
-        drafts = self.drafts(action.context, category, Noted(what=what))
+        stream = StreamName(action.stream.tenant, noted_in(self._category, what), action.id)
+        drafts = self.drafts(action.context, stream, Noted(what=what))
         with contextlib.suppress(WrongExpectedVersion):
-            await self._store.append(StreamName(action.stream.tenant, category, action.id), drafts, expected_version=0)
+            await self._store.append(stream, drafts, expected_version=0)
 
     async def _refuse(self, action: Action, why: str) -> Action:
         problem = Forbidden(f"not approved: {why}", action=action.id)

@@ -58,6 +58,7 @@ def parked(action: Action, request: Request, decided: Decided) -> Parked:
             arguments=dict(request.arguments),
             labels=dict(request.labels),
             asks=[ask.policy for ask in decided.asks],
+            key=context.digests,
         ),
         command=request.command,
         resource=request.resource,

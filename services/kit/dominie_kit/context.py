@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from dominie_contracts import DeadlineExceeded, RunClaims
 from dominie_contracts.token import Fork, Grants
+from dominie_kit.sealing import PersonKey
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Context:
     claims: RunClaims | None = None
     token: str | None = None
     """The run token itself, to hand on."""
+    person: PersonKey | None = field(default=None, repr=False)
+    """The key of the user, which what is written for them is sealed under."""
     traceparent: str | None = None
     after: int = 0
     groups: tuple[str, ...] = ()
@@ -37,6 +40,16 @@ class Context:
     def user(self) -> str | None:
         """On whose behalf."""
         return self.claims.sub if self.claims else None
+
+    @property
+    def cause(self) -> str:
+        """What the log calls the idempotency key, which a client may have made from what was said."""
+        return self.person.digest(self.own_key)[:32] if self.person else self.own_key
+
+    @property
+    def digests(self) -> bytes | None:
+        """The key for digests of what the user said."""
+        return self.person.digests if self.person else None
 
     @property
     def run(self) -> str | None:

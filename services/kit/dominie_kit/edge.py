@@ -37,6 +37,7 @@ from dominie_kit.bus import problem_body
 from dominie_kit.context import Context
 from dominie_kit.incoming import addressed, check_size, idempotency_key, number
 from dominie_kit.run_tokens import RunTokenVerifier
+from dominie_kit.sealing import PersonKey
 from dominie_kit.standing import Standing
 
 Handler = Callable[[Any, Context], Awaitable[Message]]
@@ -90,12 +91,14 @@ class Edge:
         max_in_flight: int,
         default_deadline_s: float,
         caught_up: Callable[[int, float], Awaitable[None]],
+        person: Callable[[str, str], Awaitable[PersonKey]],
         not_ready: Callable[[], Problem | None] = lambda: None,
     ) -> None:
         self.handled = self.refused = 0
         self._service = service
         self._verifier = verifier
         self._standing = standing
+        self._person = person
         self._max_in_flight = max_in_flight
         self._default_deadline_s = default_deadline_s
         self._caught_up = caught_up
@@ -204,6 +207,8 @@ class Edge:
 
     async def _handle(self, route: Route, command: Command, context: Context, subject: str) -> _Answer:
         try:
+            if context.user is not None:
+                context.person = await self._person(context.tenant, context.user)
             reply = await route.handler(command, context)
         except Exception as error:
             return self._refusal(subject, error)

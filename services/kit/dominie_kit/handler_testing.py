@@ -1,13 +1,16 @@
 """What tests of a service's handlers stand on: a log in memory, policies in force, contexts made by hand. No broker."""
 
 import uuid
+from base64 import b64encode
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TypeVar
 
 from dominie_contracts import Command, Draft, Message, Payload, Recorded, RunClaims, StreamName, Unavailable
 from dominie_contracts.audit import FromRecord
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesPublished, PolicyFile
+from dominie_contracts.identity import AskSubjectKeys, SubjectKey, SubjectKeys
 from dominie_contracts.registry import event_type
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Confirmation, Fork, Grants
@@ -15,7 +18,10 @@ from dominie_eventstore import MemoryEventStore, Projection
 from dominie_kit.actions import Actions
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.decision import DecisionPoint
+from dominie_kit.keyring import Keyring
+from dominie_kit.opened import OpenedStore
 from dominie_kit.past import Calls, Past
+from dominie_kit.sealing import PersonKey
 from dominie_kit.standing import Standing
 
 R = TypeVar("R", bound=Message)
@@ -35,13 +41,39 @@ class Others:
         return self.record
 
 
+class Keys:
+    """The keys of people, in memory, and the same ones each time; see `KeySource`."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], SubjectKey] = {}
+
+    def of(self, tenant: str, person: str) -> SubjectKey:
+        """The key of a person, made on first use."""
+        secret = sha256(f"{tenant} {person}".encode()).digest()
+        key = SubjectKey(id=secret.hex()[:24], subject=person, secret=b64encode(secret).decode())
+        return self._held.setdefault((tenant, person), key)
+
+    def destroy(self, tenant: str, person: str) -> str:
+        """Destroy the key of a person; returns its id."""
+        return self._held.pop((tenant, person)).id
+
+    async def keys(self, asked: AskSubjectKeys) -> SubjectKeys:
+        """See `KeySource`."""
+        found = [] if asked.subject is None else [self.of(asked.tenant, asked.subject)]
+        found += [key for (tenant, _), key in self._held.items() if tenant == asked.tenant and key.id in asked.ids]
+        return SubjectKeys(keys=tuple(found))
+
+
 class Desk:
     """One service's surroundings; its read models are fed when a context asks to see its own writes."""
 
     def __init__(self, service: str, services: Calls | None = None) -> None:
         self.others = Others()
         self.services: Calls = services or self.others
-        self.store = MemoryEventStore()
+        self.log = MemoryEventStore()
+        self.keys = Keys()
+        self.keyring = Keyring(self.keys)
+        self.store = OpenedStore(self.log, self.keyring)
         self.decisions = DecisionPoint(staleness_s=3600)
         self._service = service
         self._follows: list[tuple[Projection, str | None]] = []
@@ -70,6 +102,10 @@ class Desk:
         published = PoliciesPublished(digest=digest_bytes(policies.encode()), files=files, by="operator")
         for event in await self.append(POLICY, POLICY_SET, published, tenant=PLATFORM):
             self.decisions.apply(event)
+
+    def person(self, user: str = "u-dana") -> PersonKey:
+        """The key of a person."""
+        return PersonKey.of("acme", self.keys.of("acme", user))
 
     async def append(
         self, category: str, id: str, *payloads: Payload, tenant: str = "acme", run: str | None = None
@@ -137,6 +173,7 @@ class Desk:
             deadline=deadline_in(deadline_s),
             claims=claims,
             token="token",
+            person=PersonKey.of(tenant, self.keys.of(tenant, user)),
             after=1,
             caught_up=self.caught_up,
         )

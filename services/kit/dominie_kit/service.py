@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 
 from dominie_contracts import Command, Message, Recorded
 from dominie_contracts.heard import AtOnce
+from dominie_contracts.identity import Erased
 from dominie_contracts.operations import AskStatus, Rebuild, ServiceStatus
 from dominie_contracts.registry import OWNER, check_known
 from dominie_contracts.rights import FOLLOWS
@@ -26,7 +27,9 @@ from dominie_kit.bus import Connection, Inner
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.edge import Edge, Handler, Route
+from dominie_kit.keyring import FromIdentity, Keyring, KeySource
 from dominie_kit.keys import KeyFolder
+from dominie_kit.opened import OpenedStore
 from dominie_kit.past import Past
 from dominie_kit.read_models import ReadModels
 from dominie_kit.run_tokens import RunTokenVerifier
@@ -43,15 +46,19 @@ class Service:
     A service adds routes, projections, background tasks and resources, in its `app.py`; the runner does the rest.
     """
 
-    def __init__(self, name: str, settings: KitSettings, *, store: EventStore | None = None) -> None:
+    def __init__(
+        self, name: str, settings: KitSettings, *, store: EventStore | None = None, keys: KeySource | None = None
+    ) -> None:
         self.name = name
         self.settings = settings
         self.instance = f"{name}-{uuid.uuid4().hex[:8]}"
         self.inner = Inner(name, settings)
         self._resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
-        self.store: EventStore = store or self._opened_store()
+        self.keyring = Keyring(keys or FromIdentity(self.inner, name))
+        self.log: EventStore = store or self._opened_store()
+        self.store: EventStore = OpenedStore(self.log, self.keyring)
         self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
-        self.standing = Standing()
+        self.standing = Standing(self._erased)
         self.read_models = ReadModels(name)
         self.outer = Connection(name, "edge", settings)
         self.edge = Edge(
@@ -61,11 +68,13 @@ class Service:
             max_in_flight=settings.max_in_flight,
             default_deadline_s=settings.default_deadline_s,
             caught_up=self.read_models.caught_up,
+            person=self.keyring.of,
             not_ready=self.read_models.refusal,
         )
         self.in_force: Callable[[], tuple[str | None, int]] = lambda: (self.decisions.digest, self.decisions.position)
         self.routes: list[Route] = []
         self._tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._forget: list[Callable[[str, str], None]] = []
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._ready = False
         self._process = psutil.Process()
@@ -128,6 +137,10 @@ class Service:
             check=self._check,
         )
         self.read_models.add(name or type(projection).__name__.lower(), projector, own=own)
+
+    def forget(self, forget: Callable[[str, str], None]) -> None:
+        """Call this with tenant and person when somebody is erased: what is derived from them has to go."""
+        self._forget.append(forget)
 
     def background(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a task beside the service for as long as it lives; its end or error ends the service."""
@@ -210,6 +223,11 @@ class Service:
         store, opened = open_store(self.settings.store, self.inner.client, replicas=self.settings.replicas)
         self.resource(lambda: opened)
         return store
+
+    def _erased(self, erased: Erased) -> None:
+        self.keyring.drop(erased.keys)
+        for forget in self._forget:
+            forget(erased.tenant, erased.principal)
 
     async def _answer_status(self, command: AskStatus, context: Context) -> Message:
         return self.status

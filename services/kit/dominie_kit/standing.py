@@ -1,16 +1,19 @@
 """Who is registered and who is revoked, as the log says: every edge asks before it serves."""
 
+from collections.abc import Callable
+
 from dominie_contracts import Recorded
-from dominie_contracts.identity import Registered, Revoked
+from dominie_contracts.identity import Erased, Registered, Revoked
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import InMemory
 
 
 class Standing(InMemory):
-    """A projection of the category `principal`."""
+    """A projection of the category `principal`; `on_erased` hears of each person that was erased."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_erased: Callable[[Erased], None] | None = None) -> None:
         self.position = 0
+        self._on_erased = on_erased
         self._registered: dict[tuple[str, str], Registered] = {}
         self._revoked: set[tuple[str, str]] = set()
 
@@ -22,6 +25,8 @@ class Standing(InMemory):
                 self._registered[registered.tenant, registered.principal] = registered
             case Revoked() as revoked:
                 self._revoked.add((revoked.tenant, revoked.principal))
+            case Erased() as erased if self._on_erased is not None:
+                self._on_erased(erased)
             case _:
                 pass
 

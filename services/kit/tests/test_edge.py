@@ -23,7 +23,8 @@ from dominie_contracts.tool import InvokeTool, ListTools, ToolResult, Tools
 from dominie_eventstore import StoreUnavailable
 from dominie_kit.context import Context
 from dominie_kit.edge import Edge, Route
-from dominie_kit.handler_testing import Desk
+from dominie_kit.handler_testing import Desk, Keys
+from dominie_kit.keyring import Keyring
 from dominie_kit.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
 from dominie_kit.standing import Standing
 
@@ -114,7 +115,15 @@ def wire(*, max_in_flight: int = 4) -> Wire:
 
     standing = Standing()
     verifier = RunTokenVerifier(SIGNER.public)
-    edge = Edge("tool", verifier, standing, max_in_flight=max_in_flight, default_deadline_s=5, caught_up=caught_up)
+    edge = Edge(
+        "tool",
+        verifier,
+        standing,
+        max_in_flight=max_in_flight,
+        default_deadline_s=5,
+        caught_up=caught_up,
+        person=Keyring(Keys()).of,
+    )
     return Wire(edge, standing)
 
 

@@ -74,9 +74,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
 
     async def announce() -> None:
         context = Context(tenant=PLATFORM, principal="svc-model", key=uuid.uuid4().hex, deadline=deadline_in(_START_S))
-        drafts = [actions.draft(context, OFFER, event) for event in decide(offered.state, offers)]
+        stream = StreamName(PLATFORM, OFFER, OFFERS)
+        drafts = actions.drafts(context, stream, *decide(offered.state, offers))
         if drafts:
-            await service.store.append(StreamName(PLATFORM, OFFER, OFFERS), drafts, expected_version=offered.version)
+            await service.store.append(stream, drafts, expected_version=offered.version)
 
     service.resource(providers.open)
     service.follow(offered, OFFER)

@@ -98,9 +98,9 @@ class Handlers:
         tenant: str,
         expected_version: int,
     ) -> None:
-        draft = self._actions.draft(context, PERMIT, event)
-        self._slots.write(draft.id, event)
         stream = StreamName(tenant, PERMIT, permit)
+        (draft,) = self._actions.drafts(context, stream, event)
+        self._slots.write(draft.id, event)
         try:
             appended = await self._store.append(stream, [draft], expected_version=expected_version)
         except WrongExpectedVersion as conflict:

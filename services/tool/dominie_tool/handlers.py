@@ -81,9 +81,9 @@ class Handlers:
             state = evolve(state, payload)
         events = decide(state, command, self._registrant(spec, context))
         for event in events:
-            draft = self._actions.draft(context, CATALOG, event)
+            drafts = self._actions.drafts(context, stream, event)
             try:
-                appended = await self._store.append(stream, [draft], expected_version=len(recorded))
+                appended = await self._store.append(stream, drafts, expected_version=len(recorded))
             except WrongExpectedVersion as error:
                 raise Unavailable(f"{spec.name!r} is being registered by others too", retry_after_s=0.2) from error
             context.position = appended.position
