@@ -48,6 +48,8 @@ class ServiceStatus(Message):
     """The digest of the policy set it decides by (guardrail: the one in force)."""
     policy_position: int = 0
     read_models: tuple[ReadModel, ...] = ()
+    forgotten: int = 0
+    """The position of the last erasure of a person after which everything that it holds was built anew."""
 
 
 class Rebuild(Command):

@@ -94,9 +94,13 @@ class SqlProjection(ABC):
         self._position = self._applied = 0
         self.outdated = self.serves = False
 
+    def another(self, path: Path | None) -> Self:
+        """One like it in another file; a subclass that takes more says how it is made."""
+        return type(self)(path)
+
     def fresh(self) -> Self:
         """One in a file beside this one's, which an interrupted rebuild may have begun."""
-        built = type(self)(self._path and _beside(self._path))
+        built = self.another(self._path and _beside(self._path))
         if built.outdated:
             built.reset()
         return built

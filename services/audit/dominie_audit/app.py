@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import structlog
 
+from dominie_audit.adapters.index.terms import own_terms
 from dominie_audit.adapters.tlog.comparison import check_start
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import LogDiffers, Own
@@ -34,7 +35,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     folder = settings.state / "audit"
     folder.mkdir(parents=True, exist_ok=True)
     own = Own.open(folder, origin_of(KeyFolder(settings.keys)))
-    log = Log(folder / "log.sqlite")
+    log = Log(folder / "log.sqlite", term=own_terms(folder / "index.key"))
     keeper = Keeper(own, interval_s=settings.audit_checkpoint_s, max_events=settings.audit_checkpoint_events)
     both = LogAndTree(log, keeper)
     witnesses = Witnesses(

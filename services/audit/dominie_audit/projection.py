@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import JsonValue
 
-from dominie_audit.adapters.index.terms import Term, digest, said
+from dominie_audit.adapters.index.terms import Term, said
 from dominie_audit.adapters.index.where import microseconds, where
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.aggregate import Row, RunRow, tenants_seen
@@ -59,7 +59,7 @@ class Log(SqlProjection):
         CREATE INDEX by_last ON runs (tenant, last_position);
     """
 
-    def __init__(self, path: Path | None = None, *, term: Term = digest) -> None:
+    def __init__(self, path: Path | None = None, *, term: Term) -> None:
         super().__init__(path)
         self._term = term
         self._actions: dict[tuple[str, str], tuple[str | None, str | None]] = {}
@@ -69,6 +69,10 @@ class Log(SqlProjection):
         """Forget everything."""
         super().reset()
         self._actions.clear()
+
+    def another(self, path: Path | None) -> Self:
+        """One whose words are written as this one's."""
+        return type(self)(path, term=self._term)
 
     def become(self, built: Self) -> None:
         """Put the built one's file in the place of this one's."""

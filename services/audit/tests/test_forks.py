@@ -16,7 +16,7 @@ from dominie_contracts.token import AUDIENCE, Actor, Confirmation, Fork
 from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
-from dominie_kit.handler_testing import Keys
+from dominie_kit.handler_testing import Keys, term
 from dominie_kit.keyring import Keyring
 
 Write = Callable[..., Awaitable[int]]
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    with Log() as found:
+    with Log(term=term) as found:
         yield found
 
 

@@ -8,6 +8,7 @@ import pytest
 from dominie_audit.projection import Log
 from dominie_contracts.audit import Search
 from dominie_eventstore import MemoryEventStore
+from dominie_kit.handler_testing import term
 
 Read = Callable[[Log], Awaitable[Log]]
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ def answers(log: Log) -> list[object]:
 
 
 async def test_a_rebuilt_read_model_equals_the_live_one(refund: None, read: Read) -> None:
-    with Log() as live:
+    with Log(term=term) as live:
         before = answers(await read(live))
         live.reset()
         assert answers(live) != before
@@ -31,7 +32,7 @@ async def test_a_rebuilt_read_model_equals_the_live_one(refund: None, read: Read
 
 
 async def test_an_event_that_is_read_twice_counts_once(store: MemoryEventStore, refund: None, read: Read) -> None:
-    with Log() as log:
+    with Log(term=term) as log:
         before = answers(await read(log))
         async for event in store.read_all():
             log.apply(event)
@@ -39,8 +40,8 @@ async def test_an_event_that_is_read_twice_counts_once(store: MemoryEventStore, 
 
 
 async def test_it_goes_on_where_it_stopped(tmp_path: Path, refund: None, read: Read) -> None:
-    with Log(tmp_path / "log.sqlite") as log:
+    with Log(tmp_path / "log.sqlite", term=term) as log:
         position = (await read(log)).position
-    with Log(tmp_path / "log.sqlite") as log:
+    with Log(tmp_path / "log.sqlite", term=term) as log:
         assert log.position == position
         assert len(log.steps("acme", "r-1")) == 7

@@ -22,7 +22,7 @@ from dominie_contracts.guardrail import PoliciesPublished
 from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
-from dominie_kit.handler_testing import Keys
+from dominie_kit.handler_testing import Keys, term
 from dominie_kit.keyring import Keyring
 
 pytestmark = pytest.mark.anyio
@@ -245,7 +245,7 @@ def test_a_setting_names_several(published: Published) -> None:
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    with Log() as found:
+    with Log(term=term) as found:
         yield found
 
 

@@ -64,6 +64,11 @@ class Keys:
         return SubjectKeys(keys=tuple(found))
 
 
+def term(tenant: str, word: str) -> str:
+    """What stands for a word in the search indexes of tests."""
+    return digest_bytes(f"{tenant} {word}".encode())[:16]
+
+
 class Desk:
     """One service's surroundings; its read models are fed when a context asks to see its own writes."""
 

@@ -17,6 +17,8 @@ from dominie_kit.bus import Inner
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.sealing import PersonKey, Unreadable, place
 
+INDEX = "index"
+"""Whose key a tenant's search indexes are written with: nobody's."""
 SIZE = 100_000
 """Keys at most in memory, some 1 kB each; the one that was not used for longest goes."""
 _ASK_S = 5.0
@@ -122,6 +124,17 @@ class Keyring:
 
         data = open_parts(_PERSONAL[envelope.type], envelope.data, unseal)
         return envelope.model_copy(update={"data": data})
+
+    def term(self, tenant: str, word: str) -> str:
+        """What stands for a word in a tenant's search index, once the key of the index was asked for with `of`.
+
+        Raises:
+            Unavailable: It was not.
+        """
+        key = self._keys.get(self._ids.get((tenant, INDEX), ""))
+        if key is None:
+            raise Unavailable(f"the key of the index of {tenant!r} is not at hand", retry_after_s=0.2)
+        return key.term(word)
 
     def drop(self, ids: Iterable[str]) -> None:
         """Keys were destroyed: forget them, and never take them again."""

@@ -7,7 +7,7 @@ import structlog
 
 from dominie_contracts import Draft, Recorded, StreamName, Unavailable
 from dominie_eventstore import Appended, Durability, EventStore, Subscription
-from dominie_kit.keyring import Keyring
+from dominie_kit.keyring import INDEX, Keyring
 
 _PAUSE_S = 0.2
 log = structlog.get_logger()
@@ -16,9 +16,10 @@ log = structlog.get_logger()
 class OpenedStore:
     """An event store whose events are opened with the keys at hand; see `EventStore`."""
 
-    def __init__(self, store: EventStore, keyring: Keyring) -> None:
+    def __init__(self, store: EventStore, keyring: Keyring, *, indexed: bool = False) -> None:
         self._store = store
         self._keyring = keyring
+        self._indexed = indexed
 
     async def append(
         self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int, timeout_s: float | None = None
@@ -44,7 +45,7 @@ class OpenedStore:
 
     def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> Subscription:
         """All events, and then each new one; while identity is away, they wait."""
-        return _Opened(self._store.subscribe(name, category=category, after=after), self._keyring)
+        return _Opened(self._store.subscribe(name, category=category, after=after), self._keyring, self._indexed)
 
     async def last_position(self, category: str | None = None) -> int:
         """The position of the last stored event."""
@@ -58,7 +59,8 @@ class OpenedStore:
 class _Opened:
     """See `Subscription`."""
 
-    def __init__(self, subscription: Subscription, keyring: Keyring) -> None:
+    def __init__(self, subscription: Subscription, keyring: Keyring, indexed: bool) -> None:
+        self._indexed = indexed
         self._subscription = subscription
         self._keyring = keyring
 
@@ -70,6 +72,8 @@ class _Opened:
         while True:
             try:
                 await self._keyring.load([event])
+                if self._indexed:
+                    await self._keyring.of(StreamName.parse(event.stream).tenant, INDEX)
                 return self._keyring.opened(event)
             except Unavailable as problem:
                 log.warning("personal.waits", position=event.position, error=problem.detail)

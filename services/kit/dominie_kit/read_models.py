@@ -28,6 +28,9 @@ class ReadModels:
         self._asked: list[str] = []
         """Which are to be rebuilt, and the one that is."""
         self._changed = anyio.Event()
+        self._idle = anyio.Event()
+        """Set while none is to be rebuilt."""
+        self._idle.set()
 
     def add(self, name: str, projector: Projector, *, own: bool) -> None:
         """Keep one more; with `own`, `caught_up` waits for it."""
@@ -104,8 +107,16 @@ class ReadModels:
         self._ask(*names)
         return Rebuilding(read_models=names)
 
+    async def rebuild_all(self) -> bool:
+        """Rebuild all, and wait until that is done; whether each one was."""
+        self._ask(*self._projectors)
+        await self._idle.wait()
+        return all(projector.build.error is None for projector in self._projectors.values())
+
     def _ask(self, *names: str) -> None:
         self._asked += [name for name in names if name not in self._asked]
+        if self._asked and self._idle.is_set():
+            self._idle = anyio.Event()
         self._changed.set()
 
     async def _follow(self, name: str, projector: Projector) -> None:
@@ -128,6 +139,7 @@ class ReadModels:
                 while not await self._rebuild(self._asked[0]):  # noqa: ASYNC110 - the log tells nobody that it is back
                     await anyio.sleep(_AWAY_S)
                 del self._asked[0]
+            self._idle.set()
 
     async def _rebuild(self, name: str) -> bool:
         """Whether it came to an end: an error is shown, and the one before serves; a log that is away is waited for."""

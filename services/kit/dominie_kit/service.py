@@ -16,7 +16,6 @@ from nats.aio.msg import Msg
 
 from dominie_contracts import Command, Message, Recorded
 from dominie_contracts.heard import AtOnce
-from dominie_contracts.identity import Erased
 from dominie_contracts.operations import AskStatus, Rebuild, ServiceStatus
 from dominie_contracts.registry import OWNER, check_known
 from dominie_contracts.rights import FOLLOWS
@@ -27,6 +26,7 @@ from dominie_kit.bus import Connection, Inner
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.edge import Edge, Handler, Route
+from dominie_kit.forgetting import Forgetting
 from dominie_kit.keyring import FromIdentity, Keyring, KeySource
 from dominie_kit.keys import KeyFolder
 from dominie_kit.opened import OpenedStore
@@ -58,8 +58,9 @@ class Service:
         self.log: EventStore = store or self._opened_store()
         self.store: EventStore = OpenedStore(self.log, self.keyring)
         self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
-        self.standing = Standing(self._erased)
         self.read_models = ReadModels(name)
+        self.forgetting = Forgetting(self.keyring, self.read_models, settings.state / name / "forgotten")
+        self.standing = Standing(self.forgetting.hear)
         self.outer = Connection(name, "edge", settings)
         self.edge = Edge(
             name,
@@ -74,7 +75,6 @@ class Service:
         self.in_force: Callable[[], tuple[str | None, int]] = lambda: (self.decisions.digest, self.decisions.position)
         self.routes: list[Route] = []
         self._tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        self._forget: list[Callable[[str, str], None]] = []
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._ready = False
         self._process = psutil.Process()
@@ -123,24 +123,27 @@ class Service:
             self._subjects.append((f"svc.{self.name}.{word}", route))
 
     def follow(
-        self, projection: Projection, category: str | None, *, name: str | None = None, own: bool = True
+        self,
+        projection: Projection,
+        category: str | None,
+        *,
+        name: str | None = None,
+        own: bool = True,
+        indexed: bool = False,
     ) -> None:
         """Keep a read model up to date; with `own`, `Dominie-After` waits for it.
 
-        Its name is what `dominie rebuild` takes: its class, in lower case, unless another is given.
+        Its name is what `dominie rebuild` takes: its class, in lower case, unless another is given. With `indexed`, the
+        keyring has the key of a tenant's index before an event of that tenant is applied.
         """
         projector = Projector(
-            self.store,
+            OpenedStore(self.log, self.keyring, indexed=True) if indexed else self.store,
             projection,
             name=f"{self.instance}-{category or 'all'}",
             category=category,
             check=self._check,
         )
         self.read_models.add(name or type(projection).__name__.lower(), projector, own=own)
-
-    def forget(self, forget: Callable[[str, str], None]) -> None:
-        """Call this with tenant and person when somebody is erased: what is derived from them has to go."""
-        self._forget.append(forget)
 
     def background(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a task beside the service for as long as it lives; its end or error ends the service."""
@@ -196,6 +199,7 @@ class Service:
             policy=digest,
             policy_position=position,
             read_models=self.read_models.status,
+            forgotten=self.forgetting.position,
         )
 
     async def _take(self, subjects: Sequence[tuple[str, Route]]) -> None:
@@ -211,6 +215,7 @@ class Service:
         """Run the background tasks, once they can rely on every read model."""
         await self.read_models.whole()
         async with anyio.create_task_group() as group:
+            group.start_soon(self.forgetting.run)
             for task in self._tasks:
                 group.start_soon(task)
 
@@ -223,11 +228,6 @@ class Service:
         store, opened = open_store(self.settings.store, self.inner.client, replicas=self.settings.replicas)
         self.resource(lambda: opened)
         return store
-
-    def _erased(self, erased: Erased) -> None:
-        self.keyring.drop(erased.keys)
-        for forget in self._forget:
-            forget(erased.tenant, erased.principal)
 
     async def _answer_status(self, command: AskStatus, context: Context) -> Message:
         return self.status

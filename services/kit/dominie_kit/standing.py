@@ -1,6 +1,7 @@
 """Who is registered and who is revoked, as the log says: every edge asks before it serves."""
 
 from collections.abc import Callable
+from typing import Self
 
 from dominie_contracts import Recorded
 from dominie_contracts.identity import Erased, Registered, Revoked
@@ -11,7 +12,7 @@ from dominie_eventstore import InMemory
 class Standing(InMemory):
     """A projection of the category `principal`; `on_erased` hears of each person that was erased."""
 
-    def __init__(self, on_erased: Callable[[Erased], None] | None = None) -> None:
+    def __init__(self, on_erased: Callable[[Erased, int], None] | None = None) -> None:
         self.position = 0
         self._on_erased = on_erased
         self._registered: dict[tuple[str, str], Registered] = {}
@@ -26,9 +27,13 @@ class Standing(InMemory):
             case Revoked() as revoked:
                 self._revoked.add((revoked.tenant, revoked.principal))
             case Erased() as erased if self._on_erased is not None:
-                self._on_erased(erased)
+                self._on_erased(erased, event.position)
             case _:
                 pass
+
+    def fresh(self) -> Self:
+        """One that knows nothing, for the same listener."""
+        return type(self)(self._on_erased)
 
     def is_revoked(self, tenant: str, principal: str) -> bool:
         """Whether the principal's identity was taken away."""

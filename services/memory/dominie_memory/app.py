@@ -15,8 +15,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     """Memory as a service; `store` replaces the event log in tests."""
     settings = settings or Settings()
     service = Service("memory", settings, store=store)
-    library = Library(settings.state / "memory")
-    handlers = Handlers(service.actions(MEMORY), library)
+    library = Library(settings.state / "memory", service.keyring.term)
+    handlers = Handlers(service.actions(MEMORY), library, service.keyring)
 
     @asynccontextmanager
     async def files() -> AsyncIterator[None]:
@@ -24,7 +24,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
             yield
 
     service.resource(files)
-    service.follow(library, MEMORY)
+    service.follow(library, MEMORY, indexed=True)
     service.route(Remember, handlers.remember, resource="namespace")
     service.route(Recall, handlers.recall, resource="namespace")
     service.route(AddTurn, handlers.add_turn)

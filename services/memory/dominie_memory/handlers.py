@@ -6,7 +6,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from dominie_contracts import Forbidden, Payload, Problem
+from dominie_contracts import Forbidden, Payload, Problem, Recorded
 from dominie_contracts.action import Finished
 from dominie_contracts.memory import (
     AddTurn,
@@ -16,11 +16,14 @@ from dominie_contracts.memory import (
     Memory,
     Recall,
     Remember,
-    Role,
+    Remembered,
     Turn,
+    TurnAdded,
     Turns,
 )
+from dominie_contracts.registry import parse_own
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
+from dominie_kit.keyring import INDEX, Keyring
 from dominie_memory.aggregate import State, check_namespace, check_session, decide, memory_scope, turn_scope
 from dominie_memory.projection import Library
 
@@ -31,9 +34,10 @@ Done = tuple[JsonValue, Sequence[Payload]]
 class Handlers:
     """Answers `remember`, `recall`, `add_turn` and `turns`."""
 
-    def __init__(self, actions: Actions, library: Library) -> None:
+    def __init__(self, actions: Actions, library: Library, keyring: Keyring) -> None:
         self._actions = actions
         self._library = library
+        self._keyring = keyring
 
     async def remember(self, command: Remember, context: Context) -> Kept:
         """Keep a text in a namespace."""
@@ -47,6 +51,7 @@ class Handlers:
     async def recall(self, command: Recall, context: Context) -> Memories:
         """Find the texts of a namespace that fit best; a repeated question finds what the first one found."""
         await context.read_your_writes()
+        await self._keyring.of(context.tenant, INDEX)
         scope = memory_scope(command.namespace, _user(context))
 
         def search(action: Action) -> Done:
@@ -55,11 +60,9 @@ class Handlers:
 
         action = await self._in_namespace(command, context, search)
         scores = {cast(str, hit["id"]): cast(float, hit["score"]) for hit in _found(action)}
-        texts = self._library.memories(context.tenant, scope, list(scores))
-        found = [(texts[id], score) for id, score in scores.items() if id in texts]
-        return Memories(
-            memories=tuple(Memory(id=text.id, text=text.text, score=score, time=text.time) for text, score in found)
-        )
+        sealed = self._library.memories(context.tenant, scope, list(scores))
+        found = dict(zip(sealed, await self._keyring.open(list(sealed.values())), strict=True))
+        return Memories(memories=tuple(_memory(id, found[id], scores[id]) for id in scores if id in found))
 
     async def add_turn(self, command: AddTurn, context: Context) -> Kept:
         """Keep one turn of the run's session."""
@@ -74,14 +77,15 @@ class Handlers:
     async def turns(self, command: ListTurns, context: Context) -> Turns:
         """The last turns of the run's session."""
         await context.read_your_writes()
+        await self._keyring.of(context.tenant, INDEX)
         scope = turn_scope(context.claims.session or "" if context.claims else "", _user(context))
 
         def look(action: Action) -> Done:
             return [{"id": id} for id in self._library.last_turns(context.tenant, scope, command.limit)], ()
 
         action = await self._in_session(command, context, look)
-        texts = self._library.turns(context.tenant, scope, [cast(str, turn["id"]) for turn in _found(action)])
-        return Turns(turns=tuple(Turn(role=cast(Role, text.role), text=text.text, time=text.time) for text in texts))
+        sealed = self._library.turns(context.tenant, scope, [cast(str, turn["id"]) for turn in _found(action)])
+        return Turns(turns=tuple(map(_turn, await self._keyring.open(sealed))))
 
     async def _in_namespace(self, command: Remember | Recall, context: Context, do: Callable[[Action], Done]) -> Action:
         """Do what grants and policies allow in a namespace."""
@@ -123,6 +127,18 @@ def _work(do: Callable[[Action], Done]) -> Work:
         return Outcome(Finished(outcome="ok", result=result, duration_ms=duration_ms), tuple(more))
 
     return Work(run)
+
+
+def _memory(id: str, event: Recorded, score: float) -> Memory:
+    payload = parse_own(event)
+    assert isinstance(payload, Remembered)
+    return Memory(id=id, text=payload.text, score=score, time=event.envelope.time.isoformat())
+
+
+def _turn(event: Recorded) -> Turn:
+    payload = parse_own(event)
+    assert isinstance(payload, TurnAdded)
+    return Turn(role=payload.role, text=payload.text, time=event.envelope.time.isoformat())
 
 
 def _kept(action: Action) -> Kept:

@@ -13,7 +13,8 @@ from typing import Self
 from dominie_contracts import Recorded
 from dominie_eventstore import SqlProjection
 from dominie_memory.adapters.register import Register
-from dominie_memory.adapters.tenant_file import Hit, TenantFile, Text
+from dominie_memory.adapters.tenant_file import Hit, TenantFile
+from dominie_memory.adapters.words import Stems, Term
 from dominie_memory.aggregate import Scope
 
 _REGISTER = ".register.sqlite"
@@ -24,9 +25,11 @@ _NEXT = ".next"
 class Library:
     """A projection of the category `memory`; one process uses its folder, once it is `open`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, term: Term) -> None:
         self.position = 0
         self._folder = folder
+        self._term = term
+        self._stems = Stems()
         self._files: dict[str, TenantFile] = {}
         self._held = False
         self._applied = 0
@@ -74,7 +77,7 @@ class Library:
 
     def fresh(self) -> Self:
         """One in a folder inside this one's, which an interrupted rebuild may have begun."""
-        built = type(self)(self._folder / _NEXT)
+        built = type(self)(self._folder / _NEXT, self._term)
         built._open()
         if built.outdated:
             built.reset()
@@ -115,8 +118,8 @@ class Library:
         file = self._files.get(tenant)
         return file.search(scope, question, limit) if file else []
 
-    def memories(self, tenant: str, scope: Scope, ids: Sequence[str]) -> dict[str, Text]:
-        """Memories of a scope by their ids."""
+    def memories(self, tenant: str, scope: Scope, ids: Sequence[str]) -> dict[str, Recorded]:
+        """Memories of a scope by their ids, sealed."""
         file = self._files.get(tenant)
         return file.memories(scope, ids) if file else {}
 
@@ -125,8 +128,8 @@ class Library:
         file = self._files.get(tenant)
         return file.last_turns(scope, limit) if file else []
 
-    def turns(self, tenant: str, scope: Scope, ids: Sequence[str]) -> list[Text]:
-        """Turns of a session by their ids, oldest first."""
+    def turns(self, tenant: str, scope: Scope, ids: Sequence[str]) -> list[Recorded]:
+        """Turns of a session by their ids, oldest first, sealed."""
         file = self._files.get(tenant)
         return file.turns(scope, ids) if file else []
 
@@ -147,7 +150,7 @@ class Library:
 
     def _file(self, tenant: str) -> TenantFile:
         if tenant not in self._files:
-            self._files[tenant] = TenantFile(self._folder / f"{tenant}.sqlite")
+            self._files[tenant] = TenantFile(self._folder / f"{tenant}.sqlite", tenant, self._term, self._stems)
             if self._held:
                 self._files[tenant].hold()
         return self._files[tenant]

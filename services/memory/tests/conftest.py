@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dominie_contracts.memory import MEMORY
-from dominie_kit.handler_testing import Desk
+from dominie_kit.handler_testing import Desk, term
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library
 
@@ -18,7 +18,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def library(tmp_path: Path) -> Iterator[Library]:
-    with Library(tmp_path / "memory").open() as library:
+    with Library(tmp_path / "memory", term).open() as library:
         yield library
 
 
@@ -32,4 +32,4 @@ async def desk(library: Library) -> Desk:
 
 @pytest.fixture
 def handlers(desk: Desk, library: Library) -> Handlers:
-    return Handlers(desk.actions(MEMORY), library)
+    return Handlers(desk.actions(MEMORY), library, desk.keyring)

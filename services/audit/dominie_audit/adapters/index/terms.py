@@ -1,11 +1,15 @@
-"""The words of an event, and the terms that stand for them in the index: each tenant has its own. Pure."""
+"""The words of an event, and the terms that stand for them in the index: each tenant has its own."""
 
+import hmac
 import re
+import secrets
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
+from pathlib import Path
 from unicodedata import normalize
 
 from pydantic import JsonValue
+
+from dominie_kit.keys import write_once
 
 Term = Callable[[str, str], str]
 """From a tenant and a word: what the index holds instead of the word; letters and digits alone."""
@@ -38,9 +42,19 @@ def said(type_: str, data: dict[str, JsonValue]) -> set[str]:
     return words("\n".join(text for field in fields for text in _texts(data.get(field))))
 
 
-def digest(tenant: str, word: str) -> str:
-    """A word as 16 hex digits that no other tenant's words have: no index entry is read for another tenant."""
-    return blake2b(f"{tenant} {word}".encode(), digest_size=8).hexdigest()
+def own_terms(path: Path) -> Term:
+    """Terms under a key of audit's own: without that file nobody can tell which words the index holds.
+
+    It is none of identity's keys, so that audit follows and checks the log when identity is away.
+    """
+    if not path.exists():
+        write_once(path, secrets.token_hex(32))
+    key = bytes.fromhex(path.read_text().strip())
+
+    def term(tenant: str, word: str) -> str:
+        return hmac.digest(key, f"{tenant} {word}".encode(errors="surrogatepass"), "sha256").hex()[:16]
+
+    return term
 
 
 def _texts(value: JsonValue) -> Iterator[str]:
