@@ -18,10 +18,11 @@ from nats.aio.client import Client
 from nats.errors import Error
 
 from dominie_contracts.subjects import broker_urls
-from dominie_kit.broker_config import server_config
+from dominie_kit.broker_config import STREAMS, server_config
 from dominie_kit.errors import BrokerFailed
 from dominie_kit.keys import KeyFolder
 from dominie_kit.processes import die_with_parent
+from dominie_kit.staging import Staging
 
 OPERATOR_INBOX = b"_INBOX.svc.operator"
 START_S = 60.0
@@ -49,6 +50,7 @@ class EmbeddedBroker:
         self.death = -1
         """A file descriptor that becomes readable when the server is dead."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._staging = Staging(self.folder / "nats" / STREAMS)
         self._log_read = 0
 
     @property
@@ -69,11 +71,14 @@ class EmbeddedBroker:
         """
         self.launch()
         deadline = time.monotonic() + START_S
-        while not self.answers():
-            if time.monotonic() > deadline:
-                self.stop()
-                raise BrokerFailed(f"The broker did not answer within {START_S:.0f} s: see {str(self.log)!r}")
-            time.sleep(_POLL_S)
+        try:
+            while not self.answers():
+                if time.monotonic() > deadline:
+                    raise BrokerFailed(f"The broker did not answer within {START_S:.0f} s: see {str(self.log)!r}")
+                time.sleep(_POLL_S)
+        except BrokerFailed:
+            self.stop()
+            raise
         return self
 
     def launch(self) -> None:
@@ -82,6 +87,7 @@ class EmbeddedBroker:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         for stale in self.folder.glob("*.ports"):
             stale.unlink()
+        self._staging.open()
         config = self.folder / "nats.conf"
         config.write_text(server_config(self.keys.roster(), store=self.folder / "nats", log=self.log))
         port = str(self.port or -1)
@@ -113,9 +119,16 @@ class EmbeddedBroker:
         try:
             self.port = int(json.loads(found[0].read_text())["nats"][0].rpartition(":")[2])
             with socket.create_connection(("127.0.0.1", self.port), 1.0) as client:
-                return client.recv(4) == b"INFO"
+                up = client.recv(4) == b"INFO"
         except (ValueError, LookupError, OSError):  # the file is half written, or the port not open yet
             return False
+        if up:
+            self.stage()
+        return up
+
+    def stage(self) -> None:
+        """See that the segment which comes next gathers its batches in memory; cheap, and to be called now and then."""
+        self._staging.link()
 
     def stuck(self) -> bool:
         """Whether it has met a full disk since this was last asked: it stores nothing then, until it is started again.
@@ -149,6 +162,7 @@ class EmbeddedBroker:
                 self._process.kill()
                 self._process.wait()
         self._forget()
+        self._staging.close()
 
     def _forget(self) -> None:
         if self.death >= 0:

@@ -9,6 +9,8 @@ from dominie_kit.keys import Roster
 
 AUTH_TIMEOUT_S = 1.5
 """Below the server's first PING (2 s): a client that connects while nobody answers the callout tries again."""
+STREAMS = Path("jetstream", "APP", "streams")
+"""Where the server keeps the streams of the account APP, in its store."""
 MAX_PENDING_MB = 256
 """What may wait for one connection before the broker cuts it off: a flood must not take a service away."""
 

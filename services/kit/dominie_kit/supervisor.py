@@ -207,6 +207,7 @@ class Supervisor:
         """A broker that met a full disk stores nothing more: start it again as soon as there is room."""
         while True:
             await anyio.sleep(_DISK_POLL_S)
+            self._broker.stage()
             if not self._broker.stuck():
                 continue
             self._say("the disk is full and nothing is stored; that goes on by itself when there is room")
