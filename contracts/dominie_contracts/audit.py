@@ -148,6 +148,34 @@ class LogReport(Message):
     """Who signed that one."""
 
 
+class ArchiveSegment(Command):
+    """Archive a sealed segment of the log, or say how far that is; from the operator, who removes it afterwards."""
+
+    NAME: ClassVar[str] = "audit.archive"
+    segment: int | None = Field(default=None, ge=0)
+    """Which; none: only say what is archived."""
+
+
+class ArchivedSegment(Message):
+    """One segment that is in the archive whole, and was checked there against a signed checkpoint."""
+
+    segment: int
+    first: int
+    """The place of its first event in the whole log, from 0."""
+    events: int
+    streams: int
+
+
+class ArchiveState(Message):
+    """Reply to `ArchiveSegment`."""
+
+    archived: tuple[ArchivedSegment, ...]
+    under_way: int | None = None
+    """The segment that is being archived."""
+    trouble: str | None = None
+    """Why the last try failed; it is tried again when it is asked for again."""
+
+
 class GetCheckpoint(Command):
     """The current signed checkpoint of the transparency log."""
 
@@ -298,5 +326,8 @@ class FromRecord(Message):
     """Of the event with its outcome."""
 
 
-COMMANDS: tuple[type[Command], ...] = (AskRecord, Export, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog)
+COMMANDS: tuple[type[Command], ...] = (
+    *(ArchiveSegment, AskRecord, Export, GetCheckpoint, ListRuns),
+    *(Prove, Search, Trail, VerifyLog),
+)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {}

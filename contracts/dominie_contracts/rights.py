@@ -189,7 +189,7 @@ def _reading(filters: tuple[str, ...]) -> tuple[str, ...]:
 
 def operator_rights() -> Rights:
     """The operator: makes and seals segments, registers people, publishes policies, asks for status, rebuilds."""
-    commands = ("identity.register", "identity.revoke", "guardrail.publish", "tool.register")
+    commands = ("identity.register", "identity.revoke", "guardrail.publish", "tool.register", "audit.archive")
     return Rights(
         (
             "$JS.API.>",

@@ -108,6 +108,7 @@ class Consumer:
         self.inbox = nc.new_inbox()
         self.stored = 0
         """How many messages there were when it was made."""
+        self.ended = False
         self._arrived: deque[Msg] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._delivered = 0

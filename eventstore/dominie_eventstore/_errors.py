@@ -3,6 +3,7 @@
 EventStoreError
 ├── WrongExpectedVersion   somebody else wrote this stream first; read it and decide again
 ├── StoreUnavailable       the store did not answer in time; the append may or may not have been stored
+│   └── ArchiveUnavailable the archive of older segments cannot be read
 ├── EventTooLarge          the events of one append do not fit in one message
 └── CorruptEvent           stored bytes are not the event they should be; nothing after them can be trusted
 """
@@ -31,6 +32,10 @@ class StoreUnavailable(EventStoreError):
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}: try again")
         self.what = what
+
+
+class ArchiveUnavailable(StoreUnavailable):
+    """The archive of older segments cannot be read, or does not have what it should."""
 
 
 class EventTooLarge(EventStoreError):

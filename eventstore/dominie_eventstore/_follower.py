@@ -1,15 +1,18 @@
 """Reading many messages in order: a consumer after the other, and a segment of the log after the other."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from dominie_contracts.envelope import unpack_position
 from dominie_eventstore._consumer import Wanted, stored_from
+from dominie_eventstore._errors import ArchiveUnavailable
 from dominie_eventstore._log import Log, Source
 from dominie_eventstore._waiting import Waiting
 from dominie_eventstore._wire import Deadline, Lost, Refused, Stored
 
 _FOR_EVER = float("inf")
+_ARCHIVE_PAUSE_S = 0.5
 
 
 class Follower:
@@ -64,12 +67,13 @@ class Follower:
                 left: float = source.stored if sealed or end is not None else _FOR_EVER
                 if self._segment == end and end_left is not None:
                     left = end_left
-                while left and (message := await source.take()) is not None:
+                while left and (message := await self._next(source)) is not None:
                     self._start = message.sequence + 1
                     self._handed_out += 1
                     left -= 1
                     yield message
                     self._done.reached(self._handed_out)
+                left = 0 if source.ended else left
             patience_s = _FOR_EVER if self._for_ever else self._timeout_s
             if self._segment == end:
                 end_left = left
@@ -107,6 +111,15 @@ class Follower:
                 await self._done.until(handed_out + more)
                 return
 
+    async def _next(self, source: Source) -> Stored | None:
+        try:
+            return await source.take()
+        except ArchiveUnavailable:
+            if not self._for_ever:
+                raise
+            await asyncio.sleep(_ARCHIVE_PAUSE_S)
+            return None
+
     async def _end(self) -> tuple[int, float | None]:
         """The segment to end with; where it is not the one to begin with, how many messages it has, too."""
         if self._last is not None:
@@ -139,7 +152,7 @@ class Follower:
                         self._log.source(segments, self._wanted, self._segment, self._start, deadline.attempt_s)
                     )
                     break
-                except (Lost, Refused) as error:
+                except (Lost, Refused, ArchiveUnavailable) as error:
                     self._log.catalogue.doubt()
                     await deadline.pause(error)
             with self._log.catalogue.telling(source.give_up):

@@ -22,19 +22,32 @@ from dominie_eventstore._streams import Streams
 from dominie_eventstore._subscription import JetStreamSubscription
 from dominie_eventstore._tails import Tail, Tails, new
 from dominie_eventstore._wire import NOT_NOW, SEALED, WRONG_LAST_SEQUENCE, Deadline, Lost, Refused, Wire
+from dominie_eventstore.archive import Archive
 
 
 class JetStreamEventStore:
     """An `EventStore` on the JetStream streams that `provision` and `roll` made.
 
     The connection stays its owner's; give it `pending_size=0` and `max_reconnect_attempts=-1`. Its rights need
-    nothing but `publish_subjects(...)`, `log.moved` and its own inbox. `replicas` is what `provision`
-    was given: it decides how appends are sent, and a wrong one costs speed alone.
+    nothing but `publish_subjects(...)`, `log.moved` and its own inbox.
+
+    Args:
+        nc: The connection.
+        archive: Where segments are that the broker does not have any more.
+        timeout_s: How long an operation may take.
+        replicas: What `provision` was given: it decides how appends are sent, and a wrong one costs speed alone.
     """
 
-    def __init__(self, nc: Client, *, timeout_s: float = DEFAULT_TIMEOUT_S, replicas: int = 1) -> None:
+    def __init__(
+        self,
+        nc: Client,
+        *,
+        archive: Archive | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        replicas: int = 1,
+    ) -> None:
         wire = Wire(nc)
-        self._log = Log(wire)
+        self._log = Log(wire, archive)
         self._publisher = Publisher(wire) if replicas == 1 else Pipeline(wire)
         self._timeout_s = timeout_s
         self._tails = Tails()

@@ -14,7 +14,8 @@ from dominie_eventstore._segments import Segments, Written, read_segments
 from dominie_eventstore._wire import EXPECTED_SEQUENCE, WRONG_LAST_SEQUENCE, Deadline, Lost, Refused, Wire, parse
 
 _API = "$JS.API.STREAM"
-_NAME_IN_USE, _NO_MESSAGE, _NOT_FOUND = 10058, 10037, 10059
+NOT_FOUND = 10059
+_NAME_IN_USE, _NO_MESSAGE = 10058, 10037
 
 
 @asynccontextmanager
@@ -59,7 +60,7 @@ class Operation:
         try:
             found: dict[str, Any] = (await self.ask("INFO", stream))["config"]
         except Refused as error:
-            if error.code != _NOT_FOUND:
+            if error.code != NOT_FOUND:
                 raise StoreUnavailable(f"{self._what}: {error}") from error
             return None
         return found

@@ -18,7 +18,7 @@ from nats.errors import Error
 
 from dominie_contracts.subjects import MOVED_SUBJECT, fence_subject, segment_stream
 from dominie_eventstore._errors import StoreUnavailable
-from dominie_eventstore._operation import Operation, operating, segment_config
+from dominie_eventstore._operation import NOT_FOUND, Operation, operating, segment_config
 from dominie_eventstore._segments import Segments
 from dominie_eventstore._wire import Refused, Wire
 
@@ -89,6 +89,38 @@ class Roller:
         found = await operation.write(written, Segments(open=segment + 1, first=written.segments.first))
         await self.tell(found)
         return found
+
+    async def remove(self, segment: int) -> Segments:
+        """Remove the oldest segment from the broker; whoever reads it goes to the archive from now on.
+
+        It must be there, whole: nobody looks again.
+
+        Raises:
+            StoreUnavailable: It is the open one or not the oldest, or JetStream refuses.
+        """
+        operation = self._operation(f"removing segment {segment}")
+        written = await operation.segments()
+        if segment != written.segments.first or segment >= written.segments.open:
+            raise StoreUnavailable(f"removing segment {segment}: there are {written.segments}")
+        found = await operation.write(written, Segments(open=written.segments.open, first=segment + 1))
+        await self.tell(found)
+        await self.sweep(found)
+        return found
+
+    async def sweep(self, segments: Segments) -> None:
+        """Delete what the broker has of removed segments, should somebody have died over it.
+
+        Raises:
+            StoreUnavailable
+        """
+        operation = self._operation("deleting removed segments")
+        for segment in range(segments.first - 1, -1, -1):
+            try:
+                await operation.ask("DELETE", segment_stream(segment))
+            except Refused as error:
+                if error.code == NOT_FOUND:
+                    return
+                raise StoreUnavailable(f"deleting segment {segment}: {error}") from error
 
     async def tell(self, segments: Segments) -> None:
         """Say which segments there are to those who use the log; again, for those who did not hear.

@@ -1,6 +1,5 @@
 """One stream's events, in whichever segments they are: the open one first, then those before it."""
 
-import asyncio
 from collections.abc import Sequence
 
 from dominie_contracts.envelope import Recorded, pack_position, unpack_position
@@ -28,10 +27,7 @@ class Streams:
         Raises:
             StoreUnavailable: The store did not say in time.
         """
-        if segment == 0:
-            return False
-        found = await asyncio.gather(*(self._log.last(earlier, name, deadline) for earlier in range(segment)))
-        return any(found)
+        return segment > 0 and await self._log.has_before(segment, name, deadline)
 
     async def last(self, segment: int, name: str, deadline: Deadline) -> Recorded | None:
         """The stream's last event up to this segment.
@@ -64,6 +60,8 @@ class Streams:
         last = await self._last_seen(segment, name, deadline)
         if not last or last[0].envelope.version <= after + 1:
             return last
+        if await self._log.is_archived(segment, deadline):
+            return await self._log.all_archived(segment, name)
         wanted, until = Wanted("read", name, linger_s=_LINGER_S), sequence_of(last)
         follower = Follower(self._log, wanted, after=begin, timeout_s=self._timeout_s, last=segment, until=until)
         return [event async for event in JetStreamSubscription(follower, 0)]

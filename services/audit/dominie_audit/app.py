@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import structlog
 
+from dominie_audit.adapters.archive import Archiver
 from dominie_audit.adapters.index.terms import own_terms
 from dominie_audit.adapters.tlog.comparison import check_start
 from dominie_audit.adapters.tlog.keeper import Keeper
@@ -15,10 +16,21 @@ from dominie_audit.adapters.witnesses.address import addresses_of
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log, LogAndTree
 from dominie_audit.settings import Settings
-from dominie_contracts.audit import AskRecord, Export, GetCheckpoint, ListRuns, Prove, Search, Trail, VerifyLog
+from dominie_contracts.audit import (
+    ArchiveSegment,
+    AskRecord,
+    Export,
+    GetCheckpoint,
+    ListRuns,
+    Prove,
+    Search,
+    Trail,
+    VerifyLog,
+)
 from dominie_eventstore import EventStore
 from dominie_kit import Service
 from dominie_kit.keys import KeyFolder
+from dominie_kit.store import open_archive
 
 logger = structlog.get_logger()
 
@@ -45,6 +57,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         timeout_s=settings.audit_witness_timeout_s,
         interval_s=settings.audit_checkpoint_s,
     )
+    archiver = Archiver(service.log, own.published, open_archive(settings))
     handlers = Handlers(
         service.log, log, own.published, witnesses, service.keyring, reply_bytes=settings.audit_reply_bytes
     )
@@ -78,6 +91,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.follow(both, None, name="log")
     service.background(keep)
     service.background(check_older)
+    service.background(archiver.run)
     service.route(Trail, handlers.trail, token=False)
     service.route(Search, handlers.search, token=False)
     service.route(ListRuns, handlers.runs, token=False)
@@ -85,6 +99,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(GetCheckpoint, handlers.checkpoint, token=False)
     service.route(Prove, handlers.prove, token=False)
     service.route(Export, handlers.export, token=False)
+    service.route(ArchiveSegment, archiver.answer, token=False, direct=False, between=True)
     service.route(AskRecord, handlers.record, direct=False, between=True)
     return service
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from dominie.merkle import EMPTY, fold, is_extended, is_included, leaf_hash, node_hash
 from dominie_audit.adapters.tlog.proving import consistency, inclusion
 from dominie_audit.adapters.tlog.tiles import Hashes, Tiles
-from dominie_audit.adapters.tlog.tree import Edge, Tree, path_of
+from dominie_audit.adapters.tlog.tree import Edge, Tree
 from dominie_contracts import Recorded
+from dominie_eventstore.archive import tile_path
 
 LEAVES = [f"leaf {number}".encode() for number in range(1100)]
 SIZES = st.integers(0, 1100) | st.sampled_from([0, 1, 2, 3, 255, 256, 257, 511, 512, 513, 767, 768, 1024])
@@ -138,7 +139,7 @@ def test_what_is_made_up_proves_nothing(one: int, other: int, proof: list[bytes]
     ],
 )
 def test_a_tiles_path_is_the_specifications(number: int, width: int, expected: str) -> None:
-    assert path_of("tile/0", number, width) == expected
+    assert tile_path("tile/0", number, width) == expected
 
 
 def test_tiles_lie_as_the_specification_says(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from dominie_contracts.registry import OWNER, check_known
 from dominie_contracts.rights import FOLLOWS
 from dominie_contracts.subjects import heartbeat_subject, out_subject, service_subject
 from dominie_eventstore import EventStore, Projection, Projector
+from dominie_eventstore.archive import Archive
 from dominie_kit.actions import Actions
 from dominie_kit.bus import Connection, Inner
 from dominie_kit.context import Context
@@ -35,7 +36,7 @@ from dominie_kit.read_models import ReadModels
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
 from dominie_kit.standing import Standing
-from dominie_kit.store import open_store
+from dominie_kit.store import open_archive, open_store
 
 log = structlog.get_logger()
 
@@ -225,7 +226,10 @@ class Service:
             check_known(event)
 
     def _opened_store(self) -> EventStore:
-        store, opened = open_store(self.settings.store, self.inner.client, replicas=self.settings.replicas)
+        archive = Archive(open_archive(self.settings))
+        store, opened = open_store(
+            self.settings.store, self.inner.client, replicas=self.settings.replicas, archive=archive
+        )
         self.resource(lambda: opened)
         return store
 

@@ -20,6 +20,8 @@ class KitSettings(BaseSettings):
     """How many copies of the log `dominie provision --replicas` made: with several, appends are sent each by itself."""
     store: str = "nats"
     """Where the events are kept: `nats`, on the bus, or a KurrentDB: `kurrentdb://HOST:2113?tls=false`."""
+    archive: str | None = None
+    """Where sealed segments go: a folder, or `s3://BUCKET/PREFIX`; `archive` in the folder of state, by default."""
     keys: Path = Path("keys")
     """The folder with this service's seeds and the public key of identity."""
     state: Path = Path(".dominie")

@@ -6,26 +6,44 @@ from urllib.parse import urlsplit
 from nats.aio.client import Client
 
 from dominie_eventstore import EventStore, JetStreamEventStore, StoreUnavailable
+from dominie_eventstore.archive import Archive, Blobs, open_blobs
 from dominie_kit.errors import BadStore
+from dominie_kit.settings import KitSettings
 
 NATS = "nats"
 """The store that needs no address: JetStream, on the bus."""
 _SCHEMES = ("kurrentdb", "kdb", "esdb", "kurrentdb+discover", "kdb+discover", "esdb+discover")
 
 
-def open_store(store: str, bus: Client, *, replicas: int = 1) -> tuple[EventStore, AbstractAsyncContextManager[object]]:
+def open_archive(settings: KitSettings) -> Blobs:
+    """The archive of the settings; nothing is asked of it yet.
+
+    Raises:
+        BadStore: That is no place for one, or its client is not installed.
+    """
+    place = settings.archive or str(settings.state / "archive")
+    try:
+        return open_blobs(place, cache=settings.state / "archived")
+    except ValueError as error:
+        raise BadStore(place, str(error)) from error
+
+
+def open_store(
+    store: str, bus: Client, *, replicas: int = 1, archive: Archive | None = None
+) -> tuple[EventStore, AbstractAsyncContextManager[object]]:
     """The event store of a setting, and what to hold while it is used; it connects with the first request.
 
     Args:
         store: `nats`, or an address as KurrentDB's clients take it.
         bus: The connection that JetStream is asked on.
         replicas: How many copies JetStream has.
+        archive: Where the older segments of JetStream's log are.
 
     Raises:
         BadStore: It is neither, or its client is not installed.
     """
     if store == NATS:
-        return JetStreamEventStore(bus, replicas=replicas), nullcontext()
+        return JetStreamEventStore(bus, replicas=replicas, archive=archive), nullcontext()
     place = place_of(store)
     try:
         from dominie_eventstore.kurrentdb import KurrentDBEventStore

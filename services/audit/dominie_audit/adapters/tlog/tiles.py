@@ -8,7 +8,8 @@ from pathlib import Path
 from threading import Lock
 
 from dominie.merkle import HASH_BYTES, fold, node_hash
-from dominie_audit.adapters.tlog.tree import POSITION, WIDTH, Cut, Edge, Tree, path_of, tile
+from dominie_audit.adapters.tlog.tree import POSITION, WIDTH, Cut, Edge, Tree, tile
+from dominie_eventstore.archive import tile_path
 
 _POSITION_BYTES = 8
 _CACHED = 64
@@ -138,8 +139,12 @@ class Tiles:
         """The first of a tile's items: from the whole tile, or from the partial one of just that width."""
         if width == 0:
             return b""
-        whole = path_of(kind, number)
-        for path in (whole, path_of(kind, number, width), whole):  # a partial one goes only when the whole one is there
+        whole = tile_path(kind, number)
+        for path in (
+            whole,
+            tile_path(kind, number, width),
+            whole,
+        ):  # a partial one goes only when the whole one is there
             try:
                 found = (self.folder / path).read_bytes()
             except FileNotFoundError:

@@ -6,6 +6,7 @@ from itertools import count
 
 from dominie.merkle import EMPTY, fold
 from dominie_contracts import Recorded
+from dominie_eventstore.archive import tile_path
 
 WIDTH = 256
 """Hashes in a tile."""
@@ -15,14 +16,6 @@ POSITION = "position"
 def tile(level: int) -> str:
     """The folder of a level's tiles."""
     return f"tile/{level}"
-
-
-def path_of(kind: str, number: int, width: int = WIDTH) -> str:
-    """Where a tile is: its number in groups of three digits, all but the last one behind an `x`."""
-    groups = f"{number % 1000:03}"
-    while number := number // 1000:
-        groups = f"x{number % 1000:03}/{groups}"
-    return f"{kind}/{groups}" if width == WIDTH else f"{kind}/{groups}.p/{width}"
 
 
 class Edge:
@@ -108,12 +101,12 @@ class Tree:
     def cut(self) -> Cut:
         """What there is to store now."""
         partial = [
-            (path_of(tile(level), self.size // WIDTH ** (level + 1), len(row)), b"".join(row))
+            (tile_path(tile(level), self.size // WIDTH ** (level + 1), len(row)), b"".join(row))
             for level, row in enumerate(self._edge.rows)
             if row
         ]
         if self._positions:
-            partial.append((path_of(POSITION, self.size // WIDTH, len(self._positions)), _packed(self._positions)))
+            partial.append((tile_path(POSITION, self.size // WIDTH, len(self._positions)), _packed(self._positions)))
         return Cut(self.size, self.root(), tuple(self._full), tuple(partial))
 
     def stored(self, cut: Cut) -> None:
@@ -121,10 +114,10 @@ class Tree:
         del self._full[: len(cut.full)]
 
     def _keep(self, filled: list[list[bytes]]) -> None:
-        self._full.append((path_of(POSITION, self.size // WIDTH - 1), _packed(self._positions)))
+        self._full.append((tile_path(POSITION, self.size // WIDTH - 1), _packed(self._positions)))
         self._positions = []
         for level, row in enumerate(filled):
-            self._full.append((path_of(tile(level), self.size // WIDTH ** (level + 1) - 1), b"".join(row)))
+            self._full.append((tile_path(tile(level), self.size // WIDTH ** (level + 1) - 1), b"".join(row)))
 
 
 def _packed(positions: list[int]) -> bytes:

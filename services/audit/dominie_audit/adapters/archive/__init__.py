@@ -1,0 +1,5 @@
+"""Sealed segments into the archive, each checked there against a signed checkpoint."""
+
+from dominie_audit.adapters.archive.archiver import Archiver
+
+__all__ = ["Archiver"]
