@@ -25,7 +25,8 @@ ARG PACKAGES=""
 RUN if [ -n "${PACKAGES}" ]; then \
       apt-get update && apt-get install -y --no-install-recommends "${PACKAGES}" && rm -rf /var/lib/apt/lists/*; \
     fi \
- && useradd --system --uid 10001 --create-home --home-dir /var/lib/dominie dominie
+ && useradd --system --uid 10001 --create-home --home-dir /var/lib/dominie dominie \
+ && install -d -o dominie -g dominie /archive
 COPY --from=build /opt/dominie /opt/dominie
 ENV PATH=/opt/dominie/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001

@@ -8,6 +8,7 @@ import typer
 
 GROUP = "dominie.commands"
 DEBUG = "DOMINIE_DEBUG"
+AUDIT_HELP = "What agents did, and whether the log is whole."
 
 
 def main() -> None:
@@ -36,6 +37,16 @@ def build() -> typer.Typer:
     for plugin in sorted(entry_points(group=GROUP), key=lambda plugin: (plugin.name != "kit", plugin.name)):
         _add(app, plugin)
     return app
+
+
+def group(app: typer.Typer, name: str, *, help: str) -> typer.Typer:
+    """A group of commands that several packages add to."""
+    for found in app.registered_groups:
+        if found.name == name and found.typer_instance is not None:
+            return found.typer_instance
+    made = typer.Typer(help=help, no_args_is_help=True)
+    app.add_typer(made, name=name)
+    return made
 
 
 def _add(app: typer.Typer, plugin: EntryPoint) -> None:

@@ -24,10 +24,14 @@ def register(app: typer.Typer) -> None:
     """Add the kit's commands to `dominie`."""
     for command in (up, down, status, rebuild, serve, provision):
         app.command()(command)
+    from dominie.cli import AUDIT_HELP, group
+    from dominie_kit import segment_commands
+
     policy = typer.Typer(help="The policies that decide what agents may do.", no_args_is_help=True)
     policy.command("check")(policy_check)
     policy.command("publish")(policy_publish)
     app.add_typer(policy, name="policy")
+    segment_commands.register(group(app, "audit", help=AUDIT_HELP))
 
 
 def up(
@@ -54,7 +58,7 @@ def up(
     from dominie_kit.store import check_store
     from dominie_kit.system import command, launch
 
-    with _problems():
+    with problems():
         folder = _existing(folder)
         plan = Plan(
             folder=folder,
@@ -90,10 +94,10 @@ def down(folder: Folder = HERE, json: Json = False) -> None:
     from dominie_kit.state import StateFolder
     from dominie_kit.system import take_down
 
-    with _problems():
+    with problems():
         state = StateFolder.find(folder)
         pid = take_down(state)
-    _say({"stopped": pid, "folder": str(state.project)}, "Dominie is down.", json=json)
+    say({"stopped": pid, "folder": str(state.project)}, "Dominie is down.", json=json)
 
 
 def status(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, json: Json = False) -> None:
@@ -103,10 +107,10 @@ def status(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, j
     from dominie_kit.state import StateFolder
     from dominie_kit.status import ask_status
 
-    with _problems():
+    with problems():
         state = StateFolder.find(folder)
         here = None if nats_url else state.up()
-        url, held = _where(state.project, nats_url or (here.nats_url if here else None), keys)
+        url, held = where(state.project, nats_url or (here.nats_url if here else None), keys)
         found = anyio.run(lambda: ask_status(url, held, up=here))
     if json:
         typer.echo(found.model_dump_json())
@@ -141,8 +145,8 @@ def rebuild(
             with bars(service) as tell:
                 return await run(asking, service, projection, tell=tell)
 
-    with _problems():
-        url, held = _where(folder, nats_url, keys)
+    with problems():
+        url, held = where(folder, nats_url, keys)
         done = anyio.run(ask)
     if json:
         typer.echo(done.model_dump_json())
@@ -157,9 +161,9 @@ def serve(
     """Run services in this one process, until interrupted."""
     from dominie_kit.state import StateFolder
 
-    with _problems():
+    with problems():
         state = StateFolder.find(folder)
-        url, held = _where(state.project, nats_url, keys)
+        url, held = where(state.project, nats_url, keys)
         for name in targets:
             _check_keys(held, name)
         os.environ |= {"DOMINIE_NATS_URL": url, "DOMINIE_KEYS": str(held.path)}
@@ -184,10 +188,10 @@ def provision(
     from dominie_contracts.subjects import segment_stream
     from dominie_kit.broker import provision as create
 
-    with _problems():
-        url, held = _where(folder, nats_url, keys)
+    with problems():
+        url, held = where(folder, nats_url, keys)
         stream = segment_stream(anyio.run(lambda: create(url, held, replicas=replicas)))
-    _say({"stream": stream, "replicas": replicas}, f"{stream} is there, {replicas}-fold.", json=json)
+    say({"stream": stream, "replicas": replicas}, f"{stream} is there, {replicas}-fold.", json=json)
 
 
 def policy_check(directory: Policies, json: Json = False) -> None:
@@ -195,16 +199,16 @@ def policy_check(directory: Policies, json: Json = False) -> None:
     from dominie_kit.decision import PolicyError, check_policies
     from dominie_kit.policies import read_policies
 
-    with _problems():
+    with problems():
         files = read_policies(directory)
     try:
         count = check_policies(files)
     except PolicyError as error:
-        _say({"ok": False, "policies": 0, "errors": error.problems}, None, json=json)
+        say({"ok": False, "policies": 0, "errors": error.problems}, None, json=json)
         for problem in error.problems:
             typer.echo(f"{directory / problem}", err=True)
         raise typer.Exit(1) from None
-    _say({"ok": True, "policies": count, "errors": []}, f"{count} policies in {len(files)} files fit.", json=json)
+    say({"ok": True, "policies": count, "errors": []}, f"{count} policies in {len(files)} files fit.", json=json)
 
 
 def policy_publish(
@@ -221,16 +225,16 @@ def policy_publish(
         async with operator(url, held) as asking:
             return await asking.ask(command, Published, timeout_s=10)
 
-    with _problems():
+    with problems():
         command = PublishPolicies(files=read_policies(directory))
-        url, held = _where(folder, nats_url, keys)
+        url, held = where(folder, nats_url, keys)
         done = anyio.run(publish)
     text = f"{done.policies} policies are {'now' if done.changed else 'already'} in force ({done.digest[:12]})."
-    _say(done.model_dump(), text, json=json)
+    say(done.model_dump(), text, json=json)
 
 
 @contextmanager
-def _problems() -> Iterator[None]:
+def problems() -> Iterator[None]:
     """A problem is one line and exit code 1, not a traceback."""
     from dominie_contracts import Problem
     from dominie_eventstore import EventStoreError
@@ -243,7 +247,7 @@ def _problems() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _where(folder: Path, nats_url: str | None, keys: Path | None) -> tuple[str, "KeyFolder"]:
+def where(folder: Path, nats_url: str | None, keys: Path | None) -> tuple[str, "KeyFolder"]:
     """The broker and the keys: as given, else those of what runs, or ran last, in the project."""
     from dominie_kit.errors import NotUp
     from dominie_kit.keys import KeyFolder
@@ -271,7 +275,7 @@ def _existing(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _say(found: dict[str, object], text: str | None, *, json: bool) -> None:
+def say(found: dict[str, object], text: str | None, *, json: bool) -> None:
     from json import dumps
 
     if json:

@@ -8,7 +8,8 @@ KitError
 ├── AlreadyUp      another `dominie up` runs in this folder
 ├── NotUp          nothing runs in this folder
 ├── StartFailed    a service did not become ready
-└── NotRebuilt     a rebuild failed; the read model before it goes on serving
+├── NotRebuilt     a rebuild failed; the read model before it goes on serving
+└── ArchiveFailed  a sealed segment of the log was not archived; it stays where it is
 """
 
 from pathlib import Path
@@ -75,3 +76,11 @@ class NotRebuilt(KitError):
     def __init__(self, service: str, read_model: str, why: str):
         super().__init__(f"{service} goes on with the {read_model!r} that it has, the new one failed: {why}")
         self.service, self.read_model, self.why = service, read_model, why
+
+
+class ArchiveFailed(KitError):
+    """A sealed segment of the log was not archived; it stays where it is."""
+
+    def __init__(self, why: str):
+        super().__init__(f"Not archived: {why}")
+        self.why = why

@@ -22,6 +22,7 @@ from dominie_kit.keys import KeyFolder
 from dominie_kit.people import register_people
 from dominie_kit.plan import Plan
 from dominie_kit.ports import first_free, port_of
+from dominie_kit.segments import Limits, keeping
 from dominie_kit.service_process import ServiceProcess, last_line
 from dominie_kit.settings import KitSettings
 from dominie_kit.state import ClientFile, Running, StateFolder, Up
@@ -33,6 +34,7 @@ FIRST_TRIES = 3
 BACKOFF_S, BACKOFF_MAX_S, STEADY_S = 0.1, 5.0, 10.0
 _POLL_S = 0.01
 _DISK_POLL_S = 1.0
+_SEGMENTS_POLL_S = 5.0
 
 
 class Backoff:
@@ -101,6 +103,8 @@ class Supervisor:
             await provision(self._broker.url, self._broker.keys)
         group.start_soon(self._keep_broker)
         group.start_soon(self._keep_storing)
+        if self._store == NATS and "audit" in self._plan.services:
+            group.start_soon(self._keep_segments)
         for name in self._plan.services:
             group.start_soon(self._keep, name, group)
         with anyio.move_on_after(START_S) as limit:
@@ -214,6 +218,21 @@ class Supervisor:
             while not self._broker.has_room():  # noqa: ASYNC110 - nobody tells
                 await anyio.sleep(_DISK_POLL_S)
             self._broker.terminate()
+
+    async def _keep_segments(self) -> None:
+        """Open the next segment of the log when the open one is full or old, and have sealed ones archived."""
+        limits, told = Limits(), ""
+        while True:
+            await anyio.sleep(_SEGMENTS_POLL_S)
+            try:
+                async with keeping(self._broker.url, self._broker.keys) as keeper:
+                    await keeper.roll(limits)
+                    trouble = (await keeper.archive()).trouble or ""
+            except (KitError, Problem, EventStoreError) as error:
+                trouble = "" if self._running_broker.pid == 0 else str(error)
+            if trouble and trouble != told:
+                self._say(f"the log's segments: {trouble}; it is tried again")
+            told = trouble
 
     async def _stop(self) -> None:
         """Services first, by force after a while; then the broker."""

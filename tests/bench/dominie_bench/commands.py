@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     bench.command("governed-call")(governed_call)
     bench.command("append")(append)
     bench.command("replay")(replay)
+    bench.command("growth")(growth)
     bench.command("agentdojo")(agentdojo)
     app.add_typer(bench, name="bench")
 
@@ -55,6 +56,16 @@ def replay(
     from dominie_bench.replay import run
 
     _print(run(events, per_append, _say), as_json=json)
+
+
+def growth(
+    actions: Annotated[int, typer.Option(help="So many, of three events each.", min=100)] = 1_000_000,
+    json: Json = False,
+) -> None:
+    """Many actions in segments that are archived: what the broker takes, its restart, and reads of old actions."""
+    from dominie_bench.growth import run
+
+    _print(run(actions, _say), as_json=json)
 
 
 def agentdojo(

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add `audit` and `trace`."""
-    audit = typer.Typer(help="What agents did, and whether the log is whole.", no_args_is_help=True)
+    from dominie.cli import AUDIT_HELP, group
+
+    audit = group(app, "audit", help=AUDIT_HELP)
     audit.command("verify")(verify)
     for module in (search, export, bundle, proofs):
         module.register(audit)
-    app.add_typer(audit, name="audit")
     app.command()(trace)
 
 

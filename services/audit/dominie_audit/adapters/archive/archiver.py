@@ -64,8 +64,9 @@ class Archiver:
             archived = await self._archived()
         except (OSError, ValueError) as error:
             raise Unavailable(f"the archive cannot be read: {error}", retry_after_s=5) from error
+        trouble = self._trouble
         if segment is not None and segment >= len(archived) and self._wanted is None:
-            self._wanted = segment
+            self._wanted, self._trouble = segment, None
             self._asked.set()
         return ArchiveState(
             archived=tuple(
@@ -73,7 +74,7 @@ class Archiver:
                 for each in archived
             ),
             under_way=self._wanted,
-            trouble=self._trouble,
+            trouble=trouble,
         )
 
     async def run(self) -> None:
@@ -86,7 +87,6 @@ class Archiver:
             try:
                 for segment in range(len(await self._archived()), wanted + 1):
                     await self._archive(segment)
-                self._trouble = None
             except (EventStoreError, NotArchived, TilesDamaged, OSError, ValueError, BlobMissing) as error:
                 self._trouble = f"segment {wanted}: {error}"
                 log.error("archive.failed", segment=wanted, error=str(error))
