@@ -108,7 +108,7 @@ async def roll(place: Place) -> None:
 
 async def test_a_sealed_segment_is_archived_and_everything_goes_on(place: Place) -> None:
     async with serving(build(place.settings)) as service:
-        before = [event async for event in service.store.read_all()]
+        before = [event async for event in service.log.read_all()]
         async with rolling(place.house.operator.client) as roller:
             keeper = SegmentKeeper(roller, place.house.operator)  # type: ignore[arg-type]  # a peer asks as the operator does
             for segment in range(2):
@@ -119,7 +119,7 @@ async def test_a_sealed_segment_is_archived_and_everything_goes_on(place: Place)
         assert [each.state for each in view.segments] == ["archived", "archived", "open"]
         assert [each.events or each.appends for each in view.segments] == [EVENTS] * 3
 
-        after = [event async for event in service.store.read_all()]
+        after = [event async for event in service.log.read_all()]
         assert after[:EVENTS] == before
         assert len(after) == EVENTS * 3
         await everything_holds(service, after)
@@ -179,7 +179,7 @@ def encode_with(stored: bytes) -> bytes:
 @pytest.mark.parametrize(("fault", "why"), [("bent", "not what the signed checkpoint says"), ("full", "No space left")])
 async def test_what_is_not_whole_in_the_archive_is_not_archived(place: Place, fault: str, why: str) -> None:
     blobs = Bent(place.archive, fault=fault)
-    async with serving(build(place.settings)) as service, archiving(service.store, place, blobs) as archiver:
+    async with serving(build(place.settings)) as service, archiving(service.log, place, blobs) as archiver:
         await roll(place)
         failed = await until_archived(archiver, 0)
         assert failed.archived == ()

@@ -41,3 +41,13 @@ def test_a_log_that_is_replayed_is_checked() -> None:
 
     assert found.keys() == {"events", "rate_per_s", "verified"}
     assert (found["events"], found["verified"]) == (1000, True)
+
+
+def test_a_log_that_grows_is_archived_and_read() -> None:
+    found = bench("growth", "--actions", "1000")
+
+    assert found.keys() == {"actions", "segments", "broker_rss_mb", "restart_s", "read_old_p50_ms"}
+    assert found["actions"] == 1000
+    assert found["segments"] >= 2
+    assert 0 < found["restart_s"] < 10
+    assert 0 < found["read_old_p50_ms"]
