@@ -25,6 +25,8 @@ from dominie_eventstore._wire import Stored, Wire, parse
 _HEARTBEAT_S: Final = 0.5
 _SILENCE_S: Final = 1.25
 _NS: Final = 1_000_000_000
+_TURN: Final = 64
+"""Messages after which others get their turn: a reader that never has to wait would keep everybody else waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class Consumer:
             if delivered != self._delivered + 1:
                 return None
             self._delivered = delivered
+            if delivered % _TURN == 0:
+                await asyncio.sleep(0)
             return Stored(self._segment, sequence, message.subject, message.data)
 
     async def _wait(self) -> bool:

@@ -54,7 +54,8 @@ async def connections(guarded: "Broker") -> AsyncIterator[dict[str, Client]]:
     yield opened
     for client in opened.values():
         await client.close()
-        await asyncio.sleep(0)
+        for _ in range(3):  # the loop closes the socket
+            await asyncio.sleep(0)
 
 
 async def silent(error: Exception) -> None:
