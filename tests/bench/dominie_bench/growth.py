@@ -29,6 +29,7 @@ from dominie_kit.store import open_archive
 from dominie_kit.system import System
 
 SEGMENTS = 10
+_ARCHIVIST = "dominie_audit.adapters.archive.alone"
 _IN_FLIGHT = 256
 _EVENTS = (2, 1)
 """Of each append of an action."""
@@ -43,7 +44,7 @@ def run(actions: int, say: Callable[[str], None]) -> dict[str, object]:
         project = Path(folder) / "project"
         project.mkdir()
         limits = {"DOMINIE_SEGMENT_APPENDS": str(max(1, len(_EVENTS) * actions // SEGMENTS))}
-        keys, runner = Path(folder) / "keys", "dominie_bench.archivist:main"
+        keys, runner = Path(folder) / "keys", f"{_ARCHIVIST}:main"
         with System(project, services=("audit",), keys=keys, environment=limits, runner=runner) as system:
             return uvloop.run(_measure(system, actions, say))
 
