@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Sequence
 
 import anyio
-import uvloop
 
 from dominie_audit.adapters.archive import Archiver
 from dominie_audit.adapters.tlog.keeper import Keeper
@@ -40,7 +39,7 @@ class Tree(InMemory):
 
 def main(names: Sequence[str], *, on_ready: Callable[[], None]) -> None:
     """What `dominie up` runs in place of audit (see `Plan.runner`)."""
-    uvloop.run(_run(on_ready))
+    anyio.run(_run, on_ready, backend_options={"use_uvloop": True})
 
 
 async def _run(on_ready: Callable[[], None]) -> None:
