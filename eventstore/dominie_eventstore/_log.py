@@ -12,7 +12,7 @@ from dominie_eventstore._errors import ArchiveUnavailable
 from dominie_eventstore._seal import record
 from dominie_eventstore._segments import Catalogue, Segments
 from dominie_eventstore._wire import Deadline, Lost, Stored, Wire, last_message
-from dominie_eventstore.archive import Archive
+from dominie_eventstore.archive import Archive, fingerprint
 
 
 class Source(Protocol):
@@ -88,9 +88,9 @@ class Log:
             StoreUnavailable: The store did not say in time.
         """
         first = min((await self.catalogue.get(deadline)).first, segment)
+        name = fingerprint(stream)
         for earlier in range(first):
-            index = await self._archived(earlier).index(earlier)
-            if index.of_stream(stream):
+            if (await self._archived(earlier).index(earlier)).has(name):
                 return True
         return any(await asyncio.gather(*(self.last(each, stream, deadline) for each in range(first, segment))))
 

@@ -1,6 +1,7 @@
 """What the tests under accidents share: brokers and clusters of them, and writers who note what they were told."""
 
 import asyncio
+import json
 import random
 import socket
 from collections import Counter
@@ -213,7 +214,8 @@ async def replicated(cluster: Cluster, connect: Callable[..., Awaitable[Client]]
     client = await connect(*cluster.urls)
     await provision(client, replicas=NODES, timeout_s=30)
     yield JetStreamEventStore(client, replicas=NODES)
-    await client.request("$JS.API.STREAM.DELETE.EVENTS_0", b"", timeout=10)
+    for name in json.loads((await client.request("$JS.API.STREAM.NAMES", b"", timeout=10)).data)["streams"]:
+        await client.request(f"$JS.API.STREAM.DELETE.{name}", b"", timeout=10)
 
 
 @pytest.fixture(scope="session")

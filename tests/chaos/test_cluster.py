@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from nats.aio.client import Client
 
-from dominie_contracts.envelope import Recorded
-from dominie_eventstore import Durability, EventStore, JetStreamEventStore
+from dominie_contracts.envelope import Recorded, unpack_position
+from dominie_eventstore import Durability, EventStore, JetStreamEventStore, rolling, verify_chain
 from dominie_eventstore.conformance import EventStoreConformance, all_of, draft, stream
 
 if TYPE_CHECKING:
@@ -69,6 +69,34 @@ async def test_the_leader_is_killed(
     print(f"the longest append took {told.longest_s:.1f} s, of {len(told.appended)}")
     assert told.longest_s <= AWAY_S
     assert seen == stored
+    await told.check(store)
+
+
+async def test_the_log_rolls_under_its_writers(
+    cluster: "Cluster", replicated: JetStreamEventStore, connect: Connect, told: "Told", writers: "type[Writers]"
+) -> None:
+    """Whoever writes and reads goes on in the next segment, at whichever node."""
+    store, seen = JetStreamEventStore(await connect(*cluster.urls), replicas=3), list[Recorded]()
+    operator = await connect(*reversed(cluster.urls))
+
+    async with asyncio.timeout(90), asyncio.TaskGroup() as group:
+        reading = group.create_task(follow(JetStreamEventStore(await connect(*reversed(cluster.urls))), seen))
+        load = writers(store, told, WRITERS)
+        async with load.writing():
+            for segment in range(1, 4):
+                await load.more(BEFORE)
+                async with rolling(operator, timeout_s=20) as roller:
+                    assert (await roller.roll()).open == segment
+            await load.more(BEFORE)
+        stored = [event async for event in store.read_all()]
+        while len(seen) < len(stored):  # noqa: ASYNC110 - the follower is a task of this loop
+            await asyncio.sleep(0.01)
+        reading.cancel()
+
+    print(f"the longest append took {told.longest_s:.2f} s, of {len(told.appended)}")
+    assert seen == stored
+    assert {unpack_position(event.position)[0] for event in stored} == {0, 1, 2, 3}
+    assert (await verify_chain(stored)).ok
     await told.check(store)
 
 

@@ -7,7 +7,7 @@ tile/L/N[.p/W], checkpoint   the hashes over them, and the signed checkpoint the
 
 from dominie_eventstore.archive._blobs import BlobMissing, Blobs, FolderBlobs, open_blobs
 from dominie_eventstore.archive._bundles import BUNDLE, decode_bundle, encode_bundle, entries_path, tile_path
-from dominie_eventstore.archive._index import Index, IndexDraft, segment_path
+from dominie_eventstore.archive._index import Index, IndexDraft, fingerprint, segment_path
 from dominie_eventstore.archive._reader import Archive
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "decode_bundle",
     "encode_bundle",
     "entries_path",
+    "fingerprint",
     "open_blobs",
     "segment_path",
     "tile_path",

@@ -27,7 +27,8 @@ def segment_path(segment: int) -> str:
     return f"segment/{segment}"
 
 
-def _fingerprint(stream: str) -> int:
+def fingerprint(stream: str) -> int:
+    """What an index knows a stream by."""
     return int.from_bytes(sha256(stream.encode()).digest()[:_WORD])
 
 
@@ -50,7 +51,7 @@ class IndexDraft:
         """Take in the next event."""
         number = len(self._positions)
         self._positions.append(position)
-        self._streams[_fingerprint(stream)].append(number)
+        self._streams[fingerprint(stream)].append(number)
         self._categories[stream.split(".", 2)[1]].append(number)
 
     def encode(self) -> bytes:
@@ -117,11 +118,16 @@ class Index:
 
     def of_stream(self, stream: str) -> Sequence[int]:
         """The numbers of a stream's events, in order; another stream's too, if their fingerprints are the same."""
-        name = _fingerprint(stream)
+        at = self._place(fingerprint(stream))
+        return () if at is None else self._numbers[self._starts[at] : self._starts[at + 1]]
+
+    def has(self, name: int) -> bool:
+        """Whether a stream with this fingerprint has events here."""
+        return self._place(name) is not None
+
+    def _place(self, name: int) -> int | None:
         at = bisect_left(self._fingerprints, name)
-        if at == self.streams or self._fingerprints[at] != name:
-            return ()
-        return self._numbers[self._starts[at] : self._starts[at + 1]]
+        return at if at < self.streams and self._fingerprints[at] == name else None
 
     def of_category(self, category: str | None) -> Sequence[int]:
         """The numbers of a category's events, or of all, in order."""

@@ -108,7 +108,7 @@ class Archiver:
         latest = await self._checkpoint(end)
         await run_sync(self._check, latest, first, end)
         await run_sync(self._publish, latest, first)
-        await run_sync(self._blobs.put, segment_path(segment), draft.encode())
+        await run_sync(self._blobs.put, segment_path(segment), await run_sync(draft.encode))
         log.warning("segment.archived", segment=segment, events=draft.events)
 
     async def _write(self, segment: int, first: int) -> IndexDraft:
