@@ -326,8 +326,53 @@ class FromRecord(Message):
     """Of the event with its outcome."""
 
 
+class EraseSubject(Command):
+    """Destroy a person's keys, have all that was derived from them built anew, and look for residue."""
+
+    NAME: ClassVar[str] = "audit.erase"
+    subject: str
+    """`u-NAME`, of the caller's tenant."""
+
+
+class Receipt(Message):
+    """What an erasure did, as audit signed it."""
+
+    tenant: str
+    subject: str
+    by: str
+    time: str
+    keys: tuple[str, ...]
+    """The ids of the keys that were destroyed."""
+    position: int
+    """Of the event that says so."""
+    held: dict[str, int]
+    """By store, in how many files the person was found before: their sealed texts, or their key."""
+    needles: int
+    """How many pieces of what they said, and of their keys, were looked for afterwards; 0 where it was done before."""
+    files: int
+    """How many files were read afterwards: all below audit's folder of state, those of other services among them."""
+    residue: tuple[str, ...]
+    """The files in which something that can be read was left."""
+    rebuilt: tuple[str, ...]
+    """The services that have built anew what they derived."""
+    late: tuple[str, ...]
+    """Those that had not in time, or are away: they do when they can."""
+    checkpoint: str
+    """The log's last checkpoint, with the event in it where it was signed in time."""
+
+
+class Erasure(Message):
+    """Reply to `EraseSubject`."""
+
+    receipt: Receipt
+    note: str
+    """The receipt as a signed note (c2sp.org/signed-note): a line that says what it is, and its JSON."""
+    key: str
+    """The log's verifier key."""
+
+
 COMMANDS: tuple[type[Command], ...] = (
-    *(ArchiveSegment, AskRecord, Export, GetCheckpoint, ListRuns),
+    *(ArchiveSegment, AskRecord, EraseSubject, Export, GetCheckpoint, ListRuns),
     *(Prove, Search, Trail, VerifyLog),
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {}

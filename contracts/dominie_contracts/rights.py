@@ -63,10 +63,11 @@ DEVELOPER_COMMANDS = (
     "audit.checkpoint",
     "audit.prove",
 )
-DEVELOPERS, AUDITORS = "developers", "auditors"
-"""Groups of people with more rights than to approve."""
+DEVELOPERS, AUDITORS, PRIVACY = "developers", "auditors", "privacy"
+"""Groups of people with more rights than to approve; those in the last one erase people."""
 OPERATORS = "operators"
 """Developers who may try policies out on live actions of forked runs; in local development every developer may."""
+PRIVACY_COMMANDS = ("audit.erase",)
 AUDITOR_COMMANDS = tuple(command for command in DEVELOPER_COMMANDS if command.startswith("audit."))
 WORKER_COMMANDS = ("tool.register",)
 
@@ -128,6 +129,7 @@ def person_rights(tenant: str, principal: str, groups: Iterable[str]) -> Rights:
     names = set(PERSON_COMMANDS)
     names |= set(DEVELOPER_COMMANDS) if DEVELOPERS in groups else set()
     names |= set(AUDITOR_COMMANDS) if AUDITORS in groups else set()
+    names |= set(PRIVACY_COMMANDS) if PRIVACY in groups else set()
     return Rights(_commands(tenant, principal, sorted(names)), _own(tenant, principal))
 
 
@@ -161,7 +163,7 @@ def inner_rights(service: str) -> Rights:
     )
     subscribe = (
         f"{_inbox(service, 'inner')}.>",
-        heartbeat_subject("guardrail"),
+        "hb.*" if service == "audit" else heartbeat_subject("guardrail"),
         MOVED_SUBJECT,
         *(("ret.*.*.*.*",) if service == "tool" else ()),
     )

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, TypeAdapter
 from dominie_contracts import Forbidden, Recorded
 from dominie_contracts.audit import Entries, Entry, RunView
 from dominie_contracts.line import Step, run_status
-from dominie_contracts.rights import AUDITORS, DEVELOPERS
+from dominie_contracts.rights import AUDITORS, DEVELOPERS, PRIVACY
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.summary import summarise
 
@@ -78,6 +78,16 @@ def check_reader(principal: str, groups: Sequence[str]) -> None:
     """
     if not {DEVELOPERS, AUDITORS} & set(groups):
         raise Forbidden(f"{principal} is neither in {DEVELOPERS!r} nor in {AUDITORS!r}: ask the operator for a group")
+
+
+def check_eraser(principal: str, groups: Sequence[str]) -> None:
+    """Let those in who may erase people.
+
+    Raises:
+        Forbidden: The caller may not.
+    """
+    if PRIVACY not in groups:
+        raise Forbidden(f"{principal} is not in {PRIVACY!r}: ask the operator for the group")
 
 
 def entries(rows: Sequence[Row], *, more: bool, max_bytes: int) -> Entries:

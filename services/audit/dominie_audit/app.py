@@ -7,18 +7,22 @@ from hashlib import sha256
 import structlog
 
 from dominie_audit.adapters.archive import Archiver
+from dominie_audit.adapters.erasure.eraser import Eraser
 from dominie_audit.adapters.index.terms import own_terms
 from dominie_audit.adapters.tlog.comparison import check_start
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import LogDiffers, Own
 from dominie_audit.adapters.witnesses import Witnesses
 from dominie_audit.adapters.witnesses.address import addresses_of
+from dominie_audit.aggregate import check_eraser
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log, LogAndTree
 from dominie_audit.settings import Settings
 from dominie_contracts.audit import (
     ArchiveSegment,
     AskRecord,
+    EraseSubject,
+    Erasure,
     Export,
     GetCheckpoint,
     ListRuns,
@@ -27,8 +31,12 @@ from dominie_contracts.audit import (
     Trail,
     VerifyLog,
 )
+from dominie_contracts.identity import Erase, Forgotten
+from dominie_contracts.subjects import check_principal
 from dominie_eventstore import EventStore
 from dominie_kit import Service
+from dominie_kit.context import Context
+from dominie_kit.heartbeats import Heartbeats
 from dominie_kit.keys import KeyFolder
 from dominie_kit.store import open_archive
 
@@ -62,6 +70,30 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.log, log, own.published, witnesses, service.keyring, reply_bytes=settings.audit_reply_bytes
     )
 
+    heartbeats = Heartbeats()
+
+    async def destroy(context: Context, erase: Erase) -> Forgotten:
+        return await service.inner.call(context, erase, Forgotten)
+
+    async def listen() -> None:
+        await heartbeats.listen(service.inner.client)
+
+    eraser = Eraser(
+        log,
+        service.keyring,
+        own.published,
+        own.signer,
+        heartbeats,
+        settings.state,
+        destroy,
+        timeout_s=settings.audit_erase_s,
+    )
+
+    async def erase(command: EraseSubject, context: Context) -> Erasure:
+        check_eraser(context.principal, context.groups)
+        await context.read_your_writes()
+        return await eraser.erase(check_principal(command.subject), context)
+
     @asynccontextmanager
     async def kept() -> AsyncIterator[None]:
         with log:
@@ -90,8 +122,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.resource(kept)
     service.follow(both, None, name="log")
     service.background(keep)
+    service.background(listen)
     service.background(check_older)
     service.background(archiver.run)
+    service.route(EraseSubject, erase, token=False)
     service.route(Trail, handlers.trail, token=False)
     service.route(Search, handlers.search, token=False)
     service.route(ListRuns, handlers.runs, token=False)

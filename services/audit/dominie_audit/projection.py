@@ -145,6 +145,11 @@ class Log(SqlProjection):
             rows += [_row(row) for row in self.db.execute(query, (*fits.values, after, until, limit))]
         return sorted(rows, key=lambda row: row.position, reverse=latest)[:limit]
 
+    def of_user(self, tenant: str, user: str, *, after: int, limit: int) -> list[Row]:
+        """The events on behalf of a person, beyond a position, in order."""
+        query = f"SELECT {_ROW} FROM events WHERE tenant = ? AND user = ? AND position > ? ORDER BY position LIMIT ?"
+        return [_row(found) for found in self.db.execute(query, (tenant, user, after, limit))]
+
     def runs(self, tenant: str, limit: int) -> list[RunRow]:
         """The latest runs, the latest first."""
         query = (

@@ -22,3 +22,5 @@ class Settings(KitSettings):
     """So many of them have to sign a checkpoint before it counts as witnessed; with 0, one. Nothing waits for them."""
     audit_witness_timeout_s: float = Field(default=5.0, gt=0)
     """How long one of them may take to answer."""
+    audit_erase_s: float = Field(default=120.0, gt=0)
+    """How long an erasure waits until every service has built anew what it derived."""

@@ -9,7 +9,7 @@ import structlog
 from pydantic import JsonValue
 
 from dominie_contracts import Envelope, Recorded, Unavailable
-from dominie_contracts.identity import AskSubjectKeys, SubjectKeys
+from dominie_contracts.identity import AskSubjectKeys, SubjectKey, SubjectKeys
 from dominie_contracts.personal import erased, key_ids, open_parts, parts, token_of
 from dominie_contracts.registry import EVENTS
 from dominie_contracts.subjects import PLATFORM
@@ -124,6 +124,14 @@ class Keyring:
 
         data = open_parts(_PERSONAL[envelope.type], envelope.data, unseal)
         return envelope.model_copy(update={"data": data})
+
+    async def secrets(self, tenant: str, ids: Sequence[str]) -> tuple[SubjectKey, ...]:
+        """Keys by their ids, as they are: for who looks whether anything of them is left.
+
+        Raises:
+            Unavailable: Identity does not answer.
+        """
+        return (await self._source.keys(AskSubjectKeys(tenant=tenant, ids=tuple(ids)))).keys
 
     def term(self, tenant: str, word: str) -> str:
         """What stands for a word in a tenant's search index, once the key of the index was asked for with `of`.

@@ -4,18 +4,18 @@ import anyio
 
 from dominie_contracts import Unavailable
 from dominie_contracts.identity import PrincipalView, Register
-from dominie_contracts.rights import AUDITORS, DEVELOPERS
+from dominie_contracts.rights import AUDITORS, DEVELOPERS, PRIVACY
 from dominie_kit.operator import Operator, operator
 from dominie_kit.state import DEVELOPER, TENANT, StateFolder
 
-APPROVERS = {"u-finance": ("finance", "owners")}
+APPROVERS: dict[str, tuple[str, ...]] = {"u-finance": ("finance", "owners"), "u-privacy": (PRIVACY,)}
 _PAUSE_S = 0.1
 
 
 async def register_people(nats_url: str, state: StateFolder) -> None:
     """Register the developer and the approvers; doing it again changes nothing."""
     keys = state.keys()
-    people = {DEVELOPER: (state.developer().public, (DEVELOPERS, AUDITORS))}
+    people: dict[str, tuple[str, tuple[str, ...]]] = {DEVELOPER: (state.developer().public, (DEVELOPERS, AUDITORS))}
     for principal, groups in APPROVERS.items():
         people[principal] = (keys.person(principal, create=True).public, groups)
     async with operator(nats_url, keys) as asking:

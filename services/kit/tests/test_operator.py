@@ -147,7 +147,7 @@ async def test_people_are_registered_once_identity_is_there(
     async with stand_in(broker, "identity", answer):
         with anyio.fail_after(10):
             await register_people(broker.url, state)
-    assert [one.principal for one in asked] == ["u-dev", "u-dev", "u-finance"]
+    assert [one.principal for one in asked] == ["u-dev", "u-dev", "u-finance", "u-privacy"]
     assert asked[1].nkey == state.developer().public
     assert set(asked[1].groups) == {"developers", "auditors"}
     assert asked[2].nkey == keys.person("u-finance").public

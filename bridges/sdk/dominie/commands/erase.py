@@ -1,0 +1,86 @@
+"""`dominie audit erase | check-receipt`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dominie.commands._show import Json, note, safe, say
+from dominie.commands.proofs import typed
+
+if TYPE_CHECKING:
+    from dominie_contracts.audit import Receipt
+
+TITLE = "dominie erasure receipt v1"
+_TIMEOUT_S = 300.0
+_FILE = {"exists": True, "dir_okay": False, "readable": True}
+
+
+def register(audit: typer.Typer) -> None:
+    """Add the commands of erasure."""
+    audit.command("erase")(erase)
+    audit.command("check-receipt")(check_receipt)
+
+
+def erase(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person: `u-NAME`, or NAME.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the signed receipt to a file.", dir_okay=False)] = None,
+    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Who you are.")] = "privacy",
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Your key, where it is not in its place.")] = None,
+    json: Json = False,
+) -> None:
+    """Erase a person for good: their key is destroyed. Exit code 1 where something of them could still be read."""
+    from dominie._config import as_user
+    from dominie.commands._people import approver
+    from dominie_contracts.audit import EraseSubject, Erasure
+
+    person = as_user(subject)
+    if not yes:
+        question = f"Nothing that was ever written for {person} can be read afterwards. Go on?"
+        typer.confirm(question, abort=True, err=True)
+    with approver(as_, key) as client:
+        found = client.ask(EraseSubject(subject=person), Erasure, timeout_s=_TIMEOUT_S)
+    if out is not None:
+        out.write_text(found.note)
+        note(f"The signed receipt is in {str(out)!r}: `dominie audit check-receipt` checks it anywhere.")
+    say(found.model_dump(mode="json"), lambda console: console.print(_told(found.receipt), markup=False), as_json=json)
+    if found.receipt.residue:
+        raise typer.Exit(1)
+
+
+def check_receipt(
+    file: Annotated[Path, typer.Argument(metavar="FILE", **_FILE, help="What `erase --out` wrote.")],
+    key: Annotated[str, typer.Option(metavar="VKEY", help="The log's verifier key, from somebody you trust.")],
+    json: Json = False,
+) -> None:
+    """Check a receipt with nothing but the log's verifier key. Exit code 1 where it does not hold."""
+    from dominie import Invalid
+    from dominie.notes import VerifierKey, open_note
+    from dominie_contracts.audit import Receipt
+
+    with typed():
+        title, _, body = open_note(file.read_text(errors="replace"), VerifierKey.parse(key)).partition("\n")
+    if title != TITLE:
+        raise Invalid(f"{str(file)!r} is signed, and is no receipt of an erasure")
+    receipt = Receipt.model_validate_json(body)
+    data = {"ok": True, **receipt.model_dump(mode="json")}
+    say(data, lambda console: console.print(_told(receipt), markup=False), as_json=json)
+
+
+def _told(receipt: "Receipt") -> str:
+    held = ", ".join(f"{store} ({count})" for store, count in sorted(receipt.held.items())) or "no file"
+    lines = [
+        f"{receipt.subject} was erased by {receipt.by} at {receipt.time}: {len(receipt.keys)} keys destroyed.",
+        f"Found before in: {held}.",
+        f"Looked for {receipt.needles} pieces in {receipt.files} files: {_residue(receipt)}.",
+    ]
+    if not receipt.needles:
+        lines.append("There was nothing to look for: their key was gone already.")
+    if receipt.late:
+        lines.append(f"Not built anew yet: {', '.join(receipt.late)}.")
+    return safe("\n".join(lines))
+
+
+def _residue(receipt: "Receipt") -> str:
+    return f"STILL READABLE in {', '.join(receipt.residue)}" if receipt.residue else "none is left"

@@ -1,0 +1,1 @@
+"""Erasing a person: what to look for, where it is found, and what is signed about it."""
