@@ -7,6 +7,7 @@ deny, because Cedar would skip a policy that errs.
 
 import json
 import marshal
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -44,6 +45,7 @@ action "memory.remember", "memory.recall" appliesTo {
 _CACHE = 8192
 _PROPOSED = 64
 """The proposed sets that are kept, the latest ones; a fork under an older one is refused."""
+_QUOTED = re.compile(r"`(?!policy\d+`)[^`]*`", re.DOTALL)
 _BY_VALUE = 2
 """The last version of `marshal` that never refers back to an object it has written: equal values, equal bytes."""
 
@@ -126,7 +128,9 @@ class Policies:
         names = tuple(note.name for note in notes)
         if result.diagnostics.errors or result.decision == cedarpy.Decision.NoDecision:
             return _deny(
-                request, names, f"undecidable: {'; '.join(map(str, result.diagnostics.errors)) or 'no answer'}"
+                request,
+                names,
+                f"undecidable: {'; '.join(map(_without_values, result.diagnostics.errors)) or 'no answer'}",
             )
         if result.decision == cedarpy.Decision.Allow:
             return Decided(decision="allow", policies=names, request=request)
@@ -150,6 +154,11 @@ class Policies:
 def _note(key: str, annotations: Mapping[str, str]) -> _Note:
     name = annotations.get("id", key)
     return _Note(name, annotations.get("ask"), annotations.get("why") or f"policy {name!r} forbids it")
+
+
+def _without_values(error: object) -> str:
+    """Cedar's error without the values that it quotes: a reason is written as it is, and they are personal."""
+    return _QUOTED.sub("`…`", str(error))
 
 
 def _deny(request: dict[str, JsonValue], names: tuple[str, ...], *why: str) -> Decided:

@@ -246,3 +246,13 @@ async def test_new_policies_come_into_force_and_a_reset_forgets_them() -> None:
     point.reset()
     with pytest.raises(Unavailable):
         point.decide(ask())
+
+
+def test_a_reason_quotes_no_value_of_the_request() -> None:
+    overflow = '@id("x") permit (principal, action, resource) when { context.amount + 9223372036854775807 > 5 };'
+    context: dict[str, JsonValue] = {"tenant": "t", "user": "u", "effect": "e", "kind": "k", "version": "1"}
+    for amount in (4242, "Dana Whitlock"):
+        asked = Question("a-x", "tool.invoke", "Tool", "t", {**context, "amount": amount, "untrusted": []})
+        decided = Policies("d", (PolicyFile(name="a", text=overflow),)).decide(asked)
+        assert (decided.decision, decided.why[0][:12]) == ("deny", "undecidable:")
+        assert str(amount) not in decided.why[0]
