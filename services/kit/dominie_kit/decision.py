@@ -45,7 +45,7 @@ action "memory.remember", "memory.recall" appliesTo {
 _CACHE = 8192
 _PROPOSED = 64
 """The proposed sets that are kept, the latest ones; a fork under an older one is refused."""
-_QUOTED = re.compile(r"`(?!policy\d+`)[^`]*`", re.DOTALL)
+_QUOTED = re.compile(r"`(policy\d+)?[^`]*`")
 _BY_VALUE = 2
 """The last version of `marshal` that never refers back to an object it has written: equal values, equal bytes."""
 
@@ -158,7 +158,7 @@ def _note(key: str, annotations: Mapping[str, str]) -> _Note:
 
 def _without_values(error: object) -> str:
     """Cedar's error without the values that it quotes: a reason is written as it is, and they are personal."""
-    return _QUOTED.sub("`…`", str(error))
+    return _QUOTED.sub(lambda found: f"`{found[1] or '…'}`", str(error))
 
 
 def _deny(request: dict[str, JsonValue], names: tuple[str, ...], *why: str) -> Decided:
