@@ -130,7 +130,7 @@ class Unknown(Payload):
     why: str
 
 
-Matter = Literal["parked", "records", "amounts"]
+Matter = Literal["parked", "amounts"]
 """What of an action others look for: that it waits for a person, or what its trail will say."""
 
 
@@ -139,7 +139,7 @@ class Noted(Payload):
 
     KIND: ClassVar[str] = "noted.v1"
     what: Matter
-    """`parked`: it waits for a person. `records`: its result may hold record values. `amounts`: it moves an amount."""
+    """`parked`: it waits for a person. `amounts`: it moves an amount."""
 
 
 def noted_in(category: str, what: Matter) -> str:

@@ -35,17 +35,6 @@ def label_result(result: JsonValue, schema: Schema) -> dict[str, Integrity]:
     return dict(_label(result, schema, "untrusted", ""))
 
 
-def may_hold_records(schema: JsonValue) -> bool:
-    """Whether anything in a result's schema is marked as a record."""
-    if isinstance(schema, list):
-        return any(may_hold_records(part) for part in schema)
-    if not isinstance(schema, dict):
-        return False
-    marks = schema.get(ANNOTATION)
-    marked = isinstance(marks, dict) and marks.get("integrity") == "record"
-    return marked or any(may_hold_records(part) for part in schema.values())
-
-
 def _label(value: JsonValue, schema: Schema, above: Integrity, pointer: str) -> Iterator[tuple[str, Integrity]]:
     marks = schema.get(ANNOTATION)
     found = marks.get("integrity") if isinstance(marks, dict) else None

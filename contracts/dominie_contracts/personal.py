@@ -8,7 +8,7 @@ destroyed it is `"$erased"` or `{"$erased": true}`. A token is the key's id, a p
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 from pydantic_core import to_json
@@ -21,8 +21,6 @@ SEALED, ERASED = "$sealed", "$erased"
 _TEXT = f"{SEALED}:"
 _KEY_ID = re.compile(rb'\$sealed(?::|":")([0-9a-f]{24})\.')
 _EMPTY: tuple[JsonValue, ...] = (None, "", {}, [])
-
-M = TypeVar("M", bound=Message)
 
 
 @lru_cache(None)
@@ -38,19 +36,19 @@ def parts(kind: type[BaseModel]) -> Mapping[str, type[BaseModel] | None]:
     return found
 
 
-def seal_parts(message: M, seal: Callable[[str, bytes], str], path: str = "") -> M:
-    """The message with each personal part sealed: `seal` takes where it stands and its JSON, and gives a token."""
-    sealed: dict[str, object] = {}
+def seal_parts(message: Message, seal: Callable[[str, bytes], str], path: str = "") -> dict[str, object]:
+    """A message's fields for JSON, with each personal part sealed: `seal` takes where it stands and its JSON."""
+    data = dict(message.__dict__)
     for name, inner in parts(type(message)).items():
-        value = getattr(message, name)
+        value = data[name]
         if inner is None and value not in _EMPTY:
             token = seal(path + name, to_json(value))
-            sealed[name] = _TEXT + token if isinstance(value, str) else {SEALED: token}
+            data[name] = _TEXT + token if isinstance(value, str) else {SEALED: token}
         elif isinstance(value, Message):
-            sealed[name] = seal_parts(value, seal, f"{path}{name}.")
+            data[name] = seal_parts(value, seal, f"{path}{name}.")
         elif isinstance(value, tuple):
-            sealed[name] = tuple(seal_parts(one, seal, f"{path}{name}.{at}.") for at, one in enumerate(value))
-    return message.model_copy(update=sealed) if sealed else message
+            data[name] = [seal_parts(one, seal, f"{path}{name}.{at}.") for at, one in enumerate(value)]
+    return data
 
 
 def open_parts(

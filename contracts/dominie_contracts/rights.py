@@ -90,7 +90,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     ),
     "scheduler": ("principal", "policy", "permit", "offer"),
     "model": ("principal", "policy", "model", "offer"),
-    "tool": ("principal", "policy", "tool", "tool_records", "catalog", "approval"),
+    "tool": ("principal", "policy", "tool", "catalog", "approval"),
     "memory": ("principal", "policy", "memory"),
     "judge": ("principal", "policy", "judge", "tool", "tool_amounts"),
 }

@@ -117,8 +117,6 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
             return _finished(payload)
         case Noted(what="parked"):
             return "noted: it waits for a person"
-        case Noted(what="records"):
-            return "noted: its result may hold records"
         case Noted():
             return "noted: it moves an amount"
         case Unknown():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from dominie_contracts import ProblemDetails
 from dominie_contracts.action import Finished, Requested
@@ -43,7 +44,7 @@ class Safe:
 
 
 def stored(payload: Payload, safe: Safe) -> dict[str, JsonValue]:
-    found: dict[str, JsonValue] = json.loads(seal_parts(payload, safe.seal).model_dump_json(warnings=False))
+    found: dict[str, JsonValue] = json.loads(to_json(seal_parts(payload, safe.seal)))
     return found
 
 

@@ -83,7 +83,6 @@ SAMPLES: list[tuple[str, Payload, str]] = [
     ),
     ("tool", Unknown(why="tool-1a2b ended"), "unknown whether it happened: tool-1a2b ended"),
     ("tool_parked", Noted(what="parked"), "noted: it waits for a person"),
-    ("tool_records", Noted(what="records"), "noted: its result may hold records"),
     ("tool_amounts", Noted(what="amounts"), "noted: it moves an amount"),
     (
         "run",

@@ -164,25 +164,27 @@ class Actions:
         Raises:
             Unavailable: There is no such key.
         """
-        append, now = secrets.token_hex(16), datetime.now(UTC)
+        append, now, name = secrets.token_hex(16), datetime.now(UTC), str(stream)
         actor, user, run, policies = context.chain, context.user, context.run, self._decisions.digest
+        cause, person = context.cause, person or context.person
+        types = [event_type(stream.category, payload) for payload in payloads]
         if context.fork is not None and context.fork.policies is not None:
             policies = context.fork.policies
         return [
             Draft(
                 id=f"{append}-{number}",
                 source=self._source,
-                type=event_type(stream.category, payload),
+                type=type_,
                 time=now,
                 actor=actor,
-                data=sealed_json(payload, stream, person or context.person, user=user),
+                data=sealed_json(payload, name, type_, person, user=user),
                 on_behalf_of=user,
                 correlation_id=run,
-                causation_id=context.cause,
+                causation_id=cause,
                 traceparent=context.traceparent,
                 policy_version=policies,
             )
-            for number, payload in enumerate(payloads)
+            for number, (type_, payload) in enumerate(zip(types, payloads, strict=True))
         ]
 
     def _decide(

@@ -8,13 +8,12 @@ from hashlib import blake2b
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from pydantic import JsonValue
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
-from dominie_contracts import Payload, StreamName, Unavailable
+from dominie_contracts import Payload, Unavailable
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import SubjectKey
 from dominie_contracts.personal import parts, seal_parts
-from dominie_contracts.registry import event_type
 
 SECRET_BYTES = 32
 _ID_BYTES, _NONCE_BYTES = 12, 12
@@ -81,7 +80,7 @@ def place(stream: str, type_: str, path: str) -> str:
     return f"{stream} {type_} {path}"
 
 
-def sealed_json(payload: Payload, stream: StreamName, person: PersonKey | None, *, user: str | None) -> str:
+def sealed_json(payload: Payload, stream: str, type_: str, person: PersonKey | None, *, user: str | None) -> str:
     """A payload as JSON, with what is personal in it sealed; as it is where it is about nobody.
 
     Raises:
@@ -91,9 +90,7 @@ def sealed_json(payload: Payload, stream: StreamName, person: PersonKey | None, 
         return payload.model_dump_json()
     if person is None:
         raise Unavailable(f"the key of {user} is not at hand", retry_after_s=0.5)
-    type_ = event_type(stream.category, payload)
-    sealed = seal_parts(payload, lambda path, data: person.seal(data, place(str(stream), type_, path)))
-    return sealed.model_dump_json(warnings=False)  # a sealed part keeps its JSON type alone
+    return to_json(seal_parts(payload, lambda path, data: person.seal(data, place(stream, type_, path)))).decode()
 
 
 def new_key(subject: str) -> SubjectKey:

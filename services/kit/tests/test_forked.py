@@ -108,7 +108,7 @@ class Shop:
         }
         question = Question("a-desk", "tool.invoke", "Tool", tool, call)
         return await self.actions.perform(
-            self.actions.open(context), request, question, Work(self._work, notes=("records",))
+            self.actions.open(context), request, question, Work(self._work, notes=("amounts",))
         )
 
     async def _work(self, action: Action) -> Outcome:
@@ -174,7 +174,7 @@ async def test_what_the_parent_did_is_served_and_not_done(shop: Shop, parent: in
 
 async def test_what_others_look_for_is_noted_of_the_fork_too(shop: Shop, parent: int) -> None:
     action = await shop.act(forked(shop, "k1", parent))
-    (note,) = await shop.desk.store.read(StreamName("acme", "tool_records", action.id))
+    (note,) = await shop.desk.store.read(StreamName("acme", "tool_amounts", action.id))
     assert note.envelope.correlation_id == "r-2"
 
 

@@ -2,7 +2,6 @@
 
 from pydantic import JsonValue
 
-from dominie_contracts.action import noted_in
 from dominie_contracts.tool import CATALOG, TOOL, BeginLocal, FinishLocal, InvokeTool, ListTools, RegisterTool
 from dominie_eventstore import EventStore
 from dominie_kit import Action, Service
@@ -17,7 +16,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     """The tool service; `store` replaces the event log in tests."""
     settings = settings or Settings()
     service = Service("tool", settings, store=store)
-    catalog, records = Catalog(), Records(service.store)
+    catalog, records = Catalog(), Records()
     workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings)
 
     async def call_worker(tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
@@ -35,7 +34,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     )
     service.resource(workers.listening)
     service.follow(catalog, CATALOG)
-    service.follow(records, noted_in(TOOL, "records"))
+    service.follow(records, TOOL)
     service.route(RegisterTool, handlers.register, token=False)
     service.route(ListTools, handlers.list_tools, token=False)
     service.route(InvokeTool, handlers.invoke, resource="tool")

@@ -212,7 +212,7 @@ class Handlers:
         if not tool.roles:
             return {}
         await context.read_your_writes()
-        return label_arguments(arguments, tool.roles, await self._records.of(context.tenant, context.run))
+        return label_arguments(arguments, tool.roles, self._records.of(context.tenant, context.run))
 
     def _question(
         self,

@@ -1,21 +1,23 @@
 """What the tool service knows: the catalog, and the record values of each run."""
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from dominie_contracts import Recorded, StreamName
+from pydantic import BaseModel
+
+from dominie_contracts import Recorded
 from dominie_contracts.action import Finished, Matter
-from dominie_contracts.labels import Role, may_hold_records, record_values, roles
+from dominie_contracts.labels import Role, record_values, roles
 from dominie_contracts.registry import parse_event
 from dominie_contracts.tool import TOOL, ToolRegistered, ToolSpec
-from dominie_eventstore import EventStore, InMemory
+from dominie_eventstore import InMemory
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import State, binding_version, evolve
 
 _RUNS = 20_000
+_FINISHED = f"{TOOL}.{Finished.KIND}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,6 @@ def tool_of(state: State, spec: ToolSpec) -> Tool:
 
 
 def _notes(spec: ToolSpec, marked: dict[str, Role]) -> Iterator[Matter]:
-    if may_hold_records(spec.output_schema):
-        yield "records"
     if spec.effect != "read" and "amount" in marked.values():
         yield "amounts"
 
@@ -76,48 +76,57 @@ class Catalog(InMemory):
         return [tool.spec for (owner, _), tool in sorted(self._tools.items()) if owner == tenant]
 
 
-class Records(InMemory):
-    """The record values of each run: the notes say which actions may hold some, their trails what they are.
+class _Outcome(BaseModel):
+    labels: dict[str, str]
+    """By pointer, or sealed; empty where there are none."""
 
-    Of a run long gone it knows none, so nothing vouches.
+
+class _Told(BaseModel):
+    """What is needed of the event `Finished` before anybody asks for its records."""
+
+    tenant: str
+    correlationid: str | None = None
+    data: _Outcome
+
+
+class Records(InMemory):
+    """The record values of each run, from the category `tool`; of a run long gone, none, so nothing vouches.
+
+    An outcome that holds some is kept as it came, and read when a tool is called that has use for them.
     """
 
-    def __init__(self, store: EventStore) -> None:
+    def __init__(self) -> None:
         self.position = 0
-        self._store = store
         self._runs: OrderedDict[tuple[str, str], _Run] = OrderedDict()
 
     def apply(self, event: Recorded) -> None:
-        """Take in a note."""
+        """Take in an event."""
         self.position = event.position
-        if event.envelope.correlation_id is None:
+        if event.type != _FINISHED:
             return
-        key = (event.envelope.tenant, event.envelope.correlation_id)
-        self._runs.setdefault(key, _Run()).open.add(StreamName.parse(event.stream).id)
+        told = _Told.model_validate_json(event.raw)
+        if not told.data.labels or told.correlationid is None:
+            return
+        key = (told.tenant, told.correlationid)
+        self._runs.setdefault(key, _Run()).unread.append(event)
         self._runs.move_to_end(key)
         if len(self._runs) > _RUNS:
             self._runs.popitem(last=False)
 
     def fresh(self) -> Self:
         """One that knows nothing."""
-        return type(self)(self._store)
+        return type(self)()
 
-    async def of(self, tenant: str, run: str | None) -> set[tuple[str, str]]:
-        """A run's record values, typed; an action that has not finished has none yet.
-
-        Raises:
-            StoreUnavailable, CorruptEvent
-        """
+    def of(self, tenant: str, run: str | None) -> set[tuple[str, str]]:
+        """A run's record values, typed."""
         found = self._runs.get((tenant, run or ""))
         if found is None:
             return set()
-        open_ = tuple(found.open)
-        trails = await asyncio.gather(*(self._store.read(StreamName(tenant, TOOL, action)) for action in open_))
-        for action, trail in zip(open_, trails, strict=True):
-            finished = _finished(trail)
-            if finished is not None:
+        for event in found.unread:
+            finished = parse_event(event.type, event.envelope.data)
+            if isinstance(finished, Finished):
                 found.values |= record_values(finished.result, finished.labels)
-                found.open.discard(action)
+        found.unread.clear()
         return found.values
 
 
@@ -126,10 +135,4 @@ class _Run:
     """What is known of one run's records."""
 
     values: set[tuple[str, str]] = field(default_factory=set)
-    open: set[str] = field(default_factory=set)
-    """Actions whose outcome was not seen yet."""
-
-
-def _finished(trail: Sequence[Recorded]) -> Finished | None:
-    payload = parse_event(trail[-1].type, trail[-1].envelope.data) if trail else None
-    return payload if isinstance(payload, Finished) else None
+    unread: list[Recorded] = field(default_factory=list)

@@ -8,7 +8,6 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import Grants
-from dominie_contracts.action import noted_in
 from dominie_contracts.identity import PRINCIPAL, Registered
 from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
 from dominie_kit import Action
@@ -64,9 +63,9 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[[], Handle
     """Another instance of the service at each call, with read models of its own."""
 
     def build() -> Handlers:
-        catalog, records, standing = Catalog(), Records(desk.store), Standing()
+        catalog, records, standing = Catalog(), Records(), Standing()
         desk.follow(catalog, CATALOG)
-        desk.follow(records, noted_in(TOOL, "records"))
+        desk.follow(records, TOOL)
         desk.follow(standing, PRINCIPAL)
         actions = desk.actions(TOOL)
         return Handlers(desk.store, actions, standing, catalog, records, worker=worker.run, sandbox=sandbox.run)

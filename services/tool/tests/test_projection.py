@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie_contracts import Payload, Recorded
-from dominie_contracts.action import Finished, Integrity, Noted, Unknown, noted_in
+from dominie_contracts.action import Finished, Integrity, Unknown
 from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
 from dominie_kit.handler_testing import Desk
 from dominie_tool.projection import Catalog, Records
 
 pytestmark = pytest.mark.anyio
 
-NOTES = noted_in(TOOL, "records")
 RESULTS = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "ada@example.com", "7"]),
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.sampled_from(["a", "b/c"]), parts, max_size=2),
@@ -37,19 +36,10 @@ async def stored(desk: Desk, category: str, *payloads: Payload, **more: str) -> 
 
 
 async def records(desk: Desk, result: JsonValue, labels: dict[str, Integrity], **more: str) -> Records:
-    found = Records(desk.store)
-    await noted(desk, found, "a-1", finished(result, labels), **{"run": "r-1", **more})
+    found = Records()
+    for event in await stored(desk, TOOL, finished(result, labels), **{"run": "r-1", **more}):
+        found.apply(event)
     return found
-
-
-async def noted(
-    desk: Desk, records: Records, action: str, *trail: Payload, tenant: str = "acme", run: str | None = None
-) -> None:
-    """An action of which others may want the records, as the service writes it."""
-    for event in await desk.append(NOTES, action, Noted(what="records"), tenant=tenant, run=run):
-        records.apply(event)
-    if trail:
-        await desk.append(TOOL, action, *trail, tenant=tenant, run=run)
 
 
 def registered(name: str, version: str = "1") -> ToolRegistered:
@@ -72,39 +62,32 @@ async def test_the_catalog_holds_each_tenants_last_versions_by_name(desk: Desk) 
 async def test_only_record_leaves_vouch_and_only_whole(desk: Desk) -> None:
     result: JsonValue = {"mail": "ada@example.com", "note": "write to eve@example.com"}
     found = await records(desk, result, {"/mail": "record"})
-    assert await found.of("acme", "r-1") == {("text", "ada@example.com")}
+    assert found.of("acme", "r-1") == {("text", "ada@example.com")}
 
 
 @pytest.mark.parametrize("value", ["", None, True, False])
 async def test_what_says_nothing_vouches_for_nothing(desk: Desk, value: JsonValue) -> None:
-    assert await (await records(desk, value, {"": "record"})).of("acme", "r-1") == set()
+    assert (await records(desk, value, {"": "record"})).of("acme", "r-1") == set()
 
 
 async def test_a_number_and_its_text_are_two_values(desk: Desk) -> None:
-    assert await (await records(desk, [7, "7"], {"/0": "record"})).of("acme", "r-1") == {("number", "7")}
+    assert (await records(desk, [7, "7"], {"/0": "record"})).of("acme", "r-1") == {("number", "7")}
 
 
 async def test_a_runs_records_are_its_own(desk: Desk) -> None:
     found = await records(desk, "ada@example.com", {"": "record"})
-    assert await found.of("acme", "r-1")
-    for tenant, run in (("acme", "r-2"), ("other", "r-1"), ("acme", None)):
-        assert not await found.of(tenant, run)
+    assert found.of("acme", "r-1")
+    assert not (found.of("acme", "r-2") or found.of("other", "r-1") or found.of("acme", None))
 
 
 async def test_what_has_no_run_or_no_outcome_leaves_no_record(desk: Desk) -> None:
-    found = Records(desk.store)
-    await noted(desk, found, "a-1", finished("ada@example.com", {"": "record"}), run=None)
-    await noted(desk, found, "a-2", Unknown(why="gone"), run="r-1")
-    await noted(desk, found, "a-3", run="r-1")
-    assert not (await found.of("acme", None) or await found.of("acme", "r-1"))
-
-
-async def test_an_outcome_that_comes_later_counts_from_then_on(desk: Desk) -> None:
-    found = Records(desk.store)
-    await noted(desk, found, "a-1", run="r-1")
-    assert not await found.of("acme", "r-1")
-    await desk.append(TOOL, "a-1", finished("ada@example.com", {"": "record"}), run="r-1")
-    assert await found.of("acme", "r-1") == {("text", "ada@example.com")}
+    found = Records()
+    for event in (
+        *await stored(desk, TOOL, finished("ada@example.com", {"": "record"})),
+        *await stored(desk, TOOL, Unknown(why="gone"), run="r-1"),
+    ):
+        found.apply(event)
+    assert not (found.of("acme", None) or found.of("acme", "r-1"))
 
 
 @given(st.lists(FINISHES, max_size=6), st.integers(0, 6))
@@ -112,18 +95,17 @@ def test_a_rebuilt_read_model_equals_the_live_one(
     finishes: list[tuple[JsonValue, dict[str, Integrity], str | None, str]], cut: int
 ) -> None:
     async def run() -> None:
-        desk = Desk("tool")
-        live, rebuilt = Records(desk.store), Records(desk.store)
-        for number, (result, labels, run, tenant) in enumerate(finishes):
-            await noted(desk, live, f"a-{number}", finished(result, labels), tenant=tenant, run=run)
-            await live.of(tenant, run)
-        events = [event async for event in desk.store.read_all(category=NOTES)]
+        desk, live, rebuilt = Desk("tool"), Records(), Records()
+        for result, labels, run, tenant in finishes:
+            for event in await desk.append(TOOL, f"s{run}", finished(result, labels), tenant=tenant, run=run):
+                live.apply(event)
+        events = [event async for event in desk.store.read_all(category=TOOL)]
         for event in events[:cut]:
             rebuilt.apply(event)
         rebuilt.reset()
         for event in events:
             rebuilt.apply(event)
         for tenant in ("acme", "other"):
-            assert all([await rebuilt.of(tenant, run) == await live.of(tenant, run) for run in ("r-1", "r-2")])
+            assert all(rebuilt.of(tenant, run) == live.of(tenant, run) for run in ("r-1", "r-2"))
 
     anyio.run(run)
