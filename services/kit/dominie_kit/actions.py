@@ -378,7 +378,8 @@ class Actions:
         except Problem as problem:
             return Outcome(_failed(problem, duration_ms=(time.perf_counter() - begun) * 1000))
         finally:
-            await asyncio.gather(*noting)
+            if noting:
+                await asyncio.gather(*noting)
 
     async def _note(self, action: Action, what: Matter) -> None:
         """Note what others have to find this action for; a note that is there already is as good."""

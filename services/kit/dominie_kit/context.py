@@ -35,6 +35,7 @@ class Context:
     position: int = 0
     """Of the last event written for this command."""
     caught_up: Callable[[int, float], Awaitable[None]] | None = field(default=None, repr=False)
+    _cause: str | None = field(default=None, init=False, repr=False)
 
     @property
     def user(self) -> str | None:
@@ -44,7 +45,9 @@ class Context:
     @property
     def cause(self) -> str:
         """What the log calls the idempotency key, which a client may have made from what was said."""
-        return self.person.digest(self.own_key)[:32] if self.person else self.own_key
+        if self._cause is None:
+            self._cause = self.person.digest(self.own_key)[:32] if self.person else self.own_key
+        return self._cause
 
     @property
     def digests(self) -> bytes | None:
