@@ -13,6 +13,8 @@ import dominie
 from dominie_kit.system import System
 
 TIMEOUT_S = 60.0
+TOLD = b"model.requested.v1"
+"""Of what was said itself a bundle holds only what it was sealed as."""
 
 
 def surroundings() -> dict[str, str]:
@@ -48,9 +50,9 @@ def test_a_bundle_is_checked_with_the_house_down_and_no_project(tmp_path: Path, 
     report = _report(typed("verify-bundle", "bundle", "--key", key, "--json", folder=elsewhere))
     assert report["ok"] and report["events"] == len(events) and report["whole"] == report["streams"] > 1
     lines = (elsewhere / "bundle").read_bytes().splitlines(keepends=True)
-    (elsewhere / "bad").write_bytes(b"".join(line.replace(b"peppermint", b"peppermind") for line in lines))
+    (elsewhere / "bad").write_bytes(b"".join(line.replace(TOLD, TOLD.upper()) for line in lines))
     bad = _report(typed("verify-bundle", "bad", "--key", key, "--json", folder=elsewhere, status=1))
-    first = next(number for number, line in enumerate(lines, 1) if b"peppermint" in line)
+    first = next(number for number, line in enumerate(lines, 1) if TOLD in line)
     assert (bad["problem"], bad["line"]) == ("BadEvent", first)
 
 

@@ -15,7 +15,7 @@ from dominie_contracts.subjects import SERVICES
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import MemoryEventStore, Projector
 from dominie_kit import Action, Outcome, Request, Service, Work
-from dominie_kit.handler_testing import Desk
+from dominie_kit.handler_testing import Desk, Keys
 from dominie_kit.keys import KeyFolder
 from dominie_kit.runner import targets
 
@@ -42,6 +42,7 @@ def build(name: str, store: MemoryEventStore, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("DOMINIE_STATE", str(tmp_path / "state"))
     service = targets()[name].load()(store=store)
     assert isinstance(service, Service)
+    service.keyring._source = Keys()  # identity's store is beyond the bus, which is not here
     return service
 
 
