@@ -254,6 +254,7 @@ class RunOpened(Payload):
     request_digest: Annotated[str | None, PERSONAL]
     grants: Grants
     expires_s: int
+    """When its first token expires; of a forked run, until when it gets tokens."""
     fork: Fork | None = None
 
 

@@ -18,7 +18,7 @@ from dominie_contracts.identity import (
     RunRenewed,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
-from dominie_contracts.rights import DEVELOPERS
+from dominie_contracts.rights import DEVELOPERS, OPERATORS
 from dominie_contracts.subjects import PLATFORM, check_principal, check_tenant
 from dominie_contracts.token import EVERYTHING, Fork, Grants
 
@@ -189,28 +189,37 @@ class Run:
     version: int = 0
 
 
-def decide_run(run: Run, wanted: RunOpened) -> RunEvent:
+def decide_run(run: Run, wanted: RunOpened, *, now_s: int) -> RunEvent:
     """What is written when a run token is minted: `opened` for the first, `renewed` for each further one.
 
     Raises:
         Conflict: The run is another agent's or another user's.
+        Forbidden: It was forked, and has ended.
     """
     if run.opened is None:
         return wanted
     if (run.opened.agent, run.opened.user) != (wanted.agent, wanted.user):
         raise Conflict(f"run {wanted.run!r} belongs to another agent or user; use another run id")
+    if run.opened.fork is not None and now_s >= run.opened.expires_s:
+        raise Forbidden(f"run {wanted.run!r} was forked, and its time is over; fork again")
     return RunRenewed(run=wanted.run, agent=wanted.agent, user=wanted.user, expires_s=wanted.expires_s)
 
 
-def decide_fork(parent: Run, fork: Fork, agent: Registered | None, caller: Caller, *, run: str) -> RunOpened:
-    """What is written when a run is forked: another run of the same agent for the same user.
+def decide_fork(
+    parent: Run, fork: Fork, agent: Registered | None, caller: Caller, *, run: str, expires_s: int, local: bool = False
+) -> RunOpened:
+    """What is written when a run is forked: another run of the same agent for the same user, until a time.
+
+    What it goes on with is real. So outside local development whoever forks under proposed policies needs the same
+    group as whoever proposes them: they may have been proposed for something else.
 
     Raises:
         Invalid: There is no such run.
-        Forbidden: The caller does not answer for its agent, or that may not act any more.
+        Forbidden: The caller does not answer for its agent, or may not choose policies; or that may not act any more.
     """
-    if DEVELOPERS not in caller.groups:
-        raise Forbidden(f"{caller.principal} is not in the group {DEVELOPERS!r}")
+    needed = (DEVELOPERS,) if local or fork.policies is None else (DEVELOPERS, OPERATORS)
+    if missing := [group for group in needed if group not in caller.groups]:
+        raise Forbidden(f"{caller.principal} is not in the group {missing[0]!r}")
     if parent.opened is None:
         raise Invalid(f"no run {fork.run!r} is on record; `dominie ps` shows the latest", run=fork.run)
     if agent is None:
@@ -219,7 +228,7 @@ def decide_fork(parent: Run, fork: Fork, agent: Registered | None, caller: Calle
         raise Forbidden(f"{agent.principal} is not yours: its sponsor is {agent.sponsor or OPERATOR}")
     line = parent.opened.fork
     fork = fork.model_copy(update={"root": line.root if line else fork.run})
-    return parent.opened.model_copy(update={"run": run, "grants": agent.grants, "fork": fork})
+    return parent.opened.model_copy(update={"run": run, "grants": agent.grants, "expires_s": expires_s, "fork": fork})
 
 
 def evolve_run(run: Run, event: RunEvent) -> Run:

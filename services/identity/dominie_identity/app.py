@@ -46,6 +46,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         people,
         local=settings.local,
         run_token_s=settings.identity_run_token_s,
+        fork_s=settings.identity_fork_s,
     )
     callout = Callout(
         settings.nats_url,

@@ -83,6 +83,7 @@ class Handlers:
         *,
         local: bool,
         run_token_s: int,
+        fork_s: int,
     ) -> None:
         self._store = store
         self._runs = Folds(store, Run(), _evolve_run)
@@ -93,6 +94,7 @@ class Handlers:
         self._keys = keys
         self._local = local
         self._run_token_s = run_token_s
+        self._fork_s = fork_s
 
     async def register(self, command: Register, context: Context) -> PrincipalView:
         """Register a principal, or change its registration."""
@@ -136,12 +138,19 @@ class Handlers:
         run = action_id(context.tenant, context.principal, "identity", context.key)
         parent = await self._runs.load(StreamName(context.tenant, RUN, command.fork.run))
         agent = self._principals.find(context.tenant, parent.opened.agent) if parent.opened else None
-        opened = decide_fork(parent, command.fork, agent, self._caller(context), run=run)
+        opened = decide_fork(
+            parent,
+            command.fork,
+            agent,
+            self._caller(context),
+            run=run,
+            expires_s=int(time.time()) + self._fork_s,
+            local=self._local,
+        )
         assert agent is not None
         self._check_user(agent, opened.user)
         stream = StreamName(context.tenant, RUN, run)
         person = PersonKey.of(context.tenant, self._keys.of(context.tenant, opened.user))
-        opened = opened.model_copy(update={"expires_s": int(time.time())})
         (draft,) = self._actions.drafts(context, stream, opened, person=person)
         draft = draft._replace(on_behalf_of=opened.user, correlation_id=run)
         with suppress(WrongExpectedVersion):  # this command is being repeated
@@ -206,7 +215,7 @@ class Handlers:
         self._check_user(agent, wanted.user)
         now_s = int(time.time())
         wanted = wanted.model_copy(update={"expires_s": now_s + self._run_token_s})
-        fork = await self._record(agent.tenant, wanted, context)
+        fork = await self._record(agent.tenant, wanted, context, now_s=now_s)
         wanted = wanted.model_copy(update={"fork": fork})
         return RunToken(token=self._signer.sign(agent, wanted, now_s=now_s), expires_s=wanted.expires_s, run=wanted.run)
 
@@ -220,13 +229,14 @@ class Handlers:
         if not acts_for(agent, user, local=self._local):
             raise Forbidden(f"{user} has not let {agent.principal} act for them; register it with users=({user!r},)")
 
-    async def _record(self, tenant: str, wanted: RunOpened, context: Context) -> Fork | None:
+    async def _record(self, tenant: str, wanted: RunOpened, context: Context, *, now_s: int) -> Fork | None:
         """Write that a token is minted; what the run was forked from, if it was."""
         stream = StreamName(tenant, RUN, wanted.run)
         person = PersonKey.of(tenant, self._keys.of(tenant, wanted.user))
         for _ in range(_TRIES):
             run = await self._runs.load(stream)
-            (draft,) = self._actions.drafts(context, stream, decide_run(run, wanted), person=person)
+            event = decide_run(run, wanted, now_s=now_s)
+            (draft,) = self._actions.drafts(context, stream, event, person=person)
             draft = draft._replace(on_behalf_of=wanted.user, correlation_id=wanted.run)
             try:
                 appended = await self._store.append(stream, [draft], expected_version=run.version)

@@ -13,3 +13,5 @@ class Settings(KitSettings):
     """How long the rights of a connection last; a client renews them at half-life."""
     identity_run_token_s: int = Field(default=MAX_RUN_TOKEN_S, ge=1, le=MAX_RUN_TOKEN_S)
     """How long a run token lasts."""
+    identity_fork_s: int = Field(default=3600, ge=1)
+    """How long a forked run gets tokens, from when it was opened."""

@@ -18,7 +18,7 @@ from dominie_contracts.identity import (
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem
 from dominie_contracts.subjects import PLATFORM
-from dominie_contracts.token import Grants
+from dominie_contracts.token import Fork, Grants
 from dominie_identity.aggregate import (
     OPERATOR,
     Caller,
@@ -29,6 +29,7 @@ from dominie_identity.aggregate import (
     State,
     acts_for,
     decide,
+    decide_fork,
     decide_run,
     evolve,
     evolve_run,
@@ -209,9 +210,9 @@ OPENED = RunOpened(
 
 
 def test_a_run_is_opened_once_and_then_renewed() -> None:
-    assert decide_run(Run(), OPENED) == OPENED
+    assert decide_run(Run(), OPENED, now_s=0) == OPENED
     run = evolve_run(Run(), OPENED)
-    renewed = decide_run(run, OPENED.model_copy(update={"expires_s": 12}))
+    renewed = decide_run(run, OPENED.model_copy(update={"expires_s": 12}), now_s=9)
     assert renewed == RunRenewed(run="r", agent="a-desk", user="u-dana", expires_s=12)
     assert evolve_run(run, renewed) == Run(OPENED, 2)
 
@@ -219,7 +220,33 @@ def test_a_run_is_opened_once_and_then_renewed() -> None:
 @pytest.mark.parametrize("other", [{"agent": "a-other"}, {"user": "u-erin"}])
 def test_a_run_belongs_to_one_agent_and_one_user(other: dict[str, str]) -> None:
     with pytest.raises(Conflict):
-        decide_run(Run(OPENED, 1), OPENED.model_copy(update=other))
+        decide_run(Run(OPENED, 1), OPENED.model_copy(update=other), now_s=0)
+
+
+def forked(caller: Caller, policies: str | None, *, local: bool = False) -> RunOpened:
+    (agent,) = decide(State(), AGAIN, DANA)
+    assert isinstance(agent, Registered)
+    fork = Fork(run="r", at=1, policies=policies)
+    return decide_fork(Run(OPENED, 1), fork, agent, caller, run="f", expires_s=100, local=local)
+
+
+def test_who_forks_under_proposed_policies_may_propose_them() -> None:
+    with pytest.raises(Forbidden, match="'operators'"):
+        forked(DANA, "p")
+    both = Caller("acme", "u-dana", ("developers", "operators"))
+    found = [forked(both, "p"), forked(DANA, "p", local=True), forked(DANA, None)]
+    assert [opened.fork and opened.fork.policies for opened in found] == ["p", "p", None]
+    with pytest.raises(Forbidden, match="'developers'"):
+        forked(Caller("acme", "u-dana", ("operators",)), "p")
+
+
+def test_a_forked_run_gets_no_token_once_its_time_is_over() -> None:
+    opened = forked(DANA, None)
+    run = evolve_run(Run(), opened)
+    for _ in range(3):
+        run = evolve_run(run, decide_run(run, opened.model_copy(update={"expires_s": 399}), now_s=99))
+    with pytest.raises(Forbidden, match="was forked, and its time is over"):
+        decide_run(run, opened, now_s=100)
 
 
 COMMANDS = st.sampled_from(

@@ -57,7 +57,7 @@ def instance(store: MemoryEventStore | None = None, *, local: bool = False) -> I
     desk = Desk("identity")
     actions, signer = desk.actions(PRINCIPAL), RunTokenSigner(SIGNER)
     log = store or desk.store
-    handlers = Handlers(log, actions, Principals(), signer, KeyStore(), local=local, run_token_s=300)
+    handlers = Handlers(log, actions, Principals(), signer, KeyStore(), local=local, run_token_s=300, fork_s=3600)
     return Instance(log, handlers)
 
 
@@ -74,7 +74,7 @@ async def acme() -> Instance:
     found = instance()
     for name in ("u-dana", "u-erin"):
         await found.handlers.register(
-            Register(principal=name, nkey=DESK, tenant="acme", groups=("developers",)), OPERATING
+            Register(principal=name, nkey=DESK, tenant="acme", groups=("developers", "operators")), OPERATING
         )
     await found.handlers.register(AGENT, by("u-dana"))
     return found
@@ -290,6 +290,33 @@ async def test_a_forked_run_is_opened_by_a_developer_and_taken_up_by_its_agent(a
     assert RunTokenVerifier(SIGNER.public).verify(own.token).fork is None
 
 
+async def test_proposed_policies_are_for_operators_and_for_everybody_locally(acme: Instance) -> None:
+    dana = Register(principal="u-dana", nkey=DESK, tenant="acme", groups=("developers",))
+    await acme.handlers.register(dana, OPERATING)
+    await acme.handlers.token(MINT, by("a-desk"))
+    with pytest.raises(Forbidden, match="not in the group 'operators'"):
+        await acme.handlers.fork(AGAIN, by("u-dana"))
+    local = instance(local=True)
+    await local.handlers.register(dana, OPERATING)
+    await local.handlers.register(AGENT, by("u-dana"))
+    await local.handlers.token(MINT, by("a-desk"))
+    assert (await local.handlers.fork(AGAIN, by("u-dana"))).root == "r-1"
+
+
+async def test_a_forked_run_ends_and_its_parent_does_not(acme: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    await acme.handlers.token(MINT, by("a-desk"))
+    found = await acme.handlers.fork(AGAIN, by("u-dana"))
+    take_up, opened_s = MintRunToken(user="u-dana", run=found.run), time.time()
+    monkeypatch.setattr("time.time", lambda: opened_s + 3590)
+    await acme.handlers.token(take_up, by("a-desk"))
+    monkeypatch.setattr("time.time", lambda: opened_s + 3601)
+    await acme.handlers.fork(AGAIN, by("u-dana"))
+    with pytest.raises(Forbidden, match="its time is over; fork again"):
+        await acme.handlers.token(take_up, by("a-desk"))
+    assert await acme.types(RUN, found.run) == ["run.opened.v1", "run.renewed.v1"]
+    await acme.handlers.token(MINT, by("a-desk"))
+
+
 async def test_a_forked_run_belongs_to_its_parents_user(acme: Instance) -> None:
     await acme.handlers.register(
         AGENT.model_copy(update={"users": ("u-dana", "u-erin"), "tenant": "acme", "sponsor": "u-dana"}), OPERATING
@@ -321,7 +348,7 @@ async def test_what_may_not_be_forked_is_not(acme: Instance, who: Context, run: 
 async def test_another_tenants_run_is_not_there(acme: Instance) -> None:
     await acme.handlers.token(MINT, by("a-desk"))
     await acme.handlers.register(
-        Register(principal="u-eve", nkey=DESK, tenant="other", groups=("developers",)), OPERATING
+        Register(principal="u-eve", nkey=DESK, tenant="other", groups=("developers", "operators")), OPERATING
     )
     with pytest.raises(Invalid, match="no run"):
         await acme.handlers.fork(AGAIN, by("u-eve", tenant="other"))
