@@ -12,14 +12,14 @@ import pytest
 from dominie.merkle import leaf_hash
 from dominie.notes import Checkpoint
 from dominie_audit import build
-from dominie_audit.adapters.archive import Archiver
+from dominie_audit.adapters.archive import ArchiveDiffers, Archiver
 from dominie_audit.adapters.archive.recomputed import Recomputed
 from dominie_audit.adapters.tlog.published import Own, Published
 from dominie_audit.adapters.tlog.tiles import Tiles
 from dominie_audit.adapters.tlog.tree import Tree
 from dominie_audit.app import origin_of
 from dominie_audit.settings import Settings
-from dominie_contracts import Command, Draft, Recorded, StreamName
+from dominie_contracts import Command, Conflict, Draft, Recorded, StreamName
 from dominie_contracts.audit import (
     ArchiveSegment,
     ArchiveState,
@@ -31,7 +31,16 @@ from dominie_contracts.audit import (
     VerifyLog,
 )
 from dominie_eventstore import EventStore, JetStreamEventStore, rolling
-from dominie_eventstore.archive import Archive, Blobs, FolderBlobs, decode_bundle, encode_bundle, entries_path
+from dominie_eventstore.archive import (
+    Archive,
+    Blobs,
+    FolderBlobs,
+    IndexDraft,
+    decode_bundle,
+    encode_bundle,
+    entries_path,
+    segment_path,
+)
 from dominie_kit import Context, Service
 from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
@@ -197,6 +206,57 @@ async def archiving(store: EventStore, place: Place, blobs: Blobs) -> AsyncItera
         group.start_soon(archiver.run)
         yield archiver
         group.cancel_scope.cancel()
+
+
+async def test_another_houses_archive_is_refused(place: Place, tmp_path: Path) -> None:
+    """What it has is no reason to remove anything here, and nothing is written over it."""
+    async with serving(build(place.settings)):
+        await archive_all(place)
+    before = {path: path.read_bytes() for path in place.archive.rglob("*") if path.is_file()}
+    async with house(tmp_path / "b") as other:
+        settings = place.settings.model_copy(
+            update={
+                "nats_url": other.url,
+                "keys": other.keys.path,
+                "state": tmp_path / "b",
+                "archive": str(place.archive),
+            }
+        )
+        there = Place(other, settings)
+        await there.append(0, EVENTS)
+        async with serving(build(settings)) as service, rolling(other.operator.client) as roller:
+            keeper = SegmentKeeper(roller, other.operator)  # type: ignore[arg-type]
+            await keeper.roll(None)
+            with pytest.raises(Conflict, match="another log's"):
+                await keeper.archive()
+            assert (await roller.segments()).first == 0
+            assert len([event async for event in service.log.read_all()]) == EVENTS
+    assert {path: path.read_bytes() for path in place.archive.rglob("*") if path.is_file()} == before
+
+
+async def archive_all(place: Place) -> None:
+    async with rolling(place.house.operator.client) as roller:
+        keeper = SegmentKeeper(roller, place.house.operator)  # type: ignore[arg-type]
+        await keeper.roll(None)
+        await keeper.archive_all(lambda _: None, 30)
+
+
+@pytest.mark.parametrize("other", ["segment", "first", "begin", "end", "checkpoint"])
+async def test_an_index_that_is_not_of_this_log_is_not_taken(place: Place, other: str) -> None:
+    async with serving(build(place.settings)) as service:
+        await archive_all(place)
+        events = [event async for event in service.log.read_all()]
+        if other == "checkpoint":
+            (place.archive / "checkpoint").unlink()
+        else:
+            draft = IndexDraft(int(other == "segment"), int(other == "first"))
+            moved = {"begin": 0, "end": len(events) - 1}.get(other)
+            for number, event in enumerate(events):
+                draft.add(event.position + (number == moved), event.stream)
+            (place.archive / segment_path(0)).write_bytes(draft.encode())
+        async with archiving(service.log, place, FolderBlobs(place.archive)) as archiver:
+            with pytest.raises(ArchiveDiffers):
+                await until_archived(archiver, 0)
 
 
 async def test_an_operator_alone_has_segments_archived(place: Place) -> None:

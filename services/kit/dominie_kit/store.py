@@ -1,6 +1,7 @@
 """Where the events are kept: on the bus itself, or in a KurrentDB."""
 
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -23,7 +24,7 @@ def open_archive(settings: KitSettings) -> Blobs:
     """
     place = settings.archive or str(settings.state / "archive")
     try:
-        return open_blobs(place, cache=settings.state / "archived")
+        return open_blobs(place, cache=settings.state / "archived" / sha256(place.encode()).hexdigest()[:16])
     except ValueError as error:
         raise BadStore(place, str(error)) from error
 

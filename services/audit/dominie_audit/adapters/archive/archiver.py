@@ -10,11 +10,12 @@ import anyio
 import structlog
 from anyio.to_thread import run_sync
 
+from dominie_audit.adapters.archive.ours import Ours
 from dominie_audit.adapters.archive.recomputed import Recomputed
 from dominie_audit.adapters.tlog.published import Latest, Published
 from dominie_audit.adapters.tlog.tiles import CHECKPOINT, TilesDamaged
 from dominie_audit.adapters.tlog.tree import WIDTH, tile
-from dominie_contracts import Unavailable
+from dominie_contracts import Problem, Unavailable
 from dominie_contracts.audit import ArchivedSegment, ArchiveSegment, ArchiveState
 from dominie_contracts.envelope import pack_position, unpack_position
 from dominie_eventstore import EventStore, EventStoreError
@@ -48,7 +49,9 @@ class Archiver:
         self._store = store
         self._published = published
         self._blobs = blobs
+        self._ours = Ours(published, blobs)
         self._known: list[Index] = []
+        self._looking = anyio.Lock()
         self._wanted: int | None = None
         self._asked = anyio.Event()
         self._trouble: str | None = None
@@ -57,12 +60,13 @@ class Archiver:
         """What is archived; a segment that is asked for and is not will be.
 
         Raises:
-            Unavailable: The archive cannot be read.
+            ArchiveDiffers: The archive is another log's.
+            Unavailable: The archive cannot be read, or compared yet.
         """
         segment = command.segment
         try:
             archived = await self._archived()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TilesDamaged) as error:
             raise Unavailable(f"the archive cannot be read: {error}", retry_after_s=5) from error
         trouble = self._trouble
         if segment is not None and segment >= len(archived) and self._wanted is None:
@@ -85,24 +89,29 @@ class Archiver:
             wanted = self._wanted
             assert wanted is not None
             try:
-                for segment in range(len(await self._archived()), wanted + 1):
+                while (segment := len(await self._archived())) <= wanted:
                     await self._archive(segment)
-            except (EventStoreError, NotArchived, TilesDamaged, OSError, ValueError, BlobMissing) as error:
+            except (EventStoreError, NotArchived, TilesDamaged, OSError, ValueError, BlobMissing, Problem) as error:
                 self._trouble = f"segment {wanted}: {error}"
                 log.error("archive.failed", segment=wanted, error=str(error))
             finally:
                 self._wanted = None
 
     async def _archived(self) -> list[Index]:
-        while True:
-            try:
-                stored = await run_sync(self._blobs.mapped, segment_path(len(self._known)))
-            except BlobMissing:
-                return self._known
-            self._known.append(Index(stored))
+        async with self._looking:  # two at once would count one segment twice
+            await run_sync(self._ours.check_checkpoint)
+            while True:
+                try:
+                    self._known.append(await run_sync(self._ours.index, len(self._known), self._end()))
+                except BlobMissing:
+                    return self._known
+
+    def _end(self) -> int:
+        """How many events are archived."""
+        return self._known[-1].first + self._known[-1].events if self._known else 0
 
     async def _archive(self, segment: int) -> None:
-        first = self._known[-1].first + self._known[-1].events if self._known else 0
+        first = self._end()
         draft = await self._write(segment, first)
         end = first + draft.events
         latest = await self._checkpoint(end)
