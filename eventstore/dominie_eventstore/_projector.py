@@ -106,10 +106,13 @@ class Projector:
             if self._projection.position < position and self._subscription is not None:
                 await self._subscription.caught_up()
 
-    async def rebuild(self) -> Build:
+    async def rebuild(self, *, anew: bool = False) -> Build:
         """Build the projection anew from the log while the one there is goes on serving, then put it in its place.
 
         Who asks while one is under way gets another one after it. An error leaves the old one serving.
+
+        Args:
+            anew: Do not go on with what an interrupted rebuild left: the log says less now than it did then.
 
         Raises:
             CorruptEvent, StoreUnavailable, or whatever the projection or the check raises.
@@ -118,6 +121,9 @@ class Projector:
             built = self._projection.fresh()
             self.build = build = Build(built.position)
             try:
+                if anew and isinstance(built, Stored):
+                    built.reset()
+                    self.build = build = Build()
                 build.end = await self._store.last_position(self.category)
                 await self._build(built, build)
             except BaseException as error:

@@ -184,6 +184,23 @@ async def test_one_that_fails_leaves_the_one_that_serves(path: Path, store: Memo
             assert words.said == numbers(EVENTS)
 
 
+@pytest.mark.parametrize("anew", [False, True])
+async def test_what_was_left_is_gone_on_with_unless_it_is_to_be_built_anew(
+    path: Path, store: MemoryEventStore, anew: bool
+) -> None:
+    with Words(path) as words:
+        async with following(store, words) as projector:
+            with words.fresh() as begun:
+                async for event in store.read_all(until=50 << 8):
+                    begun.apply(event)
+                begun.db.execute("UPDATE said SET text = 'left'")
+            assert words.unfinished
+            build = await projector.rebuild(anew=anew)
+            assert words.said == (numbers(EVENTS) if anew else ["left"] * 50 + numbers(EVENTS)[50:])
+            assert (build.events, build.fraction) == (EVENTS if anew else EVENTS - 50, 1.0)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
 async def test_another_version_is_built_beside_the_old_file(path: Path, store: MemoryEventStore) -> None:
     await built(path, store)
     with LoudWords(path) as words:

@@ -25,8 +25,10 @@ class ReadModels:
         self._service = service
         self._projectors: dict[str, Projector] = {}
         self._own: list[Projector] = []
-        self._asked: list[str] = []
-        """Which are to be rebuilt, and the one that is."""
+        self._asked: dict[str, bool] = {}
+        """Which are to be rebuilt after the one that is, and whether anew."""
+        self._rebuilt: str | None = None
+        """The one that is."""
         self._changed = anyio.Event()
         self._idle = anyio.Event()
         """Set while none is to be rebuilt."""
@@ -108,13 +110,18 @@ class ReadModels:
         return Rebuilding(read_models=names)
 
     async def rebuild_all(self) -> bool:
-        """Rebuild all, and wait until that is done; whether each one was."""
-        self._ask(*self._projectors)
+        """Rebuild all from what the log says now, and wait until that is done; whether each one was.
+
+        What was begun before is of no use, be it left by another process or under way.
+        """
+        self._ask(*self._projectors, anew=True)
         await self._idle.wait()
         return all(projector.build.error is None for projector in self._projectors.values())
 
-    def _ask(self, *names: str) -> None:
-        self._asked += [name for name in names if name not in self._asked]
+    def _ask(self, *names: str, anew: bool = False) -> None:
+        for name in names:
+            if anew or name != self._rebuilt:
+                self._asked[name] = anew or self._asked.get(name, False)
         if self._asked and self._idle.is_set():
             self._idle = anyio.Event()
         self._changed.set()
@@ -136,18 +143,20 @@ class ReadModels:
             await self._changed.wait()
             self._changed = anyio.Event()
             while self._asked:
-                while not await self._rebuild(self._asked[0]):  # noqa: ASYNC110 - the log tells nobody that it is back
+                name = self._rebuilt = next(iter(self._asked))
+                anew = self._asked.pop(name)
+                while not await self._rebuild(name, anew=anew):  # noqa: ASYNC110 - the log tells nobody that it is back
                     await anyio.sleep(_AWAY_S)
-                del self._asked[0]
+                self._rebuilt = None
             self._idle.set()
 
-    async def _rebuild(self, name: str) -> bool:
+    async def _rebuild(self, name: str, *, anew: bool) -> bool:
         """Whether it came to an end: an error is shown, and the one before serves; a log that is away is waited for."""
         projector = self._projectors[name]
         await projector.caught_up.wait()
         log.info("read_model.rebuilding", service=self._service, read_model=name, position=projector.position)
         try:
-            build = await projector.rebuild()
+            build = await projector.rebuild(anew=anew)
         except StoreUnavailable as error:
             log.warning("read_model.log_away", service=self._service, read_model=name, error=str(error))
             return False
@@ -158,7 +167,7 @@ class ReadModels:
         return True
 
     def _status(self, name: str, projector: Projector) -> ReadModel:
-        build = Build() if name in self._asked[1:] else projector.build
+        build = Build() if name in self._asked and name != self._rebuilt else projector.build
         return ReadModel(
             name=name,
             state=self._state(name, projector),
@@ -173,7 +182,7 @@ class ReadModels:
     def _state(self, name: str, projector: Projector) -> ReadModelState:
         if not projector.caught_up.is_set():
             return "building"
-        if name in self._asked:
+        if name in self._asked or name == self._rebuilt:
             return "rebuilding"
         return "current" if projector.build.error is None else "failed"
 

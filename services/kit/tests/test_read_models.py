@@ -64,6 +64,19 @@ class New(Old):
     SCHEMA_VERSION = 2
 
 
+class Sealed(Old):
+    """What the log says as long as there is a key."""
+
+    key: ClassVar[bool] = True
+
+    def project(self, db: sqlite3.Connection, event: Recorded) -> None:
+        db.execute("INSERT INTO said VALUES (?)", ("text" if self.key else "$erased",))
+
+    @property
+    def said(self) -> set[str]:
+        return {text for (text,) in self.db.execute("SELECT text FROM said")}
+
+
 class Held(MemoryEventStore):
     """A log that hands nothing out until it is let go."""
 
@@ -151,6 +164,44 @@ async def test_one_that_fails_is_told_and_the_one_before_serves(store: MemoryEve
         assert (of(models, "count").why, count.count) == ("ZeroDivisionError()", EVENTS)
         models.rebuild(Rebuild())
         await until(lambda: of(models, "count").state == "current")
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["an operator's is under way", "one was left"])
+async def test_what_was_begun_with_a_key_that_is_gone_does_not_count(
+    tmp_path: Path, store: MemoryEventStore, left: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, models, path = Held(store), ReadModels("memory"), tmp_path / "said.sqlite"
+    with Sealed(path) as sealed:
+        async for event in store.read_all():
+            sealed.apply(event)
+        if left:
+            with sealed.fresh() as begun:
+                begun.apply(event)
+        models.add("said", Projector(held, sealed, name="test"), own=True)
+        async with running(models):
+            await models.whole()
+            if not left:
+                models.rebuild(Rebuild())
+                await until(lambda: of(models, "said").events == 100)
+            monkeypatch.setattr(Sealed, "key", False)
+            held.go.set()
+            assert await models.rebuild_all()
+            assert sealed.said == {"$erased"}
+            assert of(models, "said").state == "current"
+
+
+async def test_an_operators_rebuild_goes_on_with_what_was_left(tmp_path: Path, store: MemoryEventStore) -> None:
+    models, path = ReadModels("memory"), tmp_path / "said.sqlite"
+    with Sealed(path) as sealed:
+        models.add("said", Projector(store, sealed, name="test"), own=True)
+        async with running(models):
+            await models.whole()
+            with sealed.fresh() as begun:
+                async for event in store.read_all(until=200 << 8):
+                    begun.apply(event)
+            models.rebuild(Rebuild())
+            await until(lambda: of(models, "said").state == "current")
+            assert of(models, "said").events == EVENTS - 200
 
 
 @pytest.mark.parametrize(("error", "states"), [(StoreUnavailable("reading"), ["current"]), (KeyError(), ["failed"])])

@@ -70,7 +70,9 @@ class Library:
             self.position = self._applied
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget everything, also a file that the register does not know: its process died before it did."""
+        for path in self._folder.glob("[!.]*.sqlite"):
+            self._file(path.stem)
         for file in self._all:
             file.reset()
         self.position = self._applied = 0

@@ -214,6 +214,24 @@ async def test_a_rebuild_that_dies_while_it_switches_is_whole_at_any_file(tmp_pa
     assert sorted(path.name for path in folder.iterdir()) == [".register.sqlite", "acme.sqlite", "other.sqlite"]
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["before the register", "with the register"])
+async def test_what_a_rebuild_left_is_not_gone_on_with_when_all_is_built_anew(tmp_path: Path, known: bool) -> None:
+    desk, folder = Desk("memory"), tmp_path / "memory"
+    await keep(desk, "tea", "coffee")
+    with Library(folder, term).open() as library:
+        await followed(desk, library)
+        expected = seen(library)
+        built = library.fresh()
+        feed(built, [event async for event in desk.store.read_all(category=MEMORY)])
+        built._file("acme").db.execute("DELETE FROM memories")
+        built.close()
+        if not known:
+            (folder / ".next" / ".register.sqlite").unlink()
+        projector = await followed(desk, library)
+        await projector.rebuild(anew=True)
+        assert (seen(library), library.unfinished) == (expected, False)
+
+
 async def test_files_of_another_version_are_built_anew_and_are_not_read(tmp_path: Path) -> None:
     desk, folder = Desk("memory"), tmp_path / "memory"
     await keep(desk, "tea", "coffee")
