@@ -150,7 +150,7 @@ class Forgotten(Message):
     keys: tuple[str, ...]
     """The ids of the keys that were destroyed."""
     position: int
-    """Of the event that says so; 0 where it was written before."""
+    """Of the event that says so, also where it was written before."""
 
 
 class AskSubjectKeys(Command):

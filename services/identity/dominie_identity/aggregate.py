@@ -64,6 +64,8 @@ class State:
     spent: tuple[str, ...] = ()
     erased: Erased | None = None
     """The erasure of a person who was not registered anew since."""
+    erased_at: int = 0
+    """Its position."""
     version: int = 0
 
 
@@ -129,28 +131,29 @@ def decide(
 
 
 def decide_erasure(state: State, command: Erase, keys: tuple[str, ...]) -> list[PrincipalEvent]:
-    """What is written when a person is erased, whose keys are these; nothing where it was written before.
+    """What is written when a person is erased, who has these keys; nothing where it was written of all of them.
 
     Raises:
         Invalid: It is no person, or one of whom nothing was ever written.
     """
     if not check_principal(command.principal).startswith("u-"):
         raise Invalid(f"{command.principal!r} is no person (u-NAME)")
-    if state.erased is not None:
+    before = state.erased.keys if state.erased is not None else ()
+    if state.erased is not None and set(keys) <= set(before):
         return []
     if not keys and state.registered is None:
         raise Invalid(f"nothing was ever written for {command.principal!r}")
-    return [Erased(tenant=command.tenant, principal=command.principal, keys=keys, by=command.by)]
+    return [Erased(tenant=command.tenant, principal=command.principal, keys=(*before, *keys), by=command.by)]
 
 
-def evolve(state: State, event: PrincipalEvent) -> State:
-    """The principal after one more event."""
+def evolve(state: State, event: PrincipalEvent, *, position: int = 0) -> State:
+    """The principal after one more event, which stands at a position of the log."""
     state = replace(state, version=state.version + 1)
     match event:
         case Registered():
             return replace(state, registered=event, erased=None)
         case Erased():
-            return replace(state, erased=event)
+            return replace(state, erased=event, erased_at=position)
         case Revoked():
             return replace(state, revoked=True, keys=())
         case KeyIssued():

@@ -100,7 +100,7 @@ class Handlers:
         """Register a principal, or change its registration."""
         _check_user_key(command.nkey)
         state = await self._change(command, context)
-        self._keys.welcome(*place(command, self._caller(context)))
+        self._keys.welcome(*place(command, self._caller(context)), context.position)
         return _view(state)
 
     async def revoke(self, command: Revoke, context: Context) -> Done:
@@ -195,21 +195,38 @@ class Handlers:
         return await self._keys.keys(command)
 
     async def erase(self, command: Erase, context: Context) -> Forgotten:
-        """Write that a person is erased, then destroy their keys; asked again it says the same."""
-        tenant, person = command.tenant, command.principal
-        stream = StreamName(tenant, PRINCIPAL, check_principal(person))
-        self._keys.bar(tenant, person)
-        try:
-            state = await self._write(stream, lambda state: decide_erasure(state, command, self._ids(command)), context)
-        except Exception:
-            self._keys.welcome(tenant, person)
-            raise
-        assert state.erased is not None
-        self._keys.destroy(tenant, state.erased.keys)
-        return Forgotten(keys=state.erased.keys, position=context.position)
+        """Write that a person is erased, then destroy their keys; asked again it says the same.
 
-    def _ids(self, command: Erase) -> tuple[str, ...]:
-        return self._keys.ids(command.tenant, command.principal)
+        Raises:
+            Unavailable: They were registered again and again meanwhile, and got new keys.
+        """
+        tenant, person = command.tenant, check_principal(command.principal)
+        for _ in range(_TRIES):
+            state = await self._erased(command, context)
+            assert state.erased is not None
+            self._keys.bar(tenant, person, state.erased_at)
+            self._keys.destroy(tenant, state.erased.keys)
+            if not self._keys.ids(tenant, person):
+                return Forgotten(keys=state.erased.keys, position=state.erased_at)
+        raise Unavailable(f"{person} is being registered at the same time; ask again", retry_after_s=0.2)
+
+    async def _erased(self, command: Erase, context: Context) -> State:
+        """Written; when it is certain that it is not, the person is as barred as before, else they stay barred."""
+        tenant, person = command.tenant, command.principal
+        new, tried = self._keys.ask(tenant, person), False
+
+        def change(state: State) -> list[PrincipalEvent]:
+            nonlocal tried
+            events = decide_erasure(state, command, self._keys.ids(tenant, person))
+            tried = tried or bool(events)
+            return events
+
+        try:
+            return await self._write(StreamName(tenant, PRINCIPAL, person), change, context)
+        except BaseException:
+            if new and not tried:
+                self._keys.take_back(tenant, person)
+            raise
 
     async def _mint(self, agent: Registered, wanted: RunOpened, context: Context) -> RunToken:
         self._check_user(agent, wanted.user)
@@ -269,7 +286,7 @@ class Handlers:
             except WrongExpectedVersion:
                 continue
             for event in events:
-                state = evolve(state, event)
+                state = evolve(state, event, position=appended.position)
             context.position = appended.position
             self._principals.put(stream.tenant, stream.id, state)
             return state
@@ -290,7 +307,7 @@ def _evolve_run(run: Run, event: Recorded) -> Run:
 def _evolve(state: State, event: Recorded) -> State:
     payload = parse_own(event)
     assert isinstance(payload, Registered | Revoked | KeyIssued | KeyRevoked | Erased)
-    return evolve(state, payload)
+    return evolve(state, payload, position=event.position)
 
 
 def _check_user_key(nkey: str) -> None:

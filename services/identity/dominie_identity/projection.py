@@ -31,7 +31,7 @@ class Principals(InMemory):
         if event.envelope.version > state.version and isinstance(
             payload, Registered | Revoked | KeyIssued | KeyRevoked | Erased
         ):
-            self.put(stream.tenant, stream.id, evolve(state, payload))
+            self.put(stream.tenant, stream.id, evolve(state, payload, position=event.position))
 
     def become(self, built: Self) -> None:
         """Take over what the built one knows, but for what was just written and is still to be read."""
@@ -84,15 +84,15 @@ class Erasures(InMemory):
         self.position = event.position
         match parse_event(event.type, event.envelope.data):
             case Erased() as erased:
-                self._keys.bar(erased.tenant, erased.principal)
+                self._keys.replay(erased.tenant, erased.principal, event.position, erased=True)
                 self._keys.destroy(erased.tenant, erased.keys)
             case Registered() as registered:
-                self._keys.welcome(registered.tenant, registered.principal)
+                self._keys.replay(registered.tenant, registered.principal, event.position, erased=False)
             case _:
                 pass
 
     def fresh(self) -> Self:
-        """Another for the same keys."""
+        """Another for the same keys, which know up to where they have been brought."""
         return type(self)(self._keys)
 
 

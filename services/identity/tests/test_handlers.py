@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
 
 from dominie.keys import KeyPair
-from dominie_contracts import Draft, StreamName
+from dominie_contracts import Draft, Recorded, StreamName
 from dominie_contracts.identity import (
     PRINCIPAL,
     RUN,
@@ -26,7 +27,7 @@ from dominie_contracts.identity import (
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem, Unauthenticated
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork, Grants
-from dominie_eventstore import Appended, EventStore, MemoryEventStore
+from dominie_eventstore import Appended, EventStore, MemoryEventStore, StoreUnavailable
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.run_tokens import RunTokenSigner
 from dominie_identity.handlers import Handlers
@@ -104,7 +105,7 @@ async def test_a_person_is_erased_once_and_can_come_back(acme: Instance) -> None
     (key,) = (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", subject="u-dana"), by("svc-tool"))).keys
     first = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
     again = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM, key="k2"))
-    assert first.keys == again.keys == (key.id,)
+    assert first == again and first.keys == (key.id,) and first.position > 0
     assert await acme.types(PRINCIPAL, "u-dana") == ["principal.registered.v1", "principal.erased.v1"]
     assert not (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", ids=(key.id,)), by("svc-tool"))).keys
     with pytest.raises(Forbidden, match="was erased"):
@@ -135,6 +136,70 @@ async def test_an_old_copy_of_the_keys_is_brought_to_what_the_log_says(acme: Ins
     assert not copy.ids("acme", "u-dana")
     with pytest.raises(Forbidden):
         copy.of("acme", "u-dana")
+
+
+async def test_reading_the_log_anew_lifts_nobodys_bar_on_the_way(acme: Instance) -> None:
+    keys = acme.handlers._keys
+    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
+    for projection in (Erasures(keys), Erasures(keys).fresh()):
+        async for event in acme.store.read_all(category=PRINCIPAL):
+            projection.apply(event)
+            with pytest.raises(Forbidden):
+                keys.of("acme", "u-dana")
+
+
+async def test_a_key_that_no_erasure_names_is_destroyed_by_the_next(acme: Instance) -> None:
+    keys = acme.handlers._keys
+    old = keys.of("acme", "u-dana")
+    await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
+    keys._db.execute("INSERT INTO keys VALUES ('stray', 'acme', 'u-dana', 'secret')")
+    again = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM, key="k2"))
+    assert again.keys == (old.id, "stray") and not keys.ids("acme", "u-dana")
+    types = await acme.types(PRINCIPAL, "u-dana")
+    assert types == ["principal.registered.v1", "principal.erased.v1", "principal.erased.v1"]
+
+
+class AwayStore(MemoryEventStore):
+    """A log that is away: for readers, or for writers, who may have been heard."""
+
+    away = ""
+
+    async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
+        self._check("reading")
+        return await super().read(stream, after_version=after_version, near=near)
+
+    async def append(
+        self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int, timeout_s: float | None = None
+    ) -> Appended:
+        self._check("writing")
+        return await super().append(stream, drafts, expected_version=expected_version, timeout_s=timeout_s)
+
+    def _check(self, what: str) -> None:
+        if self.away == what:
+            raise StoreUnavailable("away")
+
+
+@pytest.mark.parametrize(
+    ("away", "before", "barred"),
+    [("reading", False, False), ("writing", False, True), ("reading", True, True), ("writing", True, True)],
+)
+async def test_an_erasure_that_fails_lifts_no_bar(away: str, before: bool, barred: bool) -> None:
+    store = AwayStore()
+    handlers = instance(store).handlers
+    await handlers.register(Register(principal="u-dana", nkey=DESK, tenant="acme"), OPERATING)
+    if before:
+        await handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
+        handlers._keys._db.execute("INSERT INTO keys VALUES ('stray', 'acme', 'u-dana', 'secret')")
+    store.away = away
+    with pytest.raises(StoreUnavailable):
+        await handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM, key="k2"))
+    store.away = ""
+    with pytest.raises(Forbidden) if barred else nullcontext():
+        handlers._keys.of("acme", "u-dana")
+    if not before:
+        await handlers.register(Register(principal="u-dana", nkey=DESK, tenant="acme"), OPERATING)
+        assert handlers._keys.of("acme", "u-dana").subject == "u-dana"
 
 
 async def test_groups_come_from_the_log_not_from_the_caller(acme: Instance) -> None:

@@ -6,7 +6,8 @@ disk keeps of overwritten blocks is the disk's: put the folder on an encrypted o
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dominie_contracts import Forbidden
@@ -17,8 +18,12 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
   id TEXT PRIMARY KEY, tenant TEXT NOT NULL, subject TEXT NOT NULL, secret TEXT NOT NULL, UNIQUE (tenant, subject)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS erased (tenant TEXT NOT NULL, subject TEXT NOT NULL, PRIMARY KEY (tenant, subject));
+CREATE TABLE IF NOT EXISTS bars (
+  tenant TEXT NOT NULL, subject TEXT NOT NULL, position INTEGER NOT NULL, erased INTEGER NOT NULL,
+  asked INTEGER NOT NULL, PRIMARY KEY (tenant, subject)
+) WITHOUT ROWID;
 """
+_BARRED = "SELECT 1 FROM bars WHERE (tenant, subject) = (?, ?) AND (erased OR asked)"
 _BUSY_S = 5.0
 
 
@@ -52,31 +57,72 @@ class KeyStore:
         Raises:
             Forbidden: The person was erased.
         """
-        if self._db.execute("SELECT 1 FROM erased WHERE (tenant, subject) = (?, ?)", (tenant, person)).fetchone():
-            raise Forbidden(f"{person} was erased; nothing is written for them until they are registered anew")
-        found = self._select("tenant = ? AND subject = ?", tenant, person)
-        if found:
-            return found[0]
-        key = new_key(person)
-        self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)", (key.id, tenant, person, key.secret))
-        return self._select("tenant = ? AND subject = ?", tenant, person)[0]
+        found = self._select(f"tenant = ? AND subject = ? AND NOT EXISTS ({_BARRED})", tenant, person, tenant, person)
+        return found[0] if found else self._make(tenant, person)
+
+    def _make(self, tenant: str, person: str) -> SubjectKey:
+        """A key, if there is none yet; nobody bars the person between the look and the writing."""
+        with self._alone():
+            if self._db.execute(_BARRED, (tenant, person)).fetchone():
+                raise Forbidden(f"{person} was erased; nothing is written for them until they are registered anew")
+            key = new_key(person)
+            self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)", (key.id, tenant, person, key.secret))
+            return self._select("tenant = ? AND subject = ?", tenant, person)[0]
 
     def ids(self, tenant: str, person: str) -> tuple[str, ...]:
         """The ids of the keys of a person."""
         return tuple(key.id for key in self._select("tenant = ? AND subject = ?", tenant, person))
 
-    def bar(self, tenant: str, person: str) -> None:
-        """Hand out no key under this name, and make none."""
-        self._db.execute("INSERT OR IGNORE INTO erased VALUES (?, ?)", (tenant, person))
+    def ask(self, tenant: str, person: str) -> bool:
+        """Hand out no key under this name, and make none, until it is known what became of an erasure.
+
+        Returns:
+            Whether this is new: nobody asked before, or what became of it is known.
+        """
+        with self._alone():
+            asked = "SELECT 1 FROM bars WHERE (tenant, subject) = (?, ?) AND asked"
+            new = self._db.execute(asked, (tenant, person)).fetchone() is None
+            upsert = "INSERT INTO bars VALUES (?, ?, 0, 0, 1) ON CONFLICT DO UPDATE SET asked = 1"
+            self._db.execute(upsert, (tenant, person))
+        return new
+
+    def take_back(self, tenant: str, person: str) -> None:
+        """Undo `ask`: nothing was written. What an earlier erasure barred stays barred."""
+        self._db.execute("UPDATE bars SET asked = 0 WHERE (tenant, subject) = (?, ?)", (tenant, person))
+
+    def bar(self, tenant: str, person: str, position: int) -> None:
+        """What `ask` asked for is written, at this position."""
+        self._db.execute("INSERT OR REPLACE INTO bars VALUES (?, ?, ?, 1, 0)", (tenant, person, position))
+
+    def replay(self, tenant: str, person: str, position: int, *, erased: bool) -> None:
+        """The person was erased or registered at a position of the log; what is older than what is known says nothing.
+
+        So who reads the log from its beginning neither bars nor unbars anybody on the way. It inserts bars alone: most
+        of those who are registered were never erased.
+        """
+        if erased:
+            self._db.execute("INSERT OR IGNORE INTO bars VALUES (?, ?, ?, 1, 0)", (tenant, person, position))
+        update = "UPDATE bars SET position = ?, erased = ? WHERE (tenant, subject) = (?, ?) AND position < ?"
+        self._db.execute(update, (position, erased, tenant, person, position))
 
     def destroy(self, tenant: str, ids: Sequence[str]) -> None:
         """Destroy keys; doing it again changes nothing."""
         for id_ in ids:
             self._db.execute("DELETE FROM keys WHERE tenant = ? AND id = ?", (tenant, id_))
 
-    def welcome(self, tenant: str, person: str) -> None:
-        """Undo `bar`: there may be a key again, after `destroy` another one."""
-        self._db.execute("DELETE FROM erased WHERE (tenant, subject) = (?, ?)", (tenant, person))
+    def welcome(self, tenant: str, person: str, position: int) -> None:
+        """They are registered, anew if the position is not 0: a key may be made again, after `destroy` another one."""
+        self.take_back(tenant, person)
+        self.replay(tenant, person, position, erased=False)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process writes meanwhile."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")  # what is written here is one statement, the last
 
     def _select(self, where: str, *values: str) -> list[SubjectKey]:
         rows = self._db.execute(f"SELECT id, subject, secret FROM keys WHERE {where}", values)
