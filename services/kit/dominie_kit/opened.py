@@ -1,6 +1,6 @@
 """The event log as the people of its events meant them: what is read from it is opened on the way."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import anyio
 import structlog
@@ -41,11 +41,17 @@ class OpenedStore:
         """All events (of one category)."""
         async for event in self._store.read_all(category=category, after=after, until=until):
             (opened,) = await self._keyring.open([event])
+            await self._load_index(event)
             yield opened
 
     def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> Subscription:
         """All events, and then each new one; while identity is away, they wait."""
-        return _Opened(self._store.subscribe(name, category=category, after=after), self._keyring, self._indexed)
+        return _Opened(self._store.subscribe(name, category=category, after=after), self._keyring, self._load_index)
+
+    async def _load_index(self, event: Recorded) -> None:
+        """Have the key of the tenant's index at hand, for who writes terms."""
+        if self._indexed:
+            await self._keyring.of(StreamName.parse(event.stream).tenant, INDEX)
 
     async def last_position(self, category: str | None = None) -> int:
         """The position of the last stored event."""
@@ -59,10 +65,12 @@ class OpenedStore:
 class _Opened:
     """See `Subscription`."""
 
-    def __init__(self, subscription: Subscription, keyring: Keyring, indexed: bool) -> None:
-        self._indexed = indexed
+    def __init__(
+        self, subscription: Subscription, keyring: Keyring, prepare: Callable[[Recorded], Awaitable[None]]
+    ) -> None:
         self._subscription = subscription
         self._keyring = keyring
+        self._prepare = prepare
 
     def __aiter__(self) -> "_Opened":
         return self
@@ -72,8 +80,7 @@ class _Opened:
         while True:
             try:
                 await self._keyring.load([event])
-                if self._indexed:
-                    await self._keyring.of(StreamName.parse(event.stream).tenant, INDEX)
+                await self._prepare(event)
                 return self._keyring.opened(event)
             except Unavailable as problem:
                 log.warning("personal.waits", position=event.position, error=problem.detail)

@@ -180,6 +180,15 @@ async def test_a_follower_waits_for_identity(desk: Desk) -> None:
     await subscription.aclose()
 
 
+async def test_who_reads_everything_again_can_write_terms_too(desk: Desk) -> None:
+    await remember(desk)
+    keyring = Keyring(desk.keys)
+    with pytest.raises(Unavailable):
+        keyring.term("acme", "word")
+    async for _ in OpenedStore(desk.log, keyring, indexed=True).read_all(category=MEMORY):
+        assert keyring.term("acme", "word")
+
+
 async def test_a_keyring_keeps_the_keys_that_were_used_last() -> None:
     asked: list[str] = []
 
