@@ -164,6 +164,8 @@ class ArchivedSegment(Message):
     """The place of its first event in the whole log, from 0."""
     events: int
     streams: int
+    last: int = 0
+    """The position of its last event; it is removed only if the broker has no append after it."""
 
 
 class ArchiveState(Message):

@@ -7,7 +7,7 @@ message of ours goes in behind whatever was still on its way. Each step may be d
 is followed by whoever rolls next.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,11 +28,14 @@ class SegmentState:
     """One segment as the broker has it."""
 
     segment: int
-    sealed: bool
+    closed: bool
+    """Nothing gets in any more. If it is still the open one, a roll ended halfway: appends wait for the next roll."""
     appends: int
     bytes: int
     first: datetime | None
     """When its first append was stored."""
+    last: int
+    """The sequence of its last append; 0 if it has none."""
 
 
 @asynccontextmanager
@@ -63,14 +66,26 @@ class Roller:
         Raises:
             StoreUnavailable
         """
-        info = await self._info(self._operation(f"looking at segment {segment}"), segment)
-        state = info["state"]
-        first = datetime.fromisoformat(state["first_ts"]) if state["messages"] else None
-        sealed = bool(info["config"].get("sealed"))
-        return SegmentState(segment, sealed, state["messages"] - sealed, state["bytes"], first)
+        fence = fence_subject(segment)
+        operation = self._operation(f"looking at segment {segment}")
+        info = await self._info(operation, segment, {"subjects_filter": fence})
+        config, state = info["config"], info["state"]
+        fences = (state.get("subjects") or {}).get(fence, 0)  # one for each roll that got as far
+        appends = state["messages"] - fences
+        return SegmentState(
+            segment,
+            closed=bool(config.get("sealed")) or config.get("subjects") == [fence],
+            appends=appends,
+            bytes=state["bytes"],
+            first=datetime.fromisoformat(state["first_ts"]) if appends else None,
+            last=state["last_seq"] - fences,
+        )
 
-    async def roll(self) -> Segments:
+    async def roll(self, seen: int | None = None) -> Segments:
         """Seal the open segment and open the next one; others may have done so at the same time.
+
+        Args:
+            seen: The segment to seal; nothing is done if another one is open by now.
 
         Raises:
             StoreUnavailable: Appends may wait until it is done again.
@@ -78,6 +93,8 @@ class Roller:
         operation = self._operation("opening the next segment")
         written = await operation.segments()
         segment = written.segments.open
+        if seen is not None and seen != segment:
+            return written.segments
         config = (await self._info(operation, segment))["config"]
         await operation.put_stream(segment_config(segment + 1, config["num_replicas"]))
         try:
@@ -150,9 +167,9 @@ class Roller:
                 return
             await operation.deadline.pause()
 
-    async def _info(self, operation: Operation, segment: int) -> dict[str, Any]:
+    async def _info(self, operation: Operation, segment: int, body: Mapping[str, str] | None = None) -> dict[str, Any]:
         try:
-            return await operation.ask("INFO", segment_stream(segment))
+            return await operation.ask("INFO", segment_stream(segment), body)
         except Refused as error:
             raise StoreUnavailable(f"segment {segment}: {error}") from error
 

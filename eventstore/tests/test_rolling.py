@@ -217,11 +217,31 @@ async def test_how_large_a_segment_is(nc: Client) -> None:
     store = JetStreamEventStore(nc)
     async with rolling(nc) as roller:
         empty = await roller.state(0)
-        assert (empty.sealed, empty.appends, empty.first) == (False, 0, None)
+        assert (empty.closed, empty.appends, empty.first, empty.last) == (False, 0, None, 0)
         await store.append(stream(), [draft(), draft()], expected_version=0)
         await roller.roll()
         full = await roller.state(0)
-        assert (full.sealed, full.appends) == (True, 1)
+        assert (full.closed, full.appends, full.last) == (True, 1, 1)
         assert full.bytes > 500 and full.first is not None
         with pytest.raises(StoreUnavailable, match="segment 7"):
             await roller.state(7)
+
+
+@pytest.mark.parametrize("half", [{}, {"sealed": True}])
+async def test_a_half_roll_is_seen_and_its_fences_are_no_appends(nc: Client, half: dict[str, object]) -> None:
+    await JetStreamEventStore(nc).append(stream(), [draft()], expected_version=0)
+    config = json.loads((await nc.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=5)).data)["config"]
+    config |= {"subjects": ["log.fence.0"]}
+    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config).encode(), timeout=5)
+    for _ in range(2):
+        await nc.request("log.fence.0", b"", timeout=5)
+    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config | half).encode(), timeout=5)
+
+    async with rolling(nc) as roller:
+        state = await roller.state(0)
+    assert (state.closed, state.appends, state.last) == (True, 1, 1)
+
+
+async def test_a_segment_that_somebody_else_sealed_meanwhile_is_left(nc: Client) -> None:
+    async with rolling(nc) as roller:
+        assert await roller.roll(0) == await roller.roll(0) == Segments(open=1)

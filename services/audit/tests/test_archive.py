@@ -1,5 +1,6 @@
 """Sealed segments are archived, checked there against a signed checkpoint, and only then removed; nobody notices."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -44,8 +45,9 @@ from dominie_eventstore.archive import (
 from dominie_kit import Context, Service
 from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
+from dominie_kit.errors import ArchiveFailed
 from dominie_kit.keys import KeyFolder
-from dominie_kit.segments import SegmentKeeper
+from dominie_kit.segments import Limits, SegmentKeeper
 from dominie_kit.testing import House, house, serving
 
 pytestmark = pytest.mark.anyio
@@ -257,6 +259,74 @@ async def test_an_index_that_is_not_of_this_log_is_not_taken(place: Place, other
         async with archiving(service.log, place, FolderBlobs(place.archive)) as archiver:
             with pytest.raises(ArchiveDiffers):
                 await until_archived(archiver, 0)
+
+
+async def test_a_roll_that_ended_halfway_is_finished_by_the_keeper(place: Place) -> None:
+    """Appends wait for it, so no limit has to be reached."""
+    client = place.house.operator.client
+    config = json.loads((await client.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=5)).data)["config"]
+    closed = json.dumps(config | {"subjects": ["log.fence.0"]}).encode()
+    await client.request("$JS.API.STREAM.UPDATE.EVENTS_0", closed, timeout=5)
+    async with rolling(client) as roller:
+        keeper = SegmentKeeper(roller, place.house.operator)  # type: ignore[arg-type]
+        assert await keeper.roll(Limits())
+        assert (await roller.segments()).open == 1
+        assert not await keeper.roll(Limits())
+    await place.append(EVENTS, 1)
+
+
+class Short:
+    """A store whose reads end some events early, as those of a replica that is behind."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+
+    async def read_all(self, *, after: int, until: int) -> AsyncIterator[Recorded]:
+        events = [event async for event in self._store.read_all(after=after, until=until)]
+        for event in events[:-3]:
+            yield event
+
+
+@pytest.mark.parametrize("later", [0, 1])
+async def test_a_read_that_ended_early_removes_nothing(place: Place, later: int) -> None:
+    """Whether the tree has an event of the next segment already, or none yet."""
+    async with serving(build(place.settings)) as service:
+        await roll(place)
+        await place.append(EVENTS, later)
+        short: EventStore = Short(service.log)  # type: ignore[assignment]
+        await until_covered(place, EVENTS + later)
+        async with archiving(short, place, FolderBlobs(place.archive)) as archiver:
+            failed = await until_archived(archiver, 0)
+        assert failed.trouble is not None and "more of it than was read" in failed.trouble
+        assert failed.archived == ()
+
+
+async def until_covered(place: Place, size: int) -> None:
+    with anyio.fail_after(30):
+        while (latest := own(place).published.latest()) is None or latest.checkpoint.size < size:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+
+
+async def test_what_the_broker_has_more_of_is_not_removed(place: Place) -> None:
+    """An index that came out short, and no tree that could have told so."""
+    async with serving(build(place.settings)) as service:
+        await roll(place)
+        await until_covered(place, EVENTS)
+        events = [event async for event in service.log.read_all()]
+        index = IndexDraft(0, 0)
+        for event in events[:-3]:
+            index.add(event.position, event.stream)
+        blobs = FolderBlobs(place.archive)
+        latest = own(place).published.latest()
+        assert latest is not None
+        blobs.put("checkpoint", latest.note.encode())
+        blobs.put(segment_path(0), index.encode())
+        async with rolling(place.house.operator.client) as roller:
+            keeper = SegmentKeeper(roller, place.house.operator)  # type: ignore[arg-type]
+            with pytest.raises(ArchiveFailed, match="ends with append 297 in the archive and 300 on the broker"):
+                await keeper.archive()
+            assert (await roller.segments()).first == 0
+        assert [event async for event in service.log.read_all()] == events
 
 
 async def test_an_operator_alone_has_segments_archived(place: Place) -> None:

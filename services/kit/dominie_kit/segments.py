@@ -14,7 +14,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dominie_contracts import Message
-from dominie_contracts.audit import ArchiveSegment, ArchiveState
+from dominie_contracts.audit import ArchivedSegment, ArchiveSegment, ArchiveState
+from dominie_contracts.envelope import unpack_position
 from dominie_eventstore import Roller, Segments, SegmentState, rolling
 from dominie_kit.broker import connect_operator
 from dominie_kit.errors import ArchiveFailed
@@ -92,14 +93,16 @@ class SegmentKeeper:
     async def roll(self, limits: Limits | None) -> bool:
         """Open the next segment if the limits are reached, or with none if there is anything to seal.
 
+        A roll that ended halfway is finished in any case: appends wait for it.
+
         Raises:
             StoreUnavailable
         """
         segments = await self._roller.segments()
         await self._roller.sweep(segments)
         state = await self._roller.state(segments.open)
-        if state.appends and (limits is None or limits.reached(state)):
-            await self._roller.roll()
+        if state.closed or (state.appends and (limits is None or limits.reached(state))):
+            await self._roller.roll(segments.open)
             return True
         await self._roller.tell(segments)
         return False
@@ -108,14 +111,25 @@ class SegmentKeeper:
         """Have the oldest sealed segment archived, and remove those that are.
 
         Raises:
+            ArchiveFailed: The broker has more of a segment than the archive.
             StoreUnavailable, Problem
         """
         segments = await self._roller.segments()
         wanted = segments.first if segments.first < segments.open else None
         found = await self._asking.ask(ArchiveSegment(segment=wanted), ArchiveState, timeout_s=_ARCHIVE_S)
         while segments.first < min(segments.open, len(found.archived)):
+            await self._check_whole(found.archived[segments.first])
             segments = await self._roller.remove(segments.first)
         return found
+
+    async def _check_whole(self, archived: ArchivedSegment) -> None:
+        """Audit may have read from a replica that was behind; whoever removes asks the broker what there is."""
+        state = await self._roller.state(archived.segment)
+        _, last, _ = unpack_position(archived.last)
+        if last != state.last:
+            raise ArchiveFailed(
+                f"segment {archived.segment} ends with append {last} in the archive and {state.last} on the broker"
+            )
 
     async def archive_all(self, tell: Callable[[Segments], None], timeout_s: float) -> int:
         """Archive everything that is sealed; how many segments that were.

@@ -15,7 +15,7 @@ from dominie_kit.system import System
 
 
 def state(*, appends: int = 1, size: int = 1, age_s: float = 0.0) -> SegmentState:
-    return SegmentState(0, False, appends, size, datetime.now(UTC) - timedelta(seconds=age_s))
+    return SegmentState(0, False, appends, size, datetime.now(UTC) - timedelta(seconds=age_s), appends)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def state(*, appends: int = 1, size: int = 1, age_s: float = 0.0) -> SegmentStat
         (state(size=100), True),
         (state(age_s=60), False),
         (state(age_s=3700), True),
-        (SegmentState(0, False, 0, 0, None), False),
+        (SegmentState(0, False, 0, 0, None, 0), False),
     ],
 )
 def test_whichever_limit_comes_first(given: SegmentState, reached: bool) -> None:

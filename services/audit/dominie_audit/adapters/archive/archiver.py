@@ -74,7 +74,13 @@ class Archiver:
             self._asked.set()
         return ArchiveState(
             archived=tuple(
-                ArchivedSegment(segment=each.segment, first=each.first, events=each.events, streams=each.streams)
+                ArchivedSegment(
+                    segment=each.segment,
+                    first=each.first,
+                    events=each.events,
+                    streams=each.streams,
+                    last=each.positions[-1] if each.events else 0,
+                )
                 for each in archived
             ),
             under_way=self._wanted,
@@ -115,6 +121,7 @@ class Archiver:
         draft = await self._write(segment, first)
         end = first + draft.events
         latest = await self._checkpoint(end)
+        await run_sync(self._check_end, segment, latest, end)
         await run_sync(self._check, latest, first, end)
         await run_sync(self._publish, latest, first)
         await run_sync(self._blobs.put, segment_path(segment), await run_sync(draft.encode))
@@ -152,6 +159,16 @@ class Archiver:
                     return latest
                 await anyio.sleep(_POLL_S)
         raise NotArchived(f"no checkpoint covers its {end} events")
+
+    def _check_end(self, segment: int, latest: Latest, end: int) -> None:
+        """Whether all of the segment was read: the tree's next event is of a later one.
+
+        Raises:
+            NotArchived
+        """
+        size = latest.checkpoint.size
+        if size > end and unpack_position(self._published.tiles.position(end, size))[0] == segment:
+            raise NotArchived("the log has more of it than was read")
 
     def _check(self, latest: Latest, first: int, end: int) -> None:
         """Read what was written, and compute the root over it.
