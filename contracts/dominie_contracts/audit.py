@@ -348,7 +348,7 @@ class Receipt(Message):
     position: int
     """Of the event that says so."""
     held: dict[str, int]
-    """By store, in how many files the person was found before: their sealed texts, or their key."""
+    """By store, in how many files their sealed texts stand, which nobody can read any more."""
     needles: int
     """How many pieces of what they said, and of their keys, were looked for afterwards; 0 where it was done before."""
     files: int

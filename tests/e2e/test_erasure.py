@@ -118,7 +118,7 @@ async def test_a_person_is_erased_from_every_store(system: System, tmp_path: Pat
     receipt = erasure["receipt"]
     assert isinstance(receipt, dict)
     assert (code, receipt["residue"], receipt["late"]) == (0, [], [])
-    assert receipt["held"].keys() == {"nats", "memory", "audit", "identity"}
+    assert receipt["held"].keys() == {"nats", "audit"}
     assert receipt["needles"] > 100 and set(receipt["rebuilt"]) == set(SERVICES)
 
     assert "dana" not in keys(system) and "erin" in keys(system)

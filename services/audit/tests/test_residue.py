@@ -64,3 +64,9 @@ def test_a_needle_is_found_between_any_bytes(
     assert Needles([needle]).stand_in(path)
     path.write_bytes(one + other)
     assert Needles([needle]).stand_in(path) == (needle in one + other)
+
+
+@given(st.lists(st.text("ab1 ", max_size=30), max_size=5), st.text("ab1 ", max_size=60))
+def test_what_stands_in_the_clear_is_told_as_if_each_piece_was_looked_for(texts: list[str], clear: str) -> None:
+    everything = pieces_of(texts, b"")
+    assert pieces_of(texts, clear.encode()) == {piece for piece in everything if piece not in clear.encode()}

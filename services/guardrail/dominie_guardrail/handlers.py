@@ -129,6 +129,7 @@ class Handlers:
             if not events:
                 return Done()
             drafts = self._actions.drafts(context, stream, *events, person=person)
+            drafts = [draft._replace(on_behalf_of=entry.view.user or None) for draft in drafts]
             try:
                 appended = await self._store.append(stream, drafts, expected_version=len(recorded))
             except WrongExpectedVersion:

@@ -88,7 +88,9 @@ def waiting(cents: int = 9000, *, groups: tuple[str, ...] = ("finance",)) -> Par
 def park(desk: Desk) -> Park:
     """Record an action that waits for a person."""
 
-    async def record(id: str = "act-1", *, category: str = TOOL, tenant: str = "acme", **more: Any) -> Parked:
+    async def record(
+        id: str = "act-1", *, category: str = TOOL, tenant: str = "acme", user: str | None = None, **more: Any
+    ) -> Parked:
         parked = waiting(**more)
         await desk.append(noted_in(category, "parked"), id, Noted(what="parked"), tenant=tenant)
         await desk.append(
@@ -99,6 +101,7 @@ def park(desk: Desk) -> Park:
             parked,
             tenant=tenant,
             run="r-1",
+            user=user,
         )
         return parked
 

@@ -165,6 +165,15 @@ async def test_the_answer_says_who_and_for_how_long(desk: Desk, handlers: Handle
     assert event.envelope.stream.endswith("approval.act-1")
 
 
+async def test_the_answer_is_on_behalf_of_who_waits_under_whose_key_it_is(
+    desk: Desk, handlers: Handlers, park: Any
+) -> None:
+    await park(user="u-dana")
+    await handlers.approve(yes(), person(desk))
+    (event,) = [event async for event in desk.store.read_all(category=APPROVAL)]
+    assert event.envelope.on_behalf_of == "u-dana"
+
+
 async def test_the_first_answer_stands(desk: Desk, handlers: Handlers, park: Any) -> None:
     await park()
     await handlers.approve(yes(), person(desk))

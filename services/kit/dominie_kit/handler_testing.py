@@ -113,7 +113,13 @@ class Desk:
         return PersonKey.of("acme", self.keys.of("acme", user))
 
     async def append(
-        self, category: str, id: str, *payloads: Payload, tenant: str = "acme", run: str | None = None
+        self,
+        category: str,
+        id: str,
+        *payloads: Payload,
+        tenant: str = "acme",
+        run: str | None = None,
+        user: str | None = None,
     ) -> tuple[Recorded, ...]:
         """Write what another service would have written, after what is in the stream."""
         stream = StreamName(tenant, category, id)
@@ -125,6 +131,7 @@ class Desk:
                 time=datetime.now(UTC),
                 actor="svc-test",
                 data=payload.model_dump_json(),
+                on_behalf_of=user,
                 correlation_id=run,
             )
             for payload in payloads

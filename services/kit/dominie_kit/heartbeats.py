@@ -26,21 +26,24 @@ class Heartbeats:
         await anyio.sleep_forever()
 
     async def forgotten(self, position: int, timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The services that have built everything anew after an erasure, and those that had not in time."""
+        """The services that have built everything anew after an erasure, and those that had not in time.
+
+        One that was heard once and is silent now is late: it builds when it is back. Nobody waits for it.
+        """
         with anyio.move_on_after(timeout_s):
-            while not self._heard or self._late(position):
+            while not self._heard or self._behind(position):
                 await self._changed.wait()
-        late = self._late(position)
-        return tuple(sorted(self._alive - late)), tuple(sorted(late))
+        rebuilt = {status.service for status in self._alive} - self._behind(position)
+        known = {status.service for _, status in self._heard.values()}
+        return tuple(sorted(rebuilt)), tuple(sorted(known - rebuilt))
 
     @property
-    def _alive(self) -> set[str]:
+    def _alive(self) -> list[ServiceStatus]:
         since = time.monotonic() - _ALIVE_S
-        return {status.service for at, status in self._heard.values() if at > since}
+        return [status for at, status in self._heard.values() if at > since]
 
-    def _late(self, position: int) -> set[str]:
-        since = time.monotonic() - _ALIVE_S
-        return {status.service for at, status in self._heard.values() if at > since and status.forgotten < position}
+    def _behind(self, position: int) -> set[str]:
+        return {status.service for status in self._alive if status.forgotten < position}
 
     def _hear(self, message: Msg) -> None:
         status = ServiceStatus.model_validate_json(message.data)

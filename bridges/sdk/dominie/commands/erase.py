@@ -72,7 +72,7 @@ def _told(receipt: "Receipt") -> str:
     held = ", ".join(f"{store} ({count})" for store, count in sorted(receipt.held.items())) or "no file"
     lines = [
         f"{receipt.subject} was erased by {receipt.by} at {receipt.time}: {len(receipt.keys)} keys destroyed.",
-        f"Found before in: {held}.",
+        f"Sealed texts that nobody can read any more stand in: {held}.",
         f"Looked for {receipt.needles} pieces in {receipt.files} files: {_residue(receipt)}.",
     ]
     if not receipt.needles:

@@ -1,7 +1,7 @@
 """Erases a person: collects what to look for, has identity destroy the keys, waits, looks, and signs the outcome."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from dominie_audit.aggregate import Row
 from dominie_audit.projection import Log
 from dominie_contracts import Recorded
 from dominie_contracts.audit import Erasure, Receipt
-from dominie_contracts.identity import Erase, Forgotten
+from dominie_contracts.identity import Erase, Forgotten, SubjectKey
 from dominie_contracts.personal import key_ids, open_parts
 from dominie_contracts.registry import EVENTS
 from dominie_kit import Context
+from dominie_kit.context import deadline_in
 from dominie_kit.heartbeats import Heartbeats
 from dominie_kit.keyring import Keyring
 
@@ -27,6 +28,8 @@ TITLE = "dominie erasure receipt v1"
 _ROWS = 1000
 _SAID = ("arguments", "result", "text", "note", "problem.detail")
 """What is looked for afterwards: what was said. The rest of what is sealed are names and numbers that repeat."""
+_DESTROY_S = 30.0
+"""How long identity has to destroy the key, however much of the caller's time went into reading."""
 _CHECKPOINT_S = 5.0
 _POLL_S = 0.1
 
@@ -70,15 +73,13 @@ class Eraser:
         async with self._one:
             found = await self._collect(context.tenant, subject)
             keys = await self._keyring.secrets(context.tenant, sorted(found.keys))
-            secret = [piece for key in keys for piece in pieces_of_key(key)]
-            sealed = [f"{key}.".encode() for key in found.keys]
-            before = await run_sync(held, self._folder, Needles([*secret, *sealed]))
-            needles = Needles([*pieces_of(found.values, bytes(found.clear)), *secret])
+            needles, sealed = await run_sync(_needles, found, keys)
             erase = Erase(tenant=context.tenant, principal=subject, by=context.principal)
-            forgotten = await self._identity(context, erase)
+            forgotten = await self._identity(replace(context, deadline=deadline_in(_DESTROY_S)), erase)
             context.position = forgotten.position
             rebuilt, late = await self._heartbeats.forgotten(forgotten.position, self._timeout_s)
             files, left = await run_sync(residue, self._folder, needles)
+            still = await run_sync(held, self._folder, sealed)
             receipt = Receipt(
                 tenant=context.tenant,
                 subject=subject,
@@ -86,7 +87,7 @@ class Eraser:
                 time=datetime.now(UTC).isoformat(timespec="seconds"),
                 keys=forgotten.keys,
                 position=forgotten.position,
-                held=before,
+                held=still,
                 needles=len(needles),
                 files=files,
                 residue=left,
@@ -123,6 +124,13 @@ class Eraser:
     def _covers(self, position: int) -> bool:
         latest = self._published.latest()
         return latest is not None and self._published.tiles.index_of(position, latest.checkpoint.size) is not None
+
+
+def _needles(found: _Found, keys: Sequence[SubjectKey]) -> tuple[Needles, Needles]:
+    """What must stand nowhere, and the beginnings of what stands sealed."""
+    secret = [piece for key in keys for piece in pieces_of_key(key)]
+    sealed = [f"{key}.".encode() for key in found.keys]
+    return Needles([*pieces_of(found.values, bytes(found.clear)), *secret]), Needles(sealed)
 
 
 def _said(sealed: Recorded, opened: Recorded) -> list[JsonValue]:

@@ -37,31 +37,35 @@ class Needles:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 data = kept + chunk
-                if self._found(data):
+                if next(self.found_in(data), None) is not None:
                     return True
                 kept = data[-self._longest :]
         return False
 
-    def _found(self, data: bytes) -> bool:
+    @property
+    def all(self) -> set[bytes]:
+        """Every piece."""
+        return {piece for pieces in self._by_head.values() for piece in pieces}
+
+    def found_in(self, data: bytes) -> Iterator[bytes]:
+        """Those that stand in some bytes, as often as they do."""
         heads = self._by_head
         for at in range(len(data) - PIECE + 1):
             found = heads.get(data[at : at + PIECE])
-            if found is not None and any(data.startswith(piece, at) for piece in found):
-                return True
-        return False
+            if found is not None:
+                yield from (piece for piece in found if data.startswith(piece, at))
 
 
-def pieces_of(values: Iterable[JsonValue], clear: bytes) -> Iterator[bytes]:
+def pieces_of(values: Iterable[JsonValue], clear: bytes) -> set[bytes]:
     """Pieces of what was said: 12 bytes from the beginning of each word, and the ends of words that are like no other.
 
     An index may hold words without their beginnings. One plain word says nothing of a person, and stands in many files;
     nor does what also stands in the clear part of their events.
     """
-    for value in values:
-        for text in _texts(value):
-            for piece in _pieces(text.encode(errors="surrogatepass")):
-                if len(piece) >= PIECE and _TELLING.search(piece) and piece not in clear:
-                    yield piece
+    texts = {text for value in values for text in _texts(value)}
+    pieces = {piece for text in texts for piece in _pieces(text.encode(errors="surrogatepass"))}
+    needles = Needles(piece for piece in pieces if _TELLING.search(piece))
+    return needles.all - set(needles.found_in(clear))
 
 
 def _pieces(raw: bytes) -> Iterator[bytes]:
