@@ -11,7 +11,12 @@ from dominie_audit.adapters.erasure.residue import Needles, residue
 from dominie_audit.adapters.index.terms import own_terms
 from dominie_audit.adapters.tlog.published import Own
 from dominie_audit.projection import Log
+from dominie_contracts import Forbidden, StreamName
+from dominie_contracts.action import Finished
+from dominie_contracts.guardrail import POLICY, PoliciesPublished, PolicyFile
 from dominie_contracts.identity import Erase, Forgotten
+from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.tool import TOOL
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
 from dominie_kit.handler_testing import Desk
@@ -46,3 +51,28 @@ async def test_the_key_goes_before_a_file_is_read_though_the_callers_time_is_ove
         erasure = await erasing.erase("u-dana", context)
     assert done == ["destroyed u-dana", "read", "read"]
     assert erasure.receipt.position == context.position == 7
+
+
+async def test_what_a_policy_says_is_said_of_nobody(tmp_path: Path) -> None:
+    desk, why = Desk("audit"), "refunds over $50 need a person"
+    policies = PoliciesPublished(digest="d", files=(PolicyFile(name="a.cedar", text=f'@why("{why}")'),), by="operator")
+    published = await desk.append(POLICY, "main", policies, tenant=PLATFORM)
+    refused = Finished(outcome="error", problem=Forbidden(f"{why}, and so says 0151123456").details, duration_ms=1)
+    drafts = desk.actions(TOOL).drafts(desk.context("k"), StreamName("acme", TOOL, "a-1"), refused)
+    told = await desk.log.append(StreamName("acme", TOOL, "a-1"), drafts, expected_version=0)
+
+    async def identity(context: Context, erase: Erase) -> Forgotten:
+        return Forgotten(keys=("k",), position=7)
+
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "policies").write_text(policies.model_dump_json())
+    own = Own.open(tmp_path, "dominie/test")
+    with Log(term=own_terms(tmp_path / "index.key")) as log:
+        for event in (*published, *told.recorded):
+            log.apply(event)
+        erasing = Eraser(
+            log, desk.keyring, own.published, own.signer, Heartbeats(), tmp_path / "state", identity, timeout_s=0.01
+        )
+        receipt = (await erasing.erase("u-dana", desk.context("e"))).receipt
+    assert receipt.needles > 0
+    assert receipt.residue == ()

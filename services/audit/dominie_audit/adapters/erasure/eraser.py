@@ -99,7 +99,7 @@ class Eraser:
             return Erasure(receipt=receipt, note=note, key=str(self._published.key))
 
     async def _collect(self, tenant: str, subject: str) -> _Found:
-        found, after = _Found([], bytearray(), set()), 0
+        found, after = _Found([], bytearray(b"\n".join(self._log.of_nobody(tenant))), set()), 0
         while rows := self._log.of_user(tenant, subject, after=after, limit=_ROWS):
             after = rows[-1].position
             await self._take(found, rows)
