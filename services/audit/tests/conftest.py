@@ -1,6 +1,6 @@
 """A log, and what writes to it the way the services do."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,12 +10,15 @@ import pytest
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import Own, Published
 from dominie_audit.adapters.witnesses import Witnesses
+from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log
 from dominie_contracts import Draft, Payload, StreamName
 from dominie_contracts.action import Approved, Ask, Decided, Finished, Parked, Requested, Started
 from dominie_contracts.guardrail import ApprovalAnswered
 from dominie_contracts.registry import event_type
 from dominie_eventstore import MemoryEventStore
+from dominie_kit.handler_testing import Keys, term
+from dominie_kit.keyring import Keyring
 
 Write = Callable[..., Awaitable[int]]
 BEGAN = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
@@ -30,6 +33,17 @@ def anyio_backend() -> str:
 @pytest.fixture
 def store() -> MemoryEventStore:
     return MemoryEventStore()
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    with Log(term=term) as found:
+        yield found
+
+
+@pytest.fixture
+def audit(store: MemoryEventStore, log: Log, published: Published, alone: Witnesses) -> Handlers:
+    return Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=900_000)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What a forked run is told of its parent's record."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -16,23 +16,12 @@ from dominie_contracts.token import AUDIENCE, Actor, Confirmation, Fork
 from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
-from dominie_kit.handler_testing import Keys, term
+from dominie_kit.handler_testing import Keys
 from dominie_kit.keyring import Keyring
 
 Write = Callable[..., Awaitable[int]]
 Read = Callable[[Log], Awaitable[Log]]
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    with Log(term=term) as found:
-        yield found
-
-
-@pytest.fixture
-def audit(store: MemoryEventStore, log: Log, published: Published, alone: Witnesses) -> Handlers:
-    return Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=900_000)
 
 
 def in_fork(run: str = "r-2", at: int = 10**9, tenant: str = "acme") -> Context:

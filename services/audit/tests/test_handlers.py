@@ -1,7 +1,7 @@
 """Given a log, when a person asks, then this answer."""
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -24,7 +24,7 @@ from dominie_contracts.token import Grants
 from dominie_eventstore import MemoryEventStore, StoreUnavailable
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
-from dominie_kit.handler_testing import Keys, term
+from dominie_kit.handler_testing import Keys
 from dominie_kit.keyring import Keyring
 
 Write = Callable[..., Awaitable[int]]
@@ -32,17 +32,6 @@ Read = Callable[[Log], Awaitable[Log]]
 Sign = Callable[[], Awaitable[None]]
 BEGAN = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    with Log(term=term) as found:
-        yield found
-
-
-@pytest.fixture
-def audit(store: MemoryEventStore, log: Log, published: Published, alone: Witnesses) -> Handlers:
-    return Handlers(store, log, published, alone, Keyring(Keys()), reply_bytes=900_000)
 
 
 def person(tenant: str = "acme", groups: tuple[str, ...] = ("auditors",)) -> Context:
