@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import typer
@@ -20,10 +22,11 @@ GOOD = '@id("reads") permit(principal, action == Action::"tool.invoke", resource
 
 
 @pytest.fixture(autouse=True)
-def nothing_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("DOMINIE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+def nothing_given(tmp_path: Path) -> Iterator[None]:
+    """No variable of ours goes into a test or, as `serve` sets some, comes out of one."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
+    with patch.dict(os.environ, {**others, "XDG_STATE_HOME": str(tmp_path / "state")}, clear=True):
+        yield
 
 
 def dominie(*arguments: object) -> Result:
