@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from dominie_contracts.action import Integrity
+from dominie_contracts.artifact import MARK, reference
 from dominie_contracts.problems import Invalid
 
 ANNOTATION = "x-dominie"
@@ -19,8 +20,8 @@ Schema = Mapping[str, JsonValue]
 
 
 def leaves(value: JsonValue, pointer: str = "") -> Iterator[tuple[str, JsonValue]]:
-    """Every leaf of a JSON value with its pointer (RFC 6901)."""
-    if isinstance(value, dict):
+    """Every leaf of a JSON value with its pointer (RFC 6901); what stands for an artifact is one."""
+    if isinstance(value, dict) and not _is_artifact(value):
         for key, part in value.items():
             yield from leaves(part, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
     elif isinstance(value, list):
@@ -39,7 +40,7 @@ def _label(value: JsonValue, schema: Schema, above: Integrity, pointer: str) -> 
     marks = schema.get(ANNOTATION)
     found = marks.get("integrity") if isinstance(marks, dict) else None
     here: Integrity = above if found is None else "record" if found == "record" else "untrusted"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not _is_artifact(value):
         parts = schema.get("properties")
         for key, part in value.items():
             inner = parts.get(key) if isinstance(parts, dict) else None
@@ -104,5 +105,11 @@ def _vouches(value: JsonValue) -> bool:
     return value not in ("", None) and not isinstance(value, bool)
 
 
+def _is_artifact(value: dict[str, JsonValue]) -> bool:
+    return MARK in value and reference(value) is not None
+
+
 def _typed(value: JsonValue) -> tuple[str, str]:
+    if isinstance(value, dict):
+        return "artifact", str(value.get(MARK))
     return ("text", value) if isinstance(value, str) else ("number", repr(value))

@@ -6,8 +6,11 @@ An agent's command rights are literal: one subject for each granted tool, model 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dominie_contracts.identity import Registered
 from dominie_contracts.registry import MODULES, OWNER
 from dominie_contracts.subjects import (
+    ARTIFACTS,
+    ARTIFACTS_STREAM,
     MOVED_SUBJECT,
     PLATFORM,
     SEGMENTS_STREAM,
@@ -22,6 +25,7 @@ from dominie_contracts.subjects import (
     service_subject,
 )
 from dominie_contracts.token import Grants
+from dominie_contracts.tool import ToolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Rights:
     subscribe: tuple[str, ...]
 
 
+ARTIFACT_COMMANDS = ("tool.put", "tool.keep", "tool.fetch")
+"""How agents and workers move values that are too large for a command: the broker keeps them from the store itself."""
 PLAIN_COMMANDS = (
     "identity.token",
     "model.list",
@@ -41,6 +47,7 @@ PLAIN_COMMANDS = (
     "memory.add_turn",
     "memory.turns",
     "judge.review",
+    *ARTIFACT_COMMANDS,
 )
 """What every agent may ask: nothing here names a resource; local functions run in the agent's own process."""
 PERSON_COMMANDS = ("guardrail.approve", "guardrail.approvals")
@@ -67,9 +74,11 @@ DEVELOPERS, AUDITORS, PRIVACY = "developers", "auditors", "privacy"
 """Groups of people with more rights than to approve; those in the last one erase people."""
 OPERATORS = "operators"
 """Developers who may try policies out on live actions of forked runs; in local development every developer may."""
+OPERATOR = "operator"
+"""Who registers principals where nobody else may, and publishes policies."""
 PRIVACY_COMMANDS = ("audit.erase",)
 AUDITOR_COMMANDS = tuple(command for command in DEVELOPER_COMMANDS if command.startswith("audit."))
-WORKER_COMMANDS = ("tool.register",)
+WORKER_COMMANDS = ("tool.register", *ARTIFACT_COMMANDS)
 
 CALLS: dict[str, tuple[str, ...]] = {
     "model": ("scheduler.permit", "scheduler.release", "audit.record"),
@@ -96,11 +105,15 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
 }
 """Which categories of events a service reads; audit and gateway read all."""
 
+_READ_ARTIFACTS = (f"$JS.API.DIRECT.GET.{ARTIFACTS_STREAM}.{ARTIFACTS}", f"$JS.API.STREAM.MSG.GET.{ARTIFACTS_STREAM}")
+_ARTIFACTS: dict[str, tuple[str, ...]] = {"tool": (ARTIFACTS, *_READ_ARTIFACTS)}
+"""Who reads and writes artifacts."""
+
 
 def caller(command: str) -> str:
     """Who may send `svc.…` for a command that carries no run token: the one service that needs it, or the operator."""
     callers = [service for service, commands in CALLS.items() if command in commands]
-    return f"svc-{callers[0]}" if len(callers) == 1 else "operator"
+    return f"svc-{callers[0]}" if len(callers) == 1 else OPERATOR
 
 
 def _commands(tenant: str, principal: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -141,6 +154,18 @@ def worker_rights(tenant: str, principal: str, tools: Iterable[str]) -> Rights:
     return Rights((*_commands(tenant, principal, WORKER_COMMANDS), *answers), (*_own(tenant, principal), *calls))
 
 
+def serves(worker: Registered, spec: ToolSpec, owner: str | None) -> bool:
+    """Whether a worker may take a tool's calls.
+
+    It owns the tool; or it was granted the tool by the operator, or by the person who owns it. A grant alone is not
+    enough: whoever registers a worker could otherwise listen in on another's tool.
+    """
+    if spec.kind != "worker":
+        return False
+    granted = worker.grants.allow("tools", spec.name)
+    return owner == worker.principal or (granted and (worker.by == OPERATOR or owner == worker.sponsor))
+
+
 def edge_rights(service: str) -> Rights:
     """A service's outer connection: takes commands, answers into inboxes, streams to `out.`; nothing else."""
     return Rights(("_INBOX.>", "out.>"), (f"cmd.*.*.{service}.>", f"svc.{service}.>", f"{_inbox(service, 'edge')}.>"))
@@ -160,6 +185,7 @@ def inner_rights(service: str) -> Rights:
         heartbeat_subject(service),
         *_reading(reads),
         *(("call.*.*",) if service == "tool" else ()),
+        *_ARTIFACTS.get(service, ()),
     )
     subscribe = (
         f"{_inbox(service, 'inner')}.>",

@@ -18,6 +18,10 @@ SEGMENTS_STREAM = "SEGMENTS"
 """The JetStream stream whose one message says which segments the log has."""
 SEGMENTS_SUBJECT, MOVED_SUBJECT = "log.segments", "log.moved"
 """Where that is written, and where everybody who uses the log hears that it was."""
+ARTIFACTS_STREAM, ARTIFACTS = "ARTIFACTS", "art.>"
+"""The JetStream stream of the artifacts, and all of its subjects."""
+MANIFESTS = "art.*.*.m.>"
+"""Every artifact's manifest."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _PRINCIPAL = re.compile(r"[auw]-[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -139,6 +143,21 @@ def event_subject(segment: int, stream: str) -> str:
 def event_filter(category: str | None = None) -> str:
     """The subject filter of one category's events in every segment, or of all."""
     return f"evt.*.*.{_check_word(category)}.*" if category else "evt.>"
+
+
+def chunk_subject(tenant: str, key: str, name: str) -> str:
+    """`art.{tenant}.{key}.c.{name}`: one chunk of artifacts; `key` is the id of the person's key."""
+    return f"{artifacts_of(tenant, key)}.c.{encode_token(name)}"
+
+
+def manifest_subject(tenant: str, key: str, holder: str, name: str) -> str:
+    """`art.{tenant}.{key}.m.{holder}.{name}`: the manifest of an artifact, once for each run that holds it."""
+    return f"{artifacts_of(tenant, key)}.m.{encode_token(holder)}.{encode_token(name)}"
+
+
+def artifacts_of(tenant: str, key: str) -> str:
+    """`art.{tenant}.{key}`: what the subjects of a person's artifacts begin with."""
+    return f"art.{encode_token(check_tenant(tenant))}.{encode_token(key)}"
 
 
 def call_subject(tenant: str, tool: str) -> str:

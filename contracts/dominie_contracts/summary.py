@@ -8,6 +8,7 @@ from pydantic import JsonValue, ValidationError
 
 from dominie_contracts import guardrail, identity, judge, memory, model, scheduler, tool
 from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
+from dominie_contracts.artifact import reference, size_text
 from dominie_contracts.base import Payload
 from dominie_contracts.personal import is_erased, is_hidden
 from dominie_contracts.registry import parse_event
@@ -78,6 +79,8 @@ def _arguments(arguments: Mapping[str, JsonValue]) -> str:
 def _value(value: JsonValue) -> str:
     if is_hidden(value):
         return "erased" if is_erased(value) else "sealed"
+    if (artifact := reference(value)) is not None:
+        return f"<{size_text(artifact.size)} {artifact.media_type} {artifact.name}>"
     if isinstance(value, str):
         return json.dumps(clip(value, _VALUE_CHARS), ensure_ascii=False)
     return clip(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")), _VALUE_CHARS)

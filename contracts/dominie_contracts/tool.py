@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, get_args
 from pydantic import Field, JsonValue
 
 from dominie_contracts.action import TRAIL, Integrity, Matter, Noted, noted_in
+from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, CallPass, MediaType, Reference, names
 from dominie_contracts.base import Command, Message, Payload
 
 TOOL, CATALOG = "tool", "catalog"
@@ -112,6 +113,49 @@ class FinishLocal(Command):
     duration_ms: float = Field(ge=0)
 
 
+class PutChunk(Command):
+    """Put a chunk of what shall be an artifact. For agents in a run, and for workers in a call."""
+
+    NAME: ClassVar[str] = "tool.put"
+    data: str = Field(max_length=4 * (CHUNK_BYTES // 3 + 1))
+    """In base64."""
+    call: CallPass | None = None
+
+
+class ChunkPut(Message):
+    """Reply to `PutChunk`."""
+
+    name: str
+
+
+class KeepArtifact(Command):
+    """Make an artifact of chunks that were put, in this order. It is there when the reply comes, a `Reference`."""
+
+    NAME: ClassVar[str] = "tool.keep"
+    chunks: tuple[str, ...] = Field(max_length=MAX_CHUNKS)
+    media_type: MediaType
+    call: CallPass | None = None
+
+
+class FetchChunk(Command):
+    """A chunk of an artifact of this run, or of this call."""
+
+    NAME: ClassVar[str] = "tool.fetch"
+    name: str = Field(pattern=NAME_PATTERN)
+    index: int = Field(ge=0)
+    call: CallPass | None = None
+
+
+class Chunk(Message):
+    """Reply to `FetchChunk` and to audit's `FetchArtifact`."""
+
+    data: str
+    """In base64; empty where the artifact is."""
+    chunks: int
+    """How many the artifact has."""
+    reference: Reference
+
+
 class WorkerCall(Message):
     """What a tool worker is sent on `call.{tenant}.{tool}`; its answer goes to `reply_to`."""
 
@@ -126,6 +170,20 @@ class WorkerCall(Message):
     deadline_ms: int
     """Milliseconds left."""
     reply_to: str
+    proof: str = ""
+    """The proof of the `CallPass` that this call is."""
+
+    @property
+    def call_pass(self) -> CallPass:
+        """What the worker shows where it puts or fetches artifacts for this call."""
+        return CallPass(
+            tool=self.tool,
+            action=self.key,
+            agent=self.agent,
+            names=names(self.arguments),
+            run=self.run,
+            proof=self.proof,
+        )
 
 
 class WorkerAnswer(Message):
@@ -143,7 +201,16 @@ class ToolRegistered(Payload):
     owner: str
 
 
-COMMANDS: tuple[type[Command], ...] = (BeginLocal, FinishLocal, InvokeTool, ListTools, RegisterTool)
+COMMANDS: tuple[type[Command], ...] = (
+    BeginLocal,
+    FetchChunk,
+    FinishLocal,
+    InvokeTool,
+    KeepArtifact,
+    ListTools,
+    PutChunk,
+    RegisterTool,
+)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     TOOL: TRAIL,
     **{noted_in(TOOL, matter): (Noted,) for matter in get_args(Matter)},

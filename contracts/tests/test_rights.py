@@ -62,6 +62,9 @@ def test_an_agents_rights_are_these_and_no_others() -> None:
             "cmd.acme.a-desk.memory.add_turn",
             "cmd.acme.a-desk.memory.turns",
             "cmd.acme.a-desk.judge.review",
+            "cmd.acme.a-desk.tool.put",
+            "cmd.acme.a-desk.tool.keep",
+            "cmd.acme.a-desk.tool.fetch",
             "cmd.acme.a-desk.tool.invoke.refund",
             "cmd.acme.a-desk.tool.invoke.pay%2Eout",
             "cmd.acme.a-desk.model.chat.gpt-4%2E1",
@@ -102,7 +105,13 @@ def test_a_persons_rights_come_from_their_groups() -> None:
 
 def test_a_workers_rights_are_its_own_tools() -> None:
     assert worker_rights("acme", "w-ledger", ["refund"]) == Rights(
-        publish=("cmd.acme.w-ledger.tool.register", "ret.acme.refund.>"),
+        publish=(
+            "cmd.acme.w-ledger.tool.register",
+            "cmd.acme.w-ledger.tool.put",
+            "cmd.acme.w-ledger.tool.keep",
+            "cmd.acme.w-ledger.tool.fetch",
+            "ret.acme.refund.>",
+        ),
         subscribe=("_INBOX.acme.w-ledger.>", "call.acme.refund"),
     )
 
@@ -124,6 +133,15 @@ def test_a_service_writes_its_own_categories_alone(service: str) -> None:
     assert not may_publish(rights, "_INBOX.acme.a-desk.x")
     assert not may_publish(rights, "$JS.API.STREAM.DELETE.EVENTS_0")
     assert not may_publish(rights, "cmd.acme.a-desk.tool.invoke.refund")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_artifacts_are_for_those_who_move_them(service: str) -> None:
+    rights = inner_rights(service)
+    assert may_publish(rights, "art.acme.key.c.chunk") == (service == "tool")
+    assert may_publish(rights, "$JS.API.DIRECT.GET.ARTIFACTS.art.acme.key.c.chunk") == (service == "tool")
+    assert may_publish(rights, "$JS.API.STREAM.MSG.GET.ARTIFACTS") == (service == "tool")
+    assert not may_publish(rights, "$JS.API.STREAM.MSG.DELETE.ARTIFACTS")
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -6,6 +6,7 @@ import secrets
 import time
 from typing import TypeVar
 
+from dominie._artifacts import Artifacts
 from dominie._ask import Question, ask
 from dominie._keys import Occurrences
 from dominie._link import Link
@@ -25,6 +26,7 @@ class Asker:
         self.user = mint.user
         self.run = mint.run
         self.steps = Occurrences(mint.run)
+        self.artifacts = Artifacts(self.ask)
         self.position = 0
         self._timeout_s = timeout_s
         self._tokens = RunTokens(link, mint)

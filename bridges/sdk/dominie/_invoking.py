@@ -29,11 +29,13 @@ class Invoking:
         self, tool: str, arguments: Mapping[str, JsonValue], step: Step, wait: Wait, timeout_s: float | None
     ) -> ToolResult:
         """See `AsyncRun.invoke`."""
-        command = InvokeTool(tool=tool, arguments=dict(arguments))
+        artifacts = self._asker.artifacts
         with step as key:
+            command = InvokeTool(tool=tool, arguments=await artifacts.arguments_out(dict(arguments)))
 
             async def once() -> ToolResult:
-                return await self._asker.ask(command, ToolResult, key=key, resource=tool, timeout_s=timeout_s)
+                reply = await self._asker.ask(command, ToolResult, key=key, resource=tool, timeout_s=timeout_s)
+                return reply.model_copy(update={"result": await artifacts.back(reply.result)})
 
             return await self.answered(once, wait)
 

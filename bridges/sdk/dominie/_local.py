@@ -56,8 +56,11 @@ class Local:
     async def begin(self, spec: ToolSpec, arguments: Mapping[str, JsonValue], key: str) -> Begun:
         """See `AsyncRun.begin`; what has run here and could not be reported is reported first."""
         local = spec.model_copy(update={"kind": "local", "source": None, "function": None})
-        command = BeginLocal(spec=local, arguments=dict(arguments), process=self._outcomes.process)
+        artifacts = self._asker.artifacts
+        given = await artifacts.arguments_out(dict(arguments))
+        command = BeginLocal(spec=local, arguments=given, process=self._outcomes.process)
         begun = await self._asker.ask(command, Begun, key=plain(key, "begin"))
+        begun = begun.model_copy(update={"result": await artifacts.back(begun.result)})
         ran = self._outcomes.unreported.get((self._asker.run, key))
         if ran is None or begun.then != "run":
             return begun
@@ -68,8 +71,9 @@ class Local:
         """See `AsyncRun.finish`."""
         call = (self._asker.run, key)
         self._outcomes.unreported[call] = ran
-        command = FinishLocal(action=action, result=ran.result, error=ran.error, duration_ms=ran.duration_ms)
         try:
+            result = await self._asker.artifacts.out(ran.result)
+            command = FinishLocal(action=action, result=result, error=ran.error, duration_ms=ran.duration_ms)
             finished = await self._asker.ask(command, ToolResult, key=plain(key, "finish"))
         except (Unavailable, DeadlineExceeded):
             raise
@@ -77,7 +81,7 @@ class Local:
             self._outcomes.unreported.pop(call, None)
             raise
         self._outcomes.unreported.pop(call, None)
-        return finished
+        return finished.model_copy(update={"result": ran.result})
 
     async def run(
         self, tool: AnyTool, arguments: Mapping[str, JsonValue], action: str, key: str, runner: Runner

@@ -5,20 +5,24 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
 from nats.aio.msg import Msg
 from pydantic import JsonValue, ValidationError
 
+from dominie._artifacts import Artifacts
 from dominie._ask import Question, ask
 from dominie._connection import Subscription
 from dominie._link import Link
 from dominie._tool import AnyTool, ToolContext
-from dominie_contracts import Invalid, Problem, headers
+from dominie_contracts import Command, Invalid, Message, Problem, headers
 from dominie_contracts.subjects import call_subject
 from dominie_contracts.tool import RegisteredTool, RegisterTool, WorkerAnswer, WorkerCall
 
+R = TypeVar("R", bound=Message)
 THREADS = 16
 REGISTER_S = 60.0
 FINISH_S = 10.0
@@ -112,11 +116,18 @@ class Worker:
         context = ToolContext(call.key, call.user, call.agent, call.run, left_s)
         try:
             async with asyncio.timeout(left_s):
-                return WorkerAnswer(result=await self._tools[call.tool].arun(call.arguments, context, self._in_thread))
+                artifacts = Artifacts(partial(self._ask, time.monotonic() + left_s), call.call_pass)
+                arguments = {name: await artifacts.back(value) for name, value in call.arguments.items()}
+                result = await self._tools[call.tool].arun(arguments, context, self._in_thread)
+                return WorkerAnswer(result=await artifacts.out(result))
         except TimeoutError:
             return WorkerAnswer(error=f"TimeoutError: {call.tool} took longer than {left_s:g} s")
         except (Exception, SystemExit) as error:
             return WorkerAnswer(error=f"{type(error).__name__}: {error}")
+
+    async def _ask(self, until_s: float, command: Command, reply: type[R], *, key: str) -> R:
+        question = Question(command=command, key=key, timeout_s=max(0.05, until_s - time.monotonic()))
+        return (await ask(self._link, question, reply))[0]
 
     async def _in_thread(self, run: Callable[[], JsonValue]) -> JsonValue:
         return await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=self._threads)

@@ -1,6 +1,7 @@
 """Tool workers on a real broker."""
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import AsyncIterator
@@ -16,9 +17,19 @@ from nats.aio.msg import Msg
 from dominie import Credentials, Invalid, ToolContext, tool
 from dominie._link import Link
 from dominie._worker import Worker
-from dominie.testing import Broker, Callout, House
+from dominie.testing import Asked, Broker, Callout, House
+from dominie_contracts.artifact import CHUNK_BYTES, CallPass, Reference
 from dominie_contracts.subjects import return_subject
-from dominie_contracts.tool import RegisteredTool, RegisterTool, WorkerAnswer
+from dominie_contracts.tool import (
+    Chunk,
+    ChunkPut,
+    FetchChunk,
+    KeepArtifact,
+    PutChunk,
+    RegisteredTool,
+    RegisterTool,
+    WorkerAnswer,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -213,14 +224,31 @@ async def test_a_call_that_takes_too_long_is_an_error(
     assert answer.error == "TimeoutError: never took longer than 0.05 s"
 
 
-async def test_too_large_a_result_is_an_error(credentials: Credentials, registry: House, service: ToolService) -> None:
+async def test_what_is_large_is_fetched_and_put_for_the_call_that_it_belongs_to(
+    credentials: Credentials, registry: House, service: ToolService
+) -> None:
     @tool
-    async def big() -> str:
-        return "x" * 300_000
+    async def louder(text: str) -> str:
+        return text.upper()
 
-    async with working(credentials, big):
-        answer = await service.call("big", {})
-    assert answer.error is not None and "bytes" in answer.error
+    given = Reference(name="a" * 32, size=200_000, media_type="text/plain")
+    kept = given.model_copy(update={"name": "b" * 32})
+
+    def fetch(command: FetchChunk, asked: Asked) -> Chunk:
+        part = b"x" * min(CHUNK_BYTES, 200_000 - command.index * CHUNK_BYTES)
+        return Chunk(data=base64.b64encode(part).decode(), chunks=2, reference=given)
+
+    registry.on(FetchChunk, fetch)
+    registry.on(PutChunk, lambda command, asked: ChunkPut(name=str(len(command.data))))
+    registry.on(KeepArtifact, lambda command, asked: kept)
+    async with working(credentials, louder):
+        answer = await service.call("louder", {"text": given.stand_in}, proof="id.proof")
+    assert (answer.result, answer.error) == (kept.stand_in, None)
+    shown = CallPass(tool="louder", action="k1", agent="a-desk", names=("a" * 32,), run="r1", proof="id.proof")
+    moved = [*registry.commands(FetchChunk), *registry.commands(PutChunk), *registry.commands(KeepArtifact)]
+    assert [asked.command.call for asked in moved] == [shown] * 5
+    put = "".join(base64.b64decode(asked.command.data).decode() for asked in registry.commands(PutChunk))
+    assert put == "X" * 200_000
 
 
 async def test_what_runs_is_finished_before_it_stops(

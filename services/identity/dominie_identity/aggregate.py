@@ -18,11 +18,10 @@ from dominie_contracts.identity import (
     RunRenewed,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
-from dominie_contracts.rights import DEVELOPERS, OPERATORS
+from dominie_contracts.rights import DEVELOPERS, OPERATOR, OPERATORS
 from dominie_contracts.subjects import PLATFORM, check_principal, check_tenant
 from dominie_contracts.token import EVERYTHING, Fork, Grants
 
-OPERATOR = "operator"
 MAX_NAMES = 1000
 """Tools, models, namespaces, users or groups of one registration: the broker is told each one."""
 MAX_NAME_CHARS = 200

@@ -17,10 +17,10 @@ from dominie_contracts.identity import (
     RunRenewed,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem
+from dominie_contracts.rights import OPERATOR
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork, Grants
 from dominie_identity.aggregate import (
-    OPERATOR,
     Caller,
     NewKey,
     PrincipalCommand,

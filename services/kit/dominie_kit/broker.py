@@ -209,12 +209,15 @@ async def connect_operator(url: str, keys: KeyFolder, *, timeout_s: float = 5.0)
 
 
 async def provision(url: str, keys: KeyFolder, *, replicas: int = 1) -> int:
-    """Create the event log, or bring its settings up to date; the number of its open segment."""
+    """Create the event log and the stream of artifacts, or bring them up to date; the number of the open segment."""
     from dominie_eventstore import provision as create
+    from dominie_kit.blobs import provision_artifacts
 
     client = await connect_operator(url, keys)
     try:
-        return (await create(client, replicas=replicas)).open
+        found = await create(client, replicas=replicas)
+        await provision_artifacts(client, replicas=replicas)
+        return found.open
     finally:
         await client.close()
 

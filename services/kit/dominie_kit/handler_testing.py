@@ -2,7 +2,7 @@
 
 import uuid
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Confirmation, Fork, Grants
 from dominie_eventstore import MemoryEventStore, Projection
 from dominie_kit.actions import Actions
+from dominie_kit.blobs import Blob
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.keyring import Keyring
@@ -64,6 +65,27 @@ class Keys:
         return SubjectKeys(keys=tuple(found))
 
 
+class MemoryBlobs:
+    """See `Blobs`; `age` makes everything older."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Blob] = {}
+        self._count = 0
+
+    async def put(self, subject: str, body: bytes) -> None:
+        """See `Blobs`."""
+        self._count += 1
+        self.held[subject] = Blob(subject, self._count, datetime.now(UTC), body)
+
+    async def get(self, subject: str) -> Blob | None:
+        """See `Blobs`."""
+        return self.held.get(subject)
+
+    def age(self, by: timedelta) -> None:
+        """Time goes by."""
+        self.held = {subject: blob._replace(stored=blob.stored - by) for subject, blob in self.held.items()}
+
+
 def term(tenant: str, word: str) -> str:
     """What stands for a word in the search indexes of tests."""
     return digest_bytes(f"{tenant} {word}".encode())[:16]
@@ -78,6 +100,7 @@ class Desk:
         self.log = MemoryEventStore()
         self.keys = Keys()
         self.keyring = Keyring(self.keys)
+        self.blobs = MemoryBlobs()
         self.store = OpenedStore(self.log, self.keyring)
         self.decisions = DecisionPoint(staleness_s=3600)
         self._service = service

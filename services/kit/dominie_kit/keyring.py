@@ -80,6 +80,17 @@ class Keyring:
             raise Unavailable(f"the key of {person} was destroyed just now", retry_after_s=0.2)
         return kept[person]
 
+    async def by_id(self, tenant: str, id_: str) -> PersonKey | None:
+        """A key of a tenant by its id; None where there is none, or none any more.
+
+        Raises:
+            Unavailable: Identity does not answer.
+        """
+        if id_ not in self._keys:
+            await self._ask(tenant, [id_])
+        found = self._keys.get(id_)
+        return found if found is not None and found.owner[0] == tenant else None
+
     async def load(self, events: Iterable[Recorded]) -> None:
         """Have every key at hand that these events name.
 

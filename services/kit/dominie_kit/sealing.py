@@ -30,14 +30,16 @@ class PersonKey:
         id: What tokens name it by; it says nothing of the person.
         owner: The tenant and the person.
         digests: For digests of personal values.
+        names: For the names of artifacts, and for what gives the right to them.
     """
 
-    __slots__ = ("_cipher", "_terms", "digests", "id", "owner")
+    __slots__ = ("_cipher", "_terms", "digests", "id", "names", "owner")
 
     def __init__(self, id_: str, owner: tuple[str, str], secret: bytes) -> None:
         self.id = id_
         self.owner = owner
         self.digests = _derived(secret, b"digest")
+        self.names = _derived(secret, b"artifact")
         self._terms = _derived(secret, b"term")
         self._cipher = ChaCha20Poly1305(_derived(secret, b"seal"))
 
@@ -48,9 +50,23 @@ class PersonKey:
 
     def seal(self, data: bytes, place: str) -> str:
         """A token that opens in the same place alone (RFC 8439, the place is associated data)."""
+        return f"{self.id}.{base64.b64encode(self.seal_bytes(data, place)).decode()}"
+
+    def seal_bytes(self, data: bytes, place: str) -> bytes:
+        """As `seal`, without a token's form."""
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, data, place.encode())
-        return f"{self.id}.{base64.b64encode(sealed).decode()}"
+        return nonce + self._cipher.encrypt(nonce, data, place.encode())
+
+    def unseal_bytes(self, sealed: bytes, place: str) -> bytes:
+        """What `seal_bytes` sealed.
+
+        Raises:
+            Unreadable: This key did not seal it in this place.
+        """
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place.encode())
+        except (InvalidTag, ValueError) as error:
+            raise Unreadable(f"what stands in {place!r} is not what was sealed there") from error
 
     def unseal(self, token: str, place: str) -> JsonValue:
         """What a token holds.

@@ -2,9 +2,24 @@
 
 from pydantic import JsonValue
 
-from dominie_contracts.tool import CATALOG, TOOL, BeginLocal, FinishLocal, InvokeTool, ListTools, RegisterTool
+from dominie_contracts.rights import serves
+from dominie_contracts.tool import (
+    CATALOG,
+    TOOL,
+    BeginLocal,
+    FetchChunk,
+    FinishLocal,
+    InvokeTool,
+    KeepArtifact,
+    ListTools,
+    PutChunk,
+    RegisterTool,
+)
 from dominie_eventstore import EventStore
 from dominie_kit import Action, Service
+from dominie_kit.artifacts import Artifacts
+from dominie_kit.blobs import StreamBlobs
+from dominie_tool.adapters.artifacts import Parties, Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.workers import Workers
 from dominie_tool.handlers import Handlers
@@ -17,17 +32,25 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     settings = settings or Settings()
     service = Service("tool", settings, store=store)
     catalog, records = Catalog(), Records()
-    workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings)
+    artifacts = Artifacts(StreamBlobs(service.inner.client), max_bytes=settings.tool_artifact_bytes)
+    values = Values(artifacts)
+    workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings, values.load)
 
     async def call_worker(tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
         return await workers.call(tool.spec, arguments, action.id, action.context)
 
+    def may_serve(tenant: str, worker: str, name: str) -> bool:
+        tool, registered = catalog.find(tenant, name), service.standing.find(tenant, worker)
+        return tool is not None and registered is not None and serves(registered, tool.spec, tool.state.owner)
+
+    parties = Parties(artifacts, service.keyring.by_id, may_serve)
     handlers = Handlers(
         service.store,
         service.actions(TOOL),
         service.standing,
         catalog,
         records,
+        values=values,
         worker=call_worker,
         sandbox=boxes.run,
         layers=boxes.layers,
@@ -40,4 +63,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(InvokeTool, handlers.invoke, resource="tool")
     service.route(BeginLocal, handlers.begin)
     service.route(FinishLocal, handlers.finish)
+    service.route(PutChunk, parties.put, token=False)
+    service.route(KeepArtifact, parties.keep, token=False)
+    service.route(FetchChunk, parties.fetch, token=False)
     return service

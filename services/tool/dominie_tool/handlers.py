@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -18,6 +19,7 @@ from dominie_contracts import (
     Unavailable,
 )
 from dominie_contracts.action import Finished, Integrity
+from dominie_contracts.artifact import names
 from dominie_contracts.labels import amount, label_arguments, label_result
 from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import DEVELOPERS
@@ -36,12 +38,14 @@ from dominie_contracts.tool import (
     ToolSpec,
 )
 from dominie_eventstore import EventStore, WrongExpectedVersion
-from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
+from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
 from dominie_kit.standing import Standing
+from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
 from dominie_tool.projection import Catalog, Records, Tool, tool_of
 
+R = TypeVar("R", ToolResult, Begun)
 Run = Callable[[Tool, dict[str, JsonValue], Action], Awaitable[JsonValue]]
 
 
@@ -56,6 +60,7 @@ class Handlers:
         catalog: Catalog,
         records: Records,
         *,
+        values: Values,
         worker: Run,
         sandbox: Run,
         layers: Callable[[], tuple[str, ...]] = tuple,
@@ -65,6 +70,7 @@ class Handlers:
         self._standing = standing
         self._catalog = catalog
         self._records = records
+        self._values = values
         self._layers = layers
         self._kinds: dict[str, Run] = {"worker": worker, "sandboxed": sandbox}
 
@@ -104,7 +110,7 @@ class Handlers:
         action = self._actions.open(context)
         recorded = await self._recorded(action, "tool.invoke", command.tool, command.arguments)
         if recorded is not None:
-            return _reply(recorded)
+            return await self._served(_reply(recorded), context)
         tool = self._catalog.find(context.tenant, command.tool)
         if tool is None:
             await context.read_your_writes()
@@ -114,15 +120,17 @@ class Handlers:
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         labels = await self._labels(tool, command.arguments, context)
         request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=labels)
-        try:
-            question = self._question("tool.invoke", tool, command.arguments, labels, context)
-        except Problem as problem:
-            raise await self._actions.refuse(action, request, problem) from problem
+        async with self._values.whole(command.arguments, context) as whole:
+            try:
+                question = self._question("tool.invoke", tool, command.arguments, whole, labels, context)
+            except Problem as problem:
+                raise await self._actions.refuse(action, request, problem) from problem
         run = self._kinds[tool.spec.kind]
 
         async def work(action: Action) -> Outcome:
             begun = time.perf_counter()
             result = await run(tool, command.arguments, action)
+            await self._accept(tool, result, context)
             return Outcome(_finished(tool.spec, result, begun))
 
         spec = tool.spec
@@ -149,15 +157,16 @@ class Handlers:
             return Begun(action=action.id, then="invoke")
         recorded = await self._recorded(action, "tool.begin", spec.name, command.arguments)
         if recorded is not None:
-            return _begun(recorded)
+            return await self._served(_begun(recorded), context)
         tool = tool_of(State(), spec)
         labels = await self._labels(tool, command.arguments, context)
         request = Request("tool.begin", command.arguments, spec.name, tool.version, labels=labels)
-        try:
-            _check_schemas(spec)
-            question = self._question("tool.begin", tool, command.arguments, labels, context)
-        except Problem as problem:
-            raise await self._actions.refuse(action, request, problem) from problem
+        async with self._values.whole(command.arguments, context) as whole:
+            try:
+                _check_schemas(spec)
+                question = self._question("tool.begin", tool, command.arguments, whole, labels, context)
+            except Problem as problem:
+                raise await self._actions.refuse(action, request, problem) from problem
         repeatable = spec.idempotent or spec.effect == "read"
         work = Work(
             _later,
@@ -180,6 +189,7 @@ class Handlers:
         if action.agent != context.principal:
             raise Forbidden(f"the call {command.action!r} is another agent's")
         if action.state.status == "started":
+            await self._values.accept(command.result, context)
             problem = ToolFailed(f"{requested.resource}: {command.error}").details if command.error else None
             finished = Finished(
                 outcome="error" if problem else "ok",
@@ -192,6 +202,20 @@ class Handlers:
         elif action.state.status != "finished":
             raise Conflict(f"the call {command.action!r} is {action.state.status}, not started")
         return ToolResult(result=command.result, labels={}, action=action.id)
+
+    async def _accept(self, tool: Tool, result: JsonValue, context: Context) -> None:
+        """See that a result's artifacts are there: who cannot tell must not say that the tool has failed."""
+        try:
+            await self._values.accept(result, context)
+        except Unavailable as error:
+            raise Lost(f"{tool.spec.name}: {error.detail}") from error
+        except Problem as error:
+            raise ToolFailed(f"{tool.spec.name}: its result is not there: {error.detail}") from error
+
+    async def _served(self, reply: R, context: Context) -> R:
+        """A reply from a parent's record, whose artifacts the fork can fetch from now on."""
+        await self._values.adopt(reply.result, context)
+        return reply
 
     async def _recorded(
         self, action: Action, command: str, tool: str, arguments: dict[str, JsonValue]
@@ -219,15 +243,19 @@ class Handlers:
         command: str,
         tool: Tool,
         arguments: dict[str, JsonValue],
+        whole: dict[str, JsonValue],
         labels: dict[str, Integrity],
         context: Context,
     ) -> Question:
+        """What policies are asked. They see what stands for an artifact, and the schema sees the value itself."""
         spec = tool.spec
         if command == "tool.invoke" and not context.grants.allow("tools", spec.name):
             raise Forbidden(f"{context.principal} was not granted {spec.name!r}")
-        wrong = tool.schema.wrong(arguments)
+        wrong = tool.schema.wrong(whole)
         if wrong is not None:
             raise Invalid(f"{spec.name}: {wrong}")
+        if unseen := [name for name in tool.roles if names(arguments.get(name))]:
+            raise Invalid(f"{spec.name}: policies decide by {unseen[0]!r}, so it must not be an artifact")
         asked: dict[str, JsonValue] = {
             "tenant": context.tenant,
             "user": context.user or "",

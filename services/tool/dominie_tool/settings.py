@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS
 from dominie_kit import KitSettings
 
 
@@ -16,3 +17,5 @@ class Settings(KitSettings):
     """What one sandboxed call may return."""
     tool_sandboxes: int = Field(default=4, ge=1)
     """Sandboxed calls at once."""
+    tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
+    """The largest value that an argument or a result may have."""

@@ -11,8 +11,10 @@ from dominie_contracts import Grants
 from dominie_contracts.identity import PRINCIPAL, Registered
 from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
 from dominie_kit import Action
+from dominie_kit.artifacts import Artifacts
 from dominie_kit.handler_testing import Desk
 from dominie_kit.standing import Standing
+from dominie_tool.adapters.artifacts import Values
 from dominie_tool.handlers import Handlers
 from dominie_tool.projection import Catalog, Records, Tool
 
@@ -68,7 +70,10 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[[], Handle
         desk.follow(records, TOOL)
         desk.follow(standing, PRINCIPAL)
         actions = desk.actions(TOOL)
-        return Handlers(desk.store, actions, standing, catalog, records, worker=worker.run, sandbox=sandbox.run)
+        values = Values(Artifacts(desk.blobs))
+        return Handlers(
+            desk.store, actions, standing, catalog, records, values=values, worker=worker.run, sandbox=sandbox.run
+        )
 
     return build
 

@@ -13,4 +13,5 @@ def test_every_command_is_served(tmp_path: Path) -> None:
     service = build(Settings(keys=keys.path, state=tmp_path))
     assert {route.command for route in service.routes} == set(COMMANDS)
     assert [route.command.NAME for route in service.routes if route.resource] == ["tool.invoke"]
-    assert {route.command.NAME for route in service.routes if not route.token} == {"tool.register", "tool.list"}
+    without = {route.command.NAME for route in service.routes if not route.token}
+    assert without == {"tool.register", "tool.list", "tool.put", "tool.keep", "tool.fetch"}

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dominie_contracts.identity import Registered
-from dominie_contracts.rights import Rights, agent_rights, person_rights, worker_rights
+from dominie_contracts.rights import Rights, agent_rights, person_rights, serves, worker_rights
 from dominie_contracts.token import EVERYTHING, Grants
 from dominie_contracts.tool import ToolRegistered
-from dominie_identity.aggregate import OPERATOR
 from dominie_identity.projection import Catalog, Offers
 
 NAMESPACES = ("user", "shared")
@@ -32,7 +31,7 @@ class Permissions:
             case "u-":
                 return person_rights(tenant, principal, registered.groups)
             case "w-":
-                served = (name for name, tool in tools.items() if serves(registered, tool))
+                served = (name for name, tool in tools.items() if serves(registered, tool.spec, tool.owner))
                 return worker_rights(tenant, principal, sorted(served))
             case _:
                 return Rights((), ())
@@ -43,18 +42,6 @@ class Permissions:
             models=_names(grants, "models", self.offers.models),
             namespaces=_names(grants, "namespaces", NAMESPACES),
         )
-
-
-def serves(worker: Registered, tool: ToolRegistered) -> bool:
-    """Whether a worker may take a tool's calls.
-
-    It owns the tool; or it was granted the tool by the operator, or by the person who owns it. A grant alone is not
-    enough: whoever registers a worker could otherwise listen in on another's tool.
-    """
-    if tool.spec.kind != "worker":
-        return False
-    granted = worker.grants.allow("tools", tool.spec.name)
-    return tool.owner == worker.principal or (granted and (worker.by == OPERATOR or tool.owner == worker.sponsor))
 
 
 def _names(

@@ -1,21 +1,26 @@
 """Runs sandboxed tools, a bounded number at once."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 from pydantic import JsonValue, TypeAdapter
 
 from dominie_contracts import ToolFailed, Unavailable
-from dominie_kit import Action, NotDone
+from dominie_kit import Action, Context, NotDone
 from dominie_tool.adapters.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.projection import Tool
 from dominie_tool.settings import Settings
 
+Load = Callable[[dict[str, JsonValue], Context], Awaitable[dict[str, JsonValue]]]
+"""Puts the artifacts of arguments in their places."""
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 
 
 class Boxes:
     """The sandboxes of this process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load: Load) -> None:
+        self._load = load
         self._limiter = anyio.Semaphore(settings.tool_sandboxes)
         self._sandbox = Sandbox(
             Limits(
@@ -39,8 +44,9 @@ class Boxes:
         spec = tool.spec
         assert spec.source is not None and spec.function is not None
         async with self._limiter:
+            given = await self._load(arguments, action.context)
             try:
-                outcome = await self._sandbox.run(spec.source, spec.function, arguments, time_s=spec.timeout_s)
+                outcome = await self._sandbox.run(spec.source, spec.function, given, time_s=spec.timeout_s)
             except SandboxUnavailable as error:
                 raise NotDone(Unavailable(f"sandboxed tools cannot run here: {error.reason}")) from error
         return _result(spec.name, outcome)

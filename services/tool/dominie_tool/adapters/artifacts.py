@@ -1,0 +1,154 @@
+"""Values that are too large for a command, in chunks: from agents in a run, and from workers in a call."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+from pydantic import JsonValue
+
+from dominie_contracts import Forbidden, Invalid, Unauthenticated, Unavailable
+from dominie_contracts.artifact import CallPass, Reference, holder, names, references
+from dominie_contracts.digests import digest_bytes
+from dominie_contracts.tool import Chunk, ChunkPut, FetchChunk, KeepArtifact, PutChunk
+from dominie_kit import Context
+from dominie_kit.artifacts import Artifacts, Holding
+from dominie_kit.sealing import PersonKey
+
+_AT_ONCE = 2
+"""Values that are whole in memory while their schema is looked at."""
+Arguments = dict[str, JsonValue]
+KeyById = Callable[[str, str], Awaitable[PersonKey | None]]
+Serves = Callable[[str, str, str], bool]
+
+
+class Parties:
+    """Answers `put`, `keep` and `fetch`: an agent's run, or the call that a worker was given, is who may.
+
+    Args:
+        artifacts: Where they are.
+        key: A person's key by tenant and id.
+        serves: Whether a worker of a tenant may serve a tool.
+    """
+
+    def __init__(self, artifacts: Artifacts, key: KeyById, serves: Serves) -> None:
+        self._artifacts = artifacts
+        self._key = key
+        self._serves = serves
+
+    async def put(self, command: PutChunk, context: Context) -> ChunkPut:
+        """Put a chunk."""
+        try:
+            data = base64.b64decode(command.data, validate=True)
+        except binascii.Error as error:
+            raise Invalid("a chunk's data are base64") from error
+        return ChunkPut(name=await self._artifacts.put(await self._holding(command.call, context), data))
+
+    async def keep(self, command: KeepArtifact, context: Context) -> Reference:
+        """Make an artifact of chunks."""
+        holding = await self._holding(command.call, context)
+        return await self._artifacts.keep(holding, command.chunks, command.media_type)
+
+    async def fetch(self, command: FetchChunk, context: Context) -> Chunk:
+        """A chunk of an artifact; a worker gets its arguments alone."""
+        holding = await self._holding(command.call, context)
+        if command.call is not None and command.name not in command.call.names:
+            raise Forbidden("this artifact is no argument of the call", artifact=command.name)
+        found = await self._artifacts.find(holding, command.name)
+        chunks = len(found.manifest.chunks)
+        data = await self._artifacts.chunk(found, command.index) if chunks or command.index else b""
+        return Chunk(data=base64.b64encode(data).decode(), chunks=chunks, reference=found.reference)
+
+    async def _holding(self, call: CallPass | None, context: Context) -> Holding:
+        if context.claims is not None:
+            return of_run(context)
+        if call is None:
+            raise Unauthenticated("artifacts need a run token, or the pass of a call that a worker was given")
+        tenant = context.tenant
+        person = await self._key(tenant, call.proof.partition(".")[0])
+        right = person is not None and hmac.compare_digest(call.proof, proof(person, call))
+        if person is None or not right or not self._serves(tenant, context.principal, call.tool):
+            raise Forbidden(f"{context.principal} was not given this call of {call.tool!r}", reason="not-yours")
+        return Holding(person, holder(tenant, call.agent, call.run))
+
+
+def of_run(context: Context) -> Holding:
+    """The artifacts of a command's run.
+
+    Raises:
+        Unavailable: The key of its user is not at hand.
+    """
+    if context.person is None or context.run is None:
+        raise Unavailable("the key of the user is not at hand", retry_after_s=0.5)
+    return Holding(context.person, holder(context.tenant, context.principal, context.run))
+
+
+def proof(person: PersonKey, call: CallPass) -> str:
+    """That a worker was given a call. The run comes last, since nobody else says what it may hold."""
+    parts = ("call", *person.owner, call.tool, call.action, call.agent, ",".join(call.names), call.run)
+    return f"{person.id}.{digest_bytes(chr(0).join(parts).encode(), key=person.names)}"
+
+
+def pass_of(context: Context, tool: str, action: str, arguments: JsonValue) -> CallPass:
+    """The pass for a worker that is given a call."""
+    call = CallPass(
+        tool=tool,
+        action=action,
+        agent=context.principal,
+        names=names(arguments),
+        run=context.run or "",
+        proof="",
+    )
+    return call if context.person is None else call.model_copy(update={"proof": proof(context.person, call)})
+
+
+class Values:
+    """What the service itself does with the artifacts in arguments and results."""
+
+    def __init__(self, artifacts: Artifacts) -> None:
+        self._artifacts = artifacts
+        self._room = anyio.Semaphore(_AT_ONCE)
+
+    @asynccontextmanager
+    async def whole(self, arguments: Arguments, context: Context) -> AsyncIterator[Arguments]:
+        """The arguments with their artifacts in place, once it is sure that this run holds them and they stay.
+
+        Few at once are in memory.
+
+        Raises:
+            Forbidden, Invalid, Conflict, Unavailable
+        """
+        if not names(arguments):
+            yield arguments
+            return
+        await self._artifacts.accept(of_run(context), references(arguments))
+        async with self._room:
+            yield await self.load(arguments, context)
+
+    async def load(self, arguments: Arguments, context: Context) -> Arguments:
+        """The arguments with their artifacts in place; `whole` has seen to them."""
+        return {name: await self._artifacts.load(of_run(context), value) for name, value in arguments.items()}
+
+    async def accept(self, result: JsonValue, context: Context) -> None:
+        """See that a result's artifacts were put for this run, and stay.
+
+        Raises:
+            Forbidden, Invalid, Conflict, Unavailable
+        """
+        wanted = list(references(result))
+        if wanted:
+            await self._artifacts.accept(of_run(context), wanted)
+
+    async def adopt(self, result: JsonValue, context: Context) -> None:
+        """Let a forked run hold what was served to it from its parent's record.
+
+        Raises:
+            Forbidden: The parent holds it no longer.
+        """
+        wanted = list(references(result))
+        if wanted and context.fork is not None:
+            own = of_run(context)
+            parent = Holding(own.person, holder(context.tenant, context.principal, context.fork.run))
+            await self._artifacts.adopt(own, parent, wanted)
