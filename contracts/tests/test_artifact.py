@@ -50,7 +50,13 @@ def test_an_artifact_from_a_record_vouches_for_itself_and_for_none_of_its_parts(
     labels = label_result(result, schema)
     records = record_values(result, labels)
     assert labels == {"/body": "record"}
-    asked = {"same": TEXT.stand_in, "other": TABLE.stand_in, "size": TEXT.size, "name": NAME, "type": "text/plain"}
+    asked: dict[str, JsonValue] = {
+        "same": TEXT.stand_in,
+        "other": TABLE.stand_in,
+        "size": TEXT.size,
+        "name": NAME,
+        "type": "text/plain",
+    }
     assert label_arguments(asked, asked, records) == {
         "same": "record",
         **dict.fromkeys(("other", "size", "name", "type"), "untrusted"),
