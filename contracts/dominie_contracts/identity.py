@@ -38,6 +38,23 @@ class Revoke(Command):
     reason: str = ""
 
 
+class Suspend(Command):
+    """Stop a principal until it is resumed: its connections end, and nothing hears it."""
+
+    NAME: ClassVar[str] = "identity.suspend"
+    principal: str
+    tenant: str | None = None
+    reason: str = ""
+
+
+class Resume(Command):
+    """Lift a suspension."""
+
+    NAME: ClassVar[str] = "identity.resume"
+    principal: str
+    tenant: str | None = None
+
+
 class PrincipalView(Message):
     """A principal as identity knows it."""
 
@@ -49,6 +66,8 @@ class PrincipalView(Message):
     users: tuple[str, ...]
     groups: tuple[str, ...]
     revoked: bool
+    suspended: str | None = None
+    """Why it is, by whom; None where it is not."""
 
 
 class ListPrincipals(Command):
@@ -206,6 +225,32 @@ class Revoked(Payload):
     """Written as it is: name nobody in it."""
 
 
+class Suspended(Payload):
+    """Written by identity when a principal is suspended: by a person, or by its warden when it floods."""
+
+    KIND: ClassVar[str] = "suspended.v1"
+    tenant: str
+    principal: str
+    by: str
+    reason: str
+    """Written as it is: name nobody in it."""
+
+    @property
+    def words(self) -> str:
+        """Who is suspended, why, and what to do about it."""
+        why = f": {self.reason}" if self.reason else ""
+        return f"{self.principal} is suspended by {self.by}{why}; `dominie agent resume {self.principal}` lifts it"
+
+
+class Resumed(Payload):
+    """Written by identity when a suspension is lifted."""
+
+    KIND: ClassVar[str] = "resumed.v1"
+    tenant: str
+    principal: str
+    by: str
+
+
 class KeyIssued(Payload):
     """Written by identity when it issues an API key."""
 
@@ -277,10 +322,12 @@ COMMANDS: tuple[type[Command], ...] = (
     ListPrincipals,
     MintRunToken,
     Register,
+    Resume,
     Revoke,
     RevokeApiKey,
+    Suspend,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
-    PRINCIPAL: (Registered, Revoked, KeyIssued, KeyRevoked, Erased),
+    PRINCIPAL: (Registered, Revoked, Suspended, Resumed, KeyIssued, KeyRevoked, Erased),
     RUN: (RunOpened, RunRenewed),
 }

@@ -55,6 +55,8 @@ DEVELOPER_COMMANDS = (
     "identity.register",
     "identity.list",
     "identity.revoke",
+    "identity.suspend",
+    "identity.resume",
     "identity.fork",
     "identity.key",
     "identity.revoke_key",
@@ -217,7 +219,10 @@ def _reading(filters: tuple[str, ...]) -> tuple[str, ...]:
 
 def operator_rights() -> Rights:
     """The operator: makes and seals segments, registers people, publishes policies, asks for status, rebuilds."""
-    commands = ("identity.register", "identity.revoke", "guardrail.publish", "tool.register", "audit.archive")
+    commands = (
+        *("identity.register", "identity.revoke", "identity.suspend", "identity.resume"),
+        *("guardrail.publish", "tool.register", "audit.archive"),
+    )
     return Rights(
         (
             "$JS.API.>",

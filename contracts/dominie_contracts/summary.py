@@ -163,6 +163,10 @@ def _of_service(payload: Payload) -> str | None:
             return f"{payload.principal} registered by {payload.by}{sponsor}{groups}{_grants(payload.grants)}"
         case identity.Revoked():
             return f"{payload.principal} revoked by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case identity.Suspended():
+            return f"{payload.principal} suspended by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case identity.Resumed():
+            return f"{payload.principal} resumed by {payload.by}"
         case identity.Erased():
             return f"{payload.principal} erased by {payload.by}: {len(payload.keys)} keys destroyed"
         case identity.KeyIssued():

@@ -10,7 +10,17 @@ from pydantic import JsonValue
 from dominie_contracts import Grants, Payload, ProblemDetails
 from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
 from dominie_contracts.guardrail import ApprovalAnswered, PoliciesProposed, PoliciesPublished, PolicyFile
-from dominie_contracts.identity import Erased, KeyIssued, KeyRevoked, Registered, Revoked, RunOpened, RunRenewed
+from dominie_contracts.identity import (
+    Erased,
+    KeyIssued,
+    KeyRevoked,
+    Registered,
+    Resumed,
+    Revoked,
+    RunOpened,
+    RunRenewed,
+    Suspended,
+)
 from dominie_contracts.judge import Judged, Vote
 from dominie_contracts.memory import Remembered, TurnAdded
 from dominie_contracts.model import ModelsOffered, Offer
@@ -118,6 +128,12 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         Revoked(tenant="acme", principal="a-desk", by="u-dev", reason="lost"),
         "a-desk revoked by u-dev: lost",
     ),
+    (
+        "principal",
+        Suspended(tenant="acme", principal="a-desk", by="warden", reason="it flooded"),
+        "a-desk suspended by warden: it flooded",
+    ),
+    ("principal", Resumed(tenant="acme", principal="a-desk", by="u-dev"), "a-desk resumed by u-dev"),
     (
         "principal",
         Erased(tenant="acme", principal="u-dana", keys=("k1",), by="u-eve"),

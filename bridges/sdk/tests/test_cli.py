@@ -42,7 +42,9 @@ from dominie_contracts.identity import (
     Principals,
     PrincipalView,
     Register,
+    Resume,
     Revoke,
+    Suspend,
 )
 from dominie_contracts.tool import ListTools, RegisteredTool, RegisterTool, Tools, ToolSpec
 
@@ -143,6 +145,15 @@ def test_agents_are_listed_revoked_and_given_keys(project: Path, open_house: Hou
     assert [p["principal"] for p in data("agent", "list")["principals"]] == ["a-desk"]
     assert "a-desk" in run("agent", "list").stdout
     assert data("agent", "revoke", "desk", "--reason", "left") == {"revoked": "a-desk"}
+    open_house.on(Suspend, lambda command, asked: Done())
+    open_house.on(Resume, lambda command, asked: Done())
+    assert data("agent", "suspend", "desk", "--reason", "odd") == {"suspended": "a-desk"}
+    assert open_house.commands(Suspend)[0].command.reason == "odd"
+    assert "dominie agent resume a-desk" in run("agent", "suspend", "desk").stdout
+    assert data("agent", "resume", "desk") == {"resumed": "a-desk"}
+    held = principal().model_copy(update={"suspended": "by warden: it flooded"})
+    open_house.on(ListPrincipals, lambda command, asked: Principals(principals=(held,)))
+    assert "suspended by warden: it flooded" in run("agent", "list").stdout
     shown = run("agent", "key", "desk")
     assert shown.stdout == "dk_1\n" and "k1" in shown.stderr
     assert open_house.commands(IssueApiKey)[0].command.user == "u-dev"

@@ -11,11 +11,15 @@ from dominie_contracts.identity import (
     KeyRevoked,
     Register,
     Registered,
+    Resume,
+    Resumed,
     Revoke,
     RevokeApiKey,
     Revoked,
     RunOpened,
     RunRenewed,
+    Suspend,
+    Suspended,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
 from dominie_contracts.rights import DEVELOPERS, OPERATOR, OPERATORS
@@ -25,9 +29,10 @@ from dominie_contracts.token import EVERYTHING, Fork, Grants
 MAX_NAMES = 1000
 """Tools, models, namespaces, users or groups of one registration: the broker is told each one."""
 MAX_NAME_CHARS = 200
+MAX_REASON_CHARS = 500
 
-PrincipalCommand = Register | Revoke | IssueApiKey | RevokeApiKey
-PrincipalEvent = Registered | Revoked | KeyIssued | KeyRevoked | Erased
+PrincipalCommand = Register | Revoke | Suspend | Resume | IssueApiKey | RevokeApiKey
+PrincipalEvent = Registered | Revoked | Suspended | Resumed | KeyIssued | KeyRevoked | Erased
 RunEvent = RunOpened | RunRenewed
 
 
@@ -59,6 +64,8 @@ class State:
 
     registered: Registered | None = None
     revoked: bool = False
+    suspended: Suspended | None = None
+    """The suspension that stands."""
     keys: tuple[KeyIssued, ...] = ()
     spent: tuple[str, ...] = ()
     erased: Erased | None = None
@@ -81,7 +88,7 @@ def place(command: PrincipalCommand, caller: Caller) -> tuple[str, str]:
         Forbidden: The tenant is not the caller's.
     """
     principal = check_principal(command.principal)
-    named = command.tenant if isinstance(command, Register | Revoke) else None
+    named = command.tenant if isinstance(command, Register | Revoke | Suspend | Resume) else None
     if caller.is_operator:
         if named is None:
             raise Invalid("name the tenant")
@@ -106,7 +113,7 @@ def decide(
     Raises:
         Forbidden: The caller may not do this.
         Invalid: The command makes no sense.
-        Conflict: The principal has been revoked for good, or the key was issued before.
+        Conflict: The principal has been revoked for good or is suspended, or the key was issued before.
     """
     tenant, _ = place(command, caller)
     if not caller.is_operator and DEVELOPERS not in caller.groups:
@@ -116,6 +123,13 @@ def decide(
             return _register(state, command, caller, tenant, local=local)
         case Revoke():
             return _revoke(state, command, caller)
+        case Suspend():
+            return suspend(state, _own(state, command.principal, caller), by=caller.principal, reason=command.reason)
+        case Resume():
+            registered = _own(state, command.principal, caller)
+            if state.suspended is None:
+                return []
+            return [Resumed(tenant=registered.tenant, principal=command.principal, by=caller.principal)]
         case IssueApiKey():
             return _issue(state, command, caller, local=local, new_key=new_key)
         case RevokeApiKey():
@@ -127,6 +141,15 @@ def decide(
             ]
         case _:
             assert_never(command)
+
+
+def suspend(state: State, registered: Registered, *, by: str, reason: str) -> list[PrincipalEvent]:
+    """What is written when a principal is suspended; nothing where it is already, or was revoked."""
+    if state.revoked or state.suspended is not None:
+        return []
+    return [
+        Suspended(tenant=registered.tenant, principal=registered.principal, by=by, reason=reason[:MAX_REASON_CHARS])
+    ]
 
 
 def decide_erasure(state: State, command: Erase, keys: tuple[str, ...]) -> list[PrincipalEvent]:
@@ -155,6 +178,10 @@ def evolve(state: State, event: PrincipalEvent, *, position: int = 0) -> State:
             return replace(state, erased=event, erased_at=position)
         case Revoked():
             return replace(state, revoked=True, keys=())
+        case Suspended():
+            return replace(state, suspended=event)
+        case Resumed():
+            return replace(state, suspended=None)
         case KeyIssued():
             return replace(state, keys=(*state.keys, event), spent=(*state.spent, event.id))
         case KeyRevoked():
@@ -247,6 +274,8 @@ def _register(state: State, command: Register, caller: Caller, tenant: str, *, l
     if not caller.is_operator:
         sponsor = caller.principal
         _check_developer(state, command, caller, local=local)
+        if state.suspended is not None:
+            raise Conflict(state.suspended.words)
     wanted = Registered(
         tenant=tenant,
         principal=command.principal,
@@ -303,7 +332,12 @@ def _revoke(state: State, command: Revoke, caller: Caller) -> list[PrincipalEven
     if state.revoked:
         return []
     return [
-        Revoked(tenant=registered.tenant, principal=command.principal, by=caller.principal, reason=command.reason[:500])
+        Revoked(
+            tenant=registered.tenant,
+            principal=command.principal,
+            by=caller.principal,
+            reason=command.reason[:MAX_REASON_CHARS],
+        )
     ]
 
 

@@ -13,8 +13,10 @@ from dominie_contracts.identity import (
     ListPrincipals,
     MintRunToken,
     Register,
+    Resume,
     Revoke,
     RevokeApiKey,
+    Suspend,
 )
 from dominie_contracts.model import OFFER
 from dominie_contracts.tool import CATALOG
@@ -71,6 +73,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.background(callout.run)
     service.route(Register, handlers.register, token=False, between=True)
     service.route(Revoke, handlers.revoke, token=False, between=True)
+    service.route(Suspend, handlers.suspend, token=False, between=True)
+    service.route(Resume, handlers.resume, token=False, between=True)
     service.route(ListPrincipals, handlers.list, token=False)
     service.route(ForkRun, handlers.fork, token=False)
     service.route(MintRunToken, handlers.token, token=False)

@@ -27,6 +27,8 @@ from dominie_contracts.identity import (
     PrincipalView,
     Register,
     Registered,
+    Resume,
+    Resumed,
     Revoke,
     RevokeApiKey,
     Revoked,
@@ -34,6 +36,8 @@ from dominie_contracts.identity import (
     RunRenewed,
     RunToken,
     SubjectKeys,
+    Suspend,
+    Suspended,
 )
 from dominie_contracts.identity import (
     Principals as PrincipalList,
@@ -105,6 +109,16 @@ class Handlers:
 
     async def revoke(self, command: Revoke, context: Context) -> Done:
         """Take a principal's identity away."""
+        await self._change(command, context)
+        return Done()
+
+    async def suspend(self, command: Suspend, context: Context) -> Done:
+        """Stop a principal until it is resumed."""
+        await self._change(command, context)
+        return Done()
+
+    async def resume(self, command: Resume, context: Context) -> Done:
+        """Lift a suspension."""
         await self._change(command, context)
         return Done()
 
@@ -237,6 +251,9 @@ class Handlers:
         return RunToken(token=self._signer.sign(agent, wanted, now_s=now_s), expires_s=wanted.expires_s, run=wanted.run)
 
     def _check_user(self, agent: Registered, user: str) -> None:
+        for principal in (agent.principal, user):
+            if (suspended := self._principals.suspension(agent.tenant, principal)) is not None:
+                raise Forbidden(suspended.words)
         if not agent.principal.startswith("a-"):
             raise Forbidden(f"only an agent acts for a user, not {agent.principal}")
         if not check_principal(user).startswith("u-"):
@@ -306,7 +323,7 @@ def _evolve_run(run: Run, event: Recorded) -> Run:
 
 def _evolve(state: State, event: Recorded) -> State:
     payload = parse_own(event)
-    assert isinstance(payload, Registered | Revoked | KeyIssued | KeyRevoked | Erased)
+    assert isinstance(payload, Registered | Revoked | Suspended | Resumed | KeyIssued | KeyRevoked | Erased)
     return evolve(state, payload, position=event.position)
 
 
@@ -322,6 +339,10 @@ def _check_user_key(nkey: str) -> None:
 def _view(state: State) -> PrincipalView:
     registered = state.registered
     assert registered is not None
+    suspended = state.suspended
     return PrincipalView(
-        **registered.model_dump(exclude={"by", "grants"}), grants=registered.grants, revoked=state.revoked
+        **registered.model_dump(exclude={"by", "grants"}),
+        grants=registered.grants,
+        revoked=state.revoked,
+        suspended=None if suspended is None else f"by {suspended.by}: {suspended.reason}",
     )

@@ -4,7 +4,7 @@ import hmac
 from typing import Self
 
 from dominie_contracts import Recorded
-from dominie_contracts.identity import Erased, KeyIssued, KeyRevoked, Registered, Revoked
+from dominie_contracts.identity import Erased, KeyIssued, KeyRevoked, Registered, Resumed, Revoked, Suspended
 from dominie_contracts.model import ModelsOffered
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import PLATFORM, StreamName
@@ -29,7 +29,7 @@ class Principals(InMemory):
         state = self._states.get((stream.tenant, stream.id), State())
         payload = parse_event(event.envelope.type, event.envelope.data)
         if event.envelope.version > state.version and isinstance(
-            payload, Registered | Revoked | KeyIssued | KeyRevoked | Erased
+            payload, Registered | Revoked | Suspended | Resumed | KeyIssued | KeyRevoked | Erased
         ):
             self.put(stream.tenant, stream.id, evolve(state, payload, position=event.position))
 
@@ -59,6 +59,10 @@ class Principals(InMemory):
     def is_revoked(self, tenant: str, principal: str) -> bool:
         """Whether the principal's identity was taken away."""
         return self._states.get((tenant, principal), State()).revoked
+
+    def suspension(self, tenant: str, principal: str) -> Suspended | None:
+        """The suspension of a principal that stands."""
+        return self._states.get((tenant, principal), State()).suspended
 
     def states(self, tenant: str) -> list[State]:
         """Every principal of a tenant, by name."""

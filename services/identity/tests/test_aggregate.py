@@ -10,11 +10,15 @@ from dominie_contracts.identity import (
     KeyRevoked,
     Register,
     Registered,
+    Resume,
+    Resumed,
     Revoke,
     RevokeApiKey,
     Revoked,
     RunOpened,
     RunRenewed,
+    Suspend,
+    Suspended,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem
 from dominie_contracts.rights import OPERATOR
@@ -63,6 +67,9 @@ def issued(**changed: object) -> KeyIssued:
 
 
 REVOKED = Revoked(tenant="acme", principal="a-desk", by="u-dana", reason="")
+SUSPENDED = Suspended(tenant="acme", principal="a-desk", by="u-dana", reason="a test")
+RESUMED = Resumed(tenant="acme", principal="a-desk", by="u-dana")
+SUSPEND = Suspend(principal="a-desk", reason="a test")
 AGAIN = Register(principal="a-desk", nkey="UKEY", grants=Grants(tools=("refund",)), users=("u-dana",))
 
 
@@ -107,6 +114,20 @@ def state(*events: PrincipalEvent) -> State:
             [REVOKED.model_copy(update={"by": OPERATOR})],
         ),
         ([registered(), REVOKED], Revoke(principal="a-desk"), DANA, []),
+        ([registered()], SUSPEND, DANA, [SUSPENDED]),
+        ([registered(), SUSPENDED], SUSPEND, DANA, []),
+        ([registered(), SUSPENDED, RESUMED], SUSPEND, DANA, [SUSPENDED]),
+        ([registered(), REVOKED], SUSPEND, DANA, []),
+        ([registered(), SUSPENDED], Revoke(principal="a-desk"), DANA, [REVOKED]),
+        ([registered(), SUSPENDED], Resume(principal="a-desk"), DANA, [RESUMED]),
+        ([registered()], Resume(principal="a-desk"), DANA, []),
+        (
+            [registered(), SUSPENDED],
+            Resume(principal="a-desk", tenant="acme"),
+            OPERATING,
+            [RESUMED.model_copy(update={"by": OPERATOR})],
+        ),
+        ([registered(), SUSPENDED], AGAIN.model_copy(update={"tenant": "acme", "sponsor": "u-dana"}), OPERATING, []),
         ([registered()], IssueApiKey(principal="a-desk", user="u-dana"), DANA, [issued()]),
         ([registered()], IssueApiKey(principal="a-desk", user="u-a-desk"), DANA, [issued(user="u-a-desk")]),
         (
@@ -153,6 +174,15 @@ def test_what_is_written(
         ([registered()], Revoke(principal="a-desk"), ERIN, Forbidden),
         ([registered()], Revoke(principal="a-desk"), NOBODY, Forbidden),
         ([], Revoke(principal="a-desk"), DANA, Invalid),
+        ([], SUSPEND, DANA, Invalid),
+        ([registered()], SUSPEND, ERIN, Forbidden),
+        ([registered()], SUSPEND, NOBODY, Forbidden),
+        ([registered()], SUSPEND.model_copy(update={"tenant": "other"}), DANA, Forbidden),
+        ([registered()], SUSPEND, OPERATING, Invalid),
+        ([registered(), SUSPENDED], Resume(principal="a-desk"), ERIN, Forbidden),
+        ([registered(), SUSPENDED], Resume(principal="a-desk"), Caller("acme", "a-desk", ()), Forbidden),
+        ([registered(), SUSPENDED], AGAIN, DANA, Conflict),
+        ([registered(), SUSPENDED], AGAIN.model_copy(update={"nkey": "UNEW"}), DANA, Conflict),
         ([registered()], IssueApiKey(principal="a-desk", user="u-erin"), DANA, Forbidden),
         ([registered()], IssueApiKey(principal="a-desk", user="u-dana"), ERIN, Forbidden),
         ([registered(), REVOKED], IssueApiKey(principal="a-desk", user="u-dana"), DANA, Conflict),
@@ -254,6 +284,8 @@ COMMANDS = st.sampled_from(
         AGAIN,
         AGAIN.model_copy(update={"nkey": "UNEW"}),
         Revoke(principal="a-desk"),
+        SUSPEND,
+        Resume(principal="a-desk"),
         IssueApiKey(principal="a-desk", user="u-dana"),
         RevokeApiKey(principal="a-desk", id="k1"),
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie.keys import KeyPair
-from dominie_contracts.identity import Registered, Revoked
+from dominie_contracts.identity import Registered, Revoked, Suspended
 from dominie_contracts.token import Grants
 from dominie_identity.adapters.assertion import Proofs
 from dominie_identity.adapters.callout import ACCOUNT, Callout
@@ -37,11 +37,13 @@ REGISTERED = Registered(
 )
 
 
-def callout(*, revoked: bool = False) -> Callout:
+def callout(*, revoked: bool = False, suspended: bool = False) -> Callout:
     principals = Principals()
     state = evolve(State(), REGISTERED)
     if revoked:
         state = evolve(state, Revoked(tenant="acme", principal="a-desk", by="u-dana", reason=""))
+    if suspended:
+        state = evolve(state, Suspended(tenant="acme", principal="a-desk", by="u-dana", reason=""))
     principals.put("acme", "a-desk", state)
     permissions = Permissions(Catalog(), Offers())
     return Callout("", USER, ISSUER, proofs=Proofs(principals), permissions=permissions, rights_s=300)
@@ -143,6 +145,10 @@ def test_no_other_algorithm_is_taken(alg: str) -> None:
 
 def test_who_is_revoked_is_refused() -> None:
     assert outcome(callout(revoked=True).answer(question(), now_s=NOW))["error"] == "revoked"
+
+
+def test_who_is_suspended_is_refused() -> None:
+    assert outcome(callout(suspended=True).answer(question(), now_s=NOW))["error"] == "suspended"
 
 
 def test_an_assertion_may_be_as_late_as_the_clocks_are_apart() -> None:

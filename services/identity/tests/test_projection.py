@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dominie_contracts import Draft, Recorded, StreamName
-from dominie_contracts.identity import PRINCIPAL, KeyIssued, Registered, Revoked
+from dominie_contracts.identity import PRINCIPAL, KeyIssued, Registered, Resumed, Revoked, Suspended
 from dominie_contracts.registry import event_type
 from dominie_contracts.token import Grants
 from dominie_eventstore import MemoryEventStore
@@ -33,6 +33,10 @@ def event(name: str, kind: str) -> PrincipalEvent:
             )
         case "revoked":
             return Revoked(tenant="acme", principal=name, by="operator", reason="")
+        case "suspended":
+            return Suspended(tenant="acme", principal=name, by="operator", reason="")
+        case "resumed":
+            return Resumed(tenant="acme", principal=name, by="operator")
         case _:
             return KeyIssued(tenant="acme", principal=name, id=kind, digest=f"{name}{kind}", user="u-x", by="operator")
 
@@ -57,10 +61,11 @@ async def log(events: list[tuple[str, str]]) -> list[Recorded]:
 
 def answers(principals: Principals) -> list[object]:
     keys = [principals.api_key(f"{name}{kind}") for name in NAMES for kind in ("k1", "k2")]
-    return [*principals.states("acme"), *keys, *(principals.find("acme", name) for name in NAMES)]
+    suspended = (principals.suspension("acme", name) for name in NAMES)
+    return [*principals.states("acme"), *keys, *(principals.find("acme", name) for name in NAMES), *suspended]
 
 
-KINDS = st.sampled_from(["registered", "revoked", "k1", "k2"])
+KINDS = st.sampled_from(["registered", "revoked", "suspended", "resumed", "k1", "k2"])
 
 
 @given(st.lists(st.tuples(st.sampled_from(NAMES), KINDS), max_size=8), st.integers(0, 8))

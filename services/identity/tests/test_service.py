@@ -18,8 +18,10 @@ from dominie_contracts.identity import (
     Principals,
     PrincipalView,
     Register,
+    Resume,
     Revoke,
     RunToken,
+    Suspend,
 )
 from dominie_contracts.problems import Forbidden, Unauthenticated
 from dominie_contracts.token import Grants
@@ -78,6 +80,25 @@ async def test_who_is_revoked_connects_no_more_and_never_comes_back(acme: House)
     assert not await is_refused(acme.url, keys, "acme", "a-gone")
     await acme.operator.ask(Revoke(principal="a-gone", tenant="acme", reason="a test"), Done)
     assert await is_refused(acme.url, keys, "acme", "a-gone")
+
+
+async def test_who_is_suspended_connects_again_once_it_is_resumed(acme: House) -> None:
+    ida = await acme.register("u-ida", groups=("developers",))
+    pause = KeyPair.generate()
+    async with connected(acme.url, ida, "acme", "u-ida") as person:
+        await person.ask(Register(principal="a-pause", nkey=pause.public, users=("u-ida",)), PrincipalView)
+        async with connected(acme.url, pause, "acme", "a-pause") as agent:
+            await person.ask(Suspend(principal="a-pause", reason="a test"), Done)
+            with pytest.raises((Forbidden, Error)):
+                await agent.ask(MintRunToken(user="u-ida", run="r-pause"), RunToken)
+        assert await is_refused(acme.url, pause, "acme", "a-pause")
+        (found,) = [
+            each for each in (await person.ask(ListPrincipals(), Principals)).principals if each.principal == "a-pause"
+        ]
+        assert found.suspended == "by u-ida: a test"
+        await person.ask(Resume(principal="a-pause"), Done)
+    async with connected(acme.url, pause, "acme", "a-pause") as agent:
+        await agent.ask(MintRunToken(user="u-ida", run="r-pause"), RunToken)
 
 
 async def test_a_changed_key_takes_the_old_one_away(acme: House) -> None:

@@ -254,6 +254,8 @@ class Edge:
         registered = self._standing.find(tenant, principal)
         if self._standing.is_revoked(tenant, principal):
             raise Unauthenticated(f"{principal} has been revoked")
+        if (suspended := self._standing.suspension(tenant, principal)) is not None:
+            raise Forbidden(suspended.words)
         if claims and registered and claims.cnf.nkey != registered.nkey:
             raise Unauthenticated(f"{principal} has another key now; mint a new run token")
         return Context(

@@ -1,10 +1,10 @@
-"""Who is registered and who is revoked, as the log says: every edge asks before it serves."""
+"""Who is registered, who is suspended and who is revoked, as the log says: every edge asks before it serves."""
 
 from collections.abc import Callable
 from typing import Self
 
 from dominie_contracts import Recorded
-from dominie_contracts.identity import Erased, Registered, Revoked
+from dominie_contracts.identity import Erased, Registered, Resumed, Revoked, Suspended
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import InMemory
 
@@ -17,6 +17,7 @@ class Standing(InMemory):
         self._on_erased = on_erased
         self._registered: dict[tuple[str, str], Registered] = {}
         self._revoked: set[tuple[str, str]] = set()
+        self._suspended: dict[tuple[str, str], Suspended] = {}
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
@@ -26,6 +27,10 @@ class Standing(InMemory):
                 self._registered[registered.tenant, registered.principal] = registered
             case Revoked() as revoked:
                 self._revoked.add((revoked.tenant, revoked.principal))
+            case Suspended() as suspended:
+                self._suspended[suspended.tenant, suspended.principal] = suspended
+            case Resumed() as resumed:
+                self._suspended.pop((resumed.tenant, resumed.principal), None)
             case Erased() as erased if self._on_erased is not None:
                 self._on_erased(erased, event.position)
             case _:
@@ -38,6 +43,10 @@ class Standing(InMemory):
     def is_revoked(self, tenant: str, principal: str) -> bool:
         """Whether the principal's identity was taken away."""
         return (tenant, principal) in self._revoked
+
+    def suspension(self, tenant: str, principal: str) -> Suspended | None:
+        """The suspension of a principal that stands."""
+        return self._suspended.get((tenant, principal))
 
     def find(self, tenant: str, principal: str) -> Registered | None:
         """The registration of a principal that stands."""

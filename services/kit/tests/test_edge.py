@@ -16,7 +16,7 @@ from nats.errors import ConnectionClosedError
 
 from dominie.keys import KeyPair
 from dominie_contracts import Message, headers
-from dominie_contracts.identity import PRINCIPAL, Registered, Revoked
+from dominie_contracts.identity import PRINCIPAL, Registered, Resumed, Revoked, Suspended
 from dominie_contracts.scheduler import AskPermit
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import InvokeTool, ListTools, ToolResult, Tools
@@ -237,6 +237,23 @@ async def test_who_is_revoked_is_not_heard(wire: Wire) -> None:
     await wire.take()
     assert wire.problem == ("unauthenticated", "a-desk has been revoked")
     assert len(wire.contexts) == 1
+
+
+async def test_who_is_suspended_is_not_heard_until_it_is_resumed(wire: Wire) -> None:
+    await wire.take()
+    suspended = Suspended(tenant="acme", principal="a-desk", by="warden", reason="it flooded")
+    for event in await Desk("identity").append(PRINCIPAL, "a-desk", suspended):
+        wire.standing.apply(event)
+    await wire.take()
+    assert wire.problem == (
+        "forbidden",
+        "a-desk is suspended by warden: it flooded; `dominie agent resume a-desk` lifts it",
+    )
+    resumed = Resumed(tenant="acme", principal="a-desk", by="u-dev")
+    for event in await Desk("identity").append(PRINCIPAL, "a-desk", resumed):
+        wire.standing.apply(event)
+    await wire.take()
+    assert len(wire.contexts) == 2
 
 
 async def test_a_token_of_a_key_that_was_changed_no_longer_holds(wire: Wire) -> None:

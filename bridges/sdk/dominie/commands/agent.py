@@ -1,4 +1,4 @@
-"""`dominie agent register | list | revoke | key`."""
+"""`dominie agent register | list | suspend | resume | revoke | key`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,8 @@ def register(app: typer.Typer) -> None:
     agents = typer.Typer(help="Agents and tool workers, and what they may use.", no_args_is_help=True)
     agents.command("register")(register_agent)
     agents.command("list")(list_agents)
+    agents.command("suspend")(suspend)
+    agents.command("resume")(resume)
     agents.command("revoke")(revoke)
     agents.command("key")(key)
     app.add_typer(agents, name="agent")
@@ -71,6 +73,33 @@ def list_agents(json: Json = False) -> None:
     say(found.model_dump(mode="json"), lambda console: _table(console, found.principals), as_json=json)
 
 
+def suspend(
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "",
+    json: Json = False,
+) -> None:
+    """Stop an agent until it is resumed."""
+    from dominie.commands._people import agent_principal, developer
+    from dominie_contracts.identity import Done, Suspend
+
+    principal = agent_principal(name)
+    with developer() as client:
+        client.ask(Suspend(principal=principal, reason=reason), Done)
+    words = f"{principal} is suspended; `dominie agent resume {principal}` lifts it."
+    say({"suspended": principal}, lambda console: console.print(words), as_json=json)
+
+
+def resume(name: Name, json: Json = False) -> None:
+    """Let an agent that was suspended go on, whoever suspended it."""
+    from dominie.commands._people import agent_principal, developer
+    from dominie_contracts.identity import Done, Resume
+
+    principal = agent_principal(name)
+    with developer() as client:
+        client.ask(Resume(principal=principal), Done)
+    say({"resumed": principal}, lambda console: console.print(f"{principal} may go on."), as_json=json)
+
+
 def revoke(
     name: Name,
     reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "",
@@ -111,7 +140,8 @@ def _table(console: object, found: "list[PrincipalView] | tuple[PrincipalView, .
     rows = [
         (
             each.principal,
-            "revoked" if each.revoked else each.sponsor or "",
+            _standing(each),
+            each.sponsor or "",
             " ".join(each.users or each.groups),
             " ".join(each.grants.tools),
             " ".join(each.grants.models),
@@ -119,5 +149,11 @@ def _table(console: object, found: "list[PrincipalView] | tuple[PrincipalView, .
         )
         for each in found
     ]
-    columns = ("principal", "sponsor", "for, or in", "tools", "models", "namespaces")
+    columns = ("principal", "state", "sponsor", "for, or in", "tools", "models", "namespaces")
     table(console, columns, rows, "Nobody is registered.")
+
+
+def _standing(view: "PrincipalView") -> str:
+    if view.revoked:
+        return "revoked"
+    return "" if view.suspended is None else f"suspended {view.suspended}".removesuffix(": ")

@@ -72,6 +72,8 @@ class Proofs:
         if registered is None:
             revoked = self.principals.is_revoked(claimed.tenant, claimed.sub)
             raise Refused("revoked" if revoked else "not registered", who)
+        if self.principals.suspension(claimed.tenant, claimed.sub) is not None:
+            raise Refused("suspended", who)
         _check_times(_verified(token, registered, who), who, now_s=now_s)
         if options.nkey != registered.nkey:
             raise Refused("another key", who)
