@@ -286,6 +286,19 @@ async def test_the_archive_can_be_a_bucket(nc: Client, clients: Clients, s3: Blo
     assert decode_bundle((await found.bytes_async()).to_bytes())[0] == before[0].raw
 
 
+def test_all_that_an_archive_has_is_listed_and_read_in_pieces(s3: Blobs, tmp_path: Path) -> None:
+    for blobs in (s3, FolderBlobs(tmp_path / "folder")):
+        known = {name: size for name, size in blobs.sizes() if not name.startswith("large/")}
+        blobs.put("large/one", os.urandom(5 << 20))
+        blobs.put("large/two/three", b"3", compressed=True)
+        assert dict(blobs.sizes()) == known | {"large/one": 5 << 20, "large/two/three": 1}
+        pieces = list(blobs.pieces("large/one"))
+        assert len(pieces) > 1 and b"".join(pieces) == blobs.get("large/one")
+        with pytest.raises(BlobMissing, match="nothing"):
+            next(blobs.pieces("nothing"))
+    assert list(FolderBlobs(tmp_path / "nowhere").sizes()) == []
+
+
 def test_what_a_bucket_does_not_have(s3: Blobs) -> None:
     with pytest.raises(BlobMissing, match="nothing"):
         s3.get("nothing")

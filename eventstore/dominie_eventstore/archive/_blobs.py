@@ -3,8 +3,14 @@
 import mmap
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+
+
+PIECE_BYTES = 1 << 20
+"""How much is read at once of what is read in pieces."""
 
 
 class BlobMissing(Exception):
@@ -31,6 +37,22 @@ class Blobs(Protocol):
 
         Raises:
             BlobMissing, OSError
+        """
+        ...
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """All of it as it is stored, piece by piece, however large it is.
+
+        Raises:
+            BlobMissing, OSError
+        """
+        ...
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """The names of all there is, each with its bytes.
+
+        Raises:
+            OSError
         """
         ...
 
@@ -63,6 +85,24 @@ class FolderBlobs:
                 return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except FileNotFoundError as error:
             raise BlobMissing(name, str(self._folder)) from error
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """See `Blobs.pieces`."""
+        try:
+            with (self._folder / name).open("rb") as file:
+                while piece := file.read(PIECE_BYTES):
+                    yield piece
+        except FileNotFoundError as error:
+            raise BlobMissing(name, str(self._folder)) from error
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """See `Blobs.sizes`."""
+        if not self._folder.exists():
+            return
+        for place, _, names in os.walk(self._folder, onerror=_refuse):
+            for path in (Path(place) / name for name in names):
+                with suppress(FileNotFoundError):  # a draft that was put in its place meanwhile
+                    yield path.relative_to(self._folder).as_posix(), path.stat().st_size
 
     def put(self, name: str, data: bytes, *, compressed: bool = False) -> None:
         """See `Blobs.put`."""
@@ -97,6 +137,11 @@ def open_blobs(place: str, *, cache: Path) -> Blobs:
     except ImportError as error:
         raise ValueError(f"an archive at {place!r} needs the extra: install dominie-eventstore[s3]") from error
     return BucketBlobs(place, cache=FolderBlobs(cache))
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed must not look as if it was empty."""
+    raise error
 
 
 def _sync(folder: Path) -> None:

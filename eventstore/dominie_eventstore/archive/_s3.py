@@ -1,9 +1,11 @@
 """A bucket with an S3 interface, through `obstore`; keys and addresses come from AWS's own variables."""
 
+from collections.abc import Iterator
+
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import S3Store
 
-from dominie_eventstore.archive._blobs import BlobMissing, FolderBlobs
+from dominie_eventstore.archive._blobs import PIECE_BYTES, BlobMissing, FolderBlobs
 
 
 class BucketBlobs:
@@ -33,6 +35,24 @@ class BucketBlobs:
         except BlobMissing:
             self._cache.put(name, self.get(name))
             return self._cache.mapped(name)
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """See `Blobs.pieces`."""
+        try:
+            for piece in self._store.get(name).stream(min_chunk_size=PIECE_BYTES):
+                yield bytes(piece)
+        except (NotFoundError, FileNotFoundError) as error:
+            raise BlobMissing(name, self._place) from error
+        except BaseError as error:
+            raise OSError(f"{self._place}: {error}") from error
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """See `Blobs.sizes`."""
+        try:
+            for page in self._store.list():
+                yield from ((found["path"], found["size"]) for found in page)
+        except BaseError as error:
+            raise OSError(f"{self._place}: {error}") from error
 
     def put(self, name: str, data: bytes, *, compressed: bool = False) -> None:
         """See `Blobs.put`."""
