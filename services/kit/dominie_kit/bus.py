@@ -107,7 +107,7 @@ class Inner(Connection):
         try:
             await self.call(context, command, reply, key=key)
         except Problem as problem:
-            log.warning("bus.untold", command=command.NAME, type=problem.type, detail=problem.detail)
+            log.warning("bus.untold", command=command.NAME, type=problem.type)
 
     def _headers(self, context: Context, key: str | None, left_s: float) -> dict[str, str]:
         found = {headers.KEY: key or context.key, headers.DEADLINE: str(int(left_s * 1000))}

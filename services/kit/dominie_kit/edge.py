@@ -30,6 +30,7 @@ from dominie_contracts import (
     Unavailable,
     headers,
 )
+from dominie_contracts.digests import action_id
 from dominie_contracts.rights import caller
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import StoreUnavailable
@@ -149,7 +150,7 @@ class Edge:
         try:
             self._begin(route, message, subject)
         except Exception as error:
-            self._start(self._send(message, *self._refusal(message.subject, error)))
+            self._start(self._send(message, *self._refusal(message.subject, error, None)))
 
     def _drop(self, message: Msg, why: str) -> None:
         self.refused += 1
@@ -189,7 +190,7 @@ class Edge:
             return
         flight.askers[:] = [asker for asker in flight.askers if asker.message is not message]
         problem = DeadlineExceeded("the time ran out; what was begun goes on: ask again with the same key")
-        self._start(self._send(message, *self._refusal(message.subject, problem)))
+        self._start(self._send(message, *self._refusal(message.subject, problem, None)))
 
     async def _fly(self, route: Route, command: Command, context: Context, name: tuple[str, ...]) -> None:
         """Handle a command, and answer everybody who asks for it before that is done."""
@@ -211,22 +212,34 @@ class Edge:
                 context.person = await self._person(context.tenant, context.user)
             reply = await route.handler(command, context)
         except Exception as error:
-            return self._refusal(subject, error)
+            return self._refusal(subject, error, context)
         self.handled += 1
         return reply.model_dump_json().encode(), {headers.POSITION: str(context.position)}
 
-    def _refusal(self, subject: str, error: Exception) -> _Answer:
-        """The answer that says what went wrong; the log says it once."""
+    def _refusal(self, subject: str, error: Exception, context: Context | None) -> _Answer:
+        """The answer that says what went wrong; the log says once of what kind that was, and of which action."""
         if isinstance(error, Problem):
             problem = error
-            log.info("edge.problem", subject=subject, type=problem.type, detail=problem.detail)
+            log.info("edge.problem", subject=subject, type=problem.type, **self._about(context, problem))
         elif isinstance(error, StoreUnavailable):
             log.warning("edge.log_away", subject=subject, error=str(error))
             problem = Unavailable(f"{self._service} cannot write to the event log ({error})", retry_after_s=1)
         else:
-            log.error("edge.failed", subject=subject, error=repr(error), exc_info=error)
+            log.error("edge.failed", subject=subject, error=type(error).__name__, exc_info=error)
             problem = Unavailable(f"{self._service} failed; its log says why", retry_after_s=1)
         return problem_body(problem.details), {headers.PROBLEM: problem.type}
+
+    def _about(self, context: Context | None, problem: Problem) -> dict[str, str]:
+        """Which action a problem is of, whose record has its text, and a digest that only the person's key makes.
+
+        Nothing while their key is not at hand: what is made without it can be guessed.
+        """
+        if context is None or (context.user is not None and context.person is None):
+            return {}
+        found = {"action": action_id(context.tenant, context.principal, self._service, context.cause)}
+        if context.person is not None:
+            found["digest"] = context.person.digest(problem.detail)[:16]
+        return found
 
     async def _send(self, message: Msg, body: bytes, found: dict[str, str]) -> None:
         if headers.PROBLEM in found:

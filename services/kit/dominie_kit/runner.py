@@ -1,18 +1,18 @@
 """Runs services in this process until a signal."""
 
 import gc
-import logging
-import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib.metadata import EntryPoint, entry_points
 
 import anyio
-import structlog
 import uvloop
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from dominie_contracts import Invalid
+from dominie_kit.logs import set_up_logs
 from dominie_kit.service import Service
 from dominie_kit.settings import KitSettings
 
@@ -29,12 +29,15 @@ def load(name: str) -> Service:
     """Build one service.
 
     Raises:
-        Invalid: It is not installed.
+        Invalid: It is not installed, or its settings cannot be used.
     """
     found = targets().get(name)
     if found is None:
         raise Invalid(f"no service {name!r} is installed here; there are: {', '.join(sorted(targets())) or 'none'}")
-    service = found.load()()
+    try:
+        service = found.load()()
+    except (ValidationError, SettingsError) as error:
+        raise Invalid(f"the settings of {name!r} cannot be used: {'; '.join(str(error).splitlines())}") from error
     assert isinstance(service, Service)
     return service
 
@@ -46,7 +49,7 @@ def main(names: Sequence[str], *, on_ready: Callable[[], None] | None = None) ->
         names: Installed services.
         on_ready: Called once all of them take commands.
     """
-    _set_up_logs(KitSettings().log_level)
+    set_up_logs(KitSettings().log_level)
     gc.set_threshold(*_COLLECT_AT)
     uvloop.run(_run([load(name) for name in names], on_ready))
 
@@ -59,17 +62,3 @@ async def _run(services: Sequence[Service], on_ready: Callable[[], None] | None)
         if on_ready is not None:
             on_ready()
         await anext(signals)
-
-
-def _set_up_logs(level: str) -> None:
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=os.fdopen(os.dup(2), "w", buffering=1)),
-    )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 
+from dominie_kit.logs import OURS, where
 from dominie_kit.plan import Plan
 from dominie_kit.processes import call_itself, die_with_parent
 
@@ -99,9 +100,14 @@ class ServiceProcess:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first error that a program ended with, in one line."""
+    """The first error that a program ended with, in one line; in words where they are ours or the system's.
+
+    Others may quote what somebody said.
+    """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if not (isinstance(error, OSError) or type(error).__module__.startswith(OURS)):
+        return type(error).__name__
     return f"{type(error).__name__}: {error}".partition("\n")[0][:_REASON_CHARS]
 
 
@@ -133,8 +139,10 @@ def _run(name: str, runner: str, preload: str, environment: dict[str, str], log:
     try:
         pkgutil.resolve_name(runner)([name], on_ready=lambda: ready.send(True))
     except Exception as error:
-        ready.send(reason_of(error))
-        raise
+        reason = reason_of(error)
+        ready.send(reason)
+        sys.stderr.write(f"{where(error)}\n{reason}\n")
+        sys.exit(1)
 
 
 def _redirect(log: Path) -> None:

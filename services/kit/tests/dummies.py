@@ -12,6 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from dominie_kit.errors import KitError
+
 
 def main(names: Sequence[str], *, on_ready: Callable[[], None]) -> None:
     """Behave as told, until SIGTERM."""
@@ -21,7 +23,7 @@ def main(names: Sequence[str], *, on_ready: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN if manner == "deaf" else lambda *_: told.set())
     if manner == "broken":
-        raise ValueError("this one cannot start")
+        raise KitError("this one cannot start")
     if manner == "parent":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         print("child", child.pid, flush=True)

@@ -164,7 +164,7 @@ time.sleep(600)
 
 
 def test_one_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(StartFailed, match=r"model ended with code 1 \(ValueError: this one cannot start\)"):
+    with pytest.raises(StartFailed, match=r"model ended with code 1 \(KitError: this one cannot start\)"):
         dummies(tmp_path, model="broken").start()
     assert StateFolder(tmp_path).supervisor() is None
 

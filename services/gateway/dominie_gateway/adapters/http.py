@@ -131,10 +131,10 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except Problem as problem:
-            log.info("http.problem", path=request.url.path, type=problem.type, detail=problem.detail)
+            log.info("http.problem", path=request.url.path, type=problem.type)
             return _refusal(problem)
         except Exception as error:
-            log.exception("http.failed", path=request.url.path, error=repr(error))
+            log.exception("http.failed", path=request.url.path, error=type(error).__name__)
             return _refusal(Problem("the gateway failed; its log says why"))
 
     return answer

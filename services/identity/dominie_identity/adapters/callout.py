@@ -106,7 +106,7 @@ class Callout:
                 )  # nats-py would not send the first answer before the last of a thousand is written
         except Exception as error:
             self.refused["failed"] += 1
-            log.exception("callout.failed", error=repr(error))
+            log.exception("callout.failed", error=type(error).__name__)
 
     def answer(self, data: bytes, *, now_s: float) -> bytes | None:
         """The answer to one question of the broker; None to what is none."""
@@ -125,7 +125,7 @@ class Callout:
             return self._respond(request, error=refused.why)
         except Exception as error:
             self.refused["failed"] += 1
-            log.exception("callout.failed", error=repr(error))
+            log.exception("callout.failed", error=type(error).__name__)
             return self._respond(request, error="failed")
         self.admitted += 1
         return self._respond(request, jwt=user)
