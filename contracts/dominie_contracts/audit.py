@@ -336,6 +336,27 @@ class EraseSubject(Command):
     """`u-NAME`, of the caller's tenant."""
 
 
+class AskErasing(Command):
+    """How far is the erasure that is under way?"""
+
+    NAME: ClassVar[str] = "audit.erasing"
+
+
+ErasureStage = Literal["collecting", "destroying", "rebuilding", "reading"]
+
+
+class Erasing(Message):
+    """Reply to `AskErasing`."""
+
+    stage: ErasureStage | None = None
+    """None where none is under way."""
+    waits_for: tuple[str, ...] = ()
+    """The services that have not built anew yet."""
+    files: int = 0
+    read_bytes: int = 0
+    all_bytes: int = 0
+
+
 class Receipt(Message):
     """What an erasure did, as audit signed it."""
 
@@ -352,13 +373,20 @@ class Receipt(Message):
     needles: int
     """How many pieces of what they said, and of their keys, were looked for afterwards; 0 where it was done before."""
     files: int
-    """How many files were read afterwards: all below audit's folder of state, those of other services among them."""
+    """How many files were read afterwards: all below audit's folder of state, and the archive."""
+    stores: dict[str, int] = Field(default_factory=dict)
+    """The same by store: what is not named was not in reach."""
+    read_bytes: int = 0
     residue: tuple[str, ...]
     """The files in which something that can be read was left."""
+    unread: tuple[str, ...] = ()
+    """What could not be read, so that nobody can tell what is left in it."""
+    elsewhere: tuple[str, ...] = ()
+    """Stores that audit cannot look through from where it runs: what was said stands sealed there, or should."""
     rebuilt: tuple[str, ...]
     """The services that have built anew what they derived."""
     late: tuple[str, ...]
-    """Those that had not in time, or are away: they do when they can."""
+    """Those that had not in time, or are away, of all that are deployed or have written: they do when they can."""
     checkpoint: str
     """The log's last checkpoint, with the event in it where it was signed in time."""
 
@@ -374,7 +402,7 @@ class Erasure(Message):
 
 
 COMMANDS: tuple[type[Command], ...] = (
-    *(ArchiveSegment, AskRecord, EraseSubject, Export, GetCheckpoint, ListRuns),
+    *(ArchiveSegment, AskErasing, AskRecord, EraseSubject, Export, GetCheckpoint, ListRuns),
     *(Prove, Search, Trail, VerifyLog),
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {}

@@ -78,7 +78,7 @@ OPERATORS = "operators"
 """Developers who may try policies out on live actions of forked runs; in local development every developer may."""
 OPERATOR = "operator"
 """Who registers principals where nobody else may, and publishes policies."""
-PRIVACY_COMMANDS = ("audit.erase",)
+PRIVACY_COMMANDS = ("audit.erase", "audit.erasing")
 AUDITOR_COMMANDS = tuple(command for command in DEVELOPER_COMMANDS if command.startswith("audit."))
 WORKER_COMMANDS = ("tool.register", *ARTIFACT_COMMANDS)
 

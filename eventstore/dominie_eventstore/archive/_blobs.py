@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-
 PIECE_BYTES = 1 << 20
 """How much is read at once of what is read in pieces."""
 

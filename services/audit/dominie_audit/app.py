@@ -7,7 +7,9 @@ from hashlib import sha256
 import structlog
 
 from dominie_audit.adapters.archive import Archiver
+from dominie_audit.adapters.erasure.deployed import Deployed
 from dominie_audit.adapters.erasure.eraser import Eraser
+from dominie_audit.adapters.erasure.residue import Stored
 from dominie_audit.adapters.index.terms import own_terms
 from dominie_audit.adapters.tlog.comparison import check_start
 from dominie_audit.adapters.tlog.keeper import Keeper
@@ -20,8 +22,10 @@ from dominie_audit.projection import Log, LogAndTree
 from dominie_audit.settings import Settings
 from dominie_contracts.audit import (
     ArchiveSegment,
+    AskErasing,
     AskRecord,
     EraseSubject,
+    Erasing,
     Erasure,
     Export,
     GetCheckpoint,
@@ -38,7 +42,7 @@ from dominie_kit import Service
 from dominie_kit.context import Context
 from dominie_kit.heartbeats import Heartbeats
 from dominie_kit.keys import KeyFolder
-from dominie_kit.store import open_archive
+from dominie_kit.store import NATS, archive_folder, open_archive, place_of
 
 logger = structlog.get_logger()
 
@@ -65,12 +69,13 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         timeout_s=settings.audit_witness_timeout_s,
         interval_s=settings.audit_checkpoint_s,
     )
-    archiver = Archiver(service.log, own.published, open_archive(settings))
+    archive = open_archive(settings)
+    archiver = Archiver(service.log, own.published, archive)
     handlers = Handlers(
         service.log, log, own.published, witnesses, service.keyring, reply_bytes=settings.audit_reply_bytes
     )
 
-    heartbeats = Heartbeats()
+    heartbeats = Heartbeats(Deployed(service.log, settings.audit_services).services)
 
     async def destroy(context: Context, erase: Erase) -> Forgotten:
         return await service.inner.call(context, erase, Forgotten)
@@ -79,13 +84,15 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         await heartbeats.listen(service.inner.client)
 
     eraser = Eraser(
+        service.log,
         log,
         service.keyring,
         own.published,
         own.signer,
         heartbeats,
-        settings.state,
+        Stored(settings.state, archive, archive_folder=archive_folder(settings)),
         destroy,
+        elsewhere=_elsewhere(settings),
         timeout_s=settings.audit_erase_s,
     )
 
@@ -93,6 +100,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         check_eraser(context.principal, context.groups)
         await context.read_your_writes()
         return await eraser.erase(check_principal(command.subject), context)
+
+    async def erasing(command: AskErasing, context: Context) -> Erasing:
+        check_eraser(context.principal, context.groups)
+        return eraser.erasing
 
     @asynccontextmanager
     async def kept() -> AsyncIterator[None]:
@@ -126,6 +137,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.background(check_older)
     service.background(archiver.run)
     service.route(EraseSubject, erase, token=False)
+    service.route(AskErasing, erasing, token=False)
     service.route(Trail, handlers.trail, token=False)
     service.route(Search, handlers.search, token=False)
     service.route(ListRuns, handlers.runs, token=False)
@@ -141,3 +153,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
 def origin_of(keys: KeyFolder) -> str:
     """The name of this deployment's log: from the public key of its identity service, which every part of it knows."""
     return f"dominie/{sha256(keys.signer.encode()).hexdigest()[:16]}"
+
+
+def _elsewhere(settings: Settings) -> tuple[str, ...]:
+    """The stores whose files an erasure cannot look through from here."""
+    if settings.store != NATS:
+        return (place_of(settings.store),)
+    return () if (settings.state / NATS).is_dir() else (NATS,)

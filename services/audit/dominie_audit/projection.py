@@ -4,7 +4,6 @@ And the transparency log's tree, which sees the same events.
 """
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,13 +15,9 @@ from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.aggregate import Row, RunRow, tenants_seen
 from dominie_contracts import Recorded
 from dominie_contracts.audit import MAX_POSITION, Search, Selection
-from dominie_contracts.guardrail import POLICY
 from dominie_contracts.line import Line, Step, line
-from dominie_contracts.model import OFFER
-from dominie_contracts.tool import CATALOG
 from dominie_eventstore import SqlProjection
 
-_OF_NOBODY = (POLICY, CATALOG, OFFER)
 _ROW = "position, stream, version, type, time, agent, user, run, raw"
 _KNOWN = "SELECT max(run), max(tool) FROM events WHERE tenant = ? AND action = ?"
 _CACHE = 2048
@@ -154,13 +149,6 @@ class Log(SqlProjection):
         """The events on behalf of a person, beyond a position, in order."""
         query = f"SELECT {_ROW} FROM events WHERE tenant = ? AND user = ? AND position > ? ORDER BY position LIMIT ?"
         return [_row(found) for found in self.db.execute(query, (tenant, user, after, limit))]
-
-    def of_nobody(self, tenant: str) -> Iterator[bytes]:
-        """The stored bytes of the events that are about nobody: the policies, tools and models of a tenant."""
-        kinds = " OR ".join("type GLOB ?" for _ in _OF_NOBODY)
-        query = f"SELECT raw FROM events WHERE tenant IN (?, ?) AND ({kinds})"
-        for (raw,) in self.db.execute(query, (*tenants_seen(tenant), *(f"{category}.*" for category in _OF_NOBODY))):
-            yield raw
 
     def runs(self, tenant: str, limit: int) -> list[RunRow]:
         """The latest runs, the latest first."""

@@ -24,3 +24,5 @@ class Settings(KitSettings):
     """How long one of them may take to answer."""
     audit_erase_s: float = Field(default=120.0, gt=0)
     """How long an erasure waits until every service has built anew what it derived."""
+    audit_services: str = ""
+    """Which services run, parted by commas: an erasure hears from these, and from all that have written events."""

@@ -1,13 +1,14 @@
 """The order of an erasure: the key goes before a file is read, whatever time the caller has left."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from dominie_audit.adapters.erasure import eraser
-from dominie_audit.adapters.erasure import residue as residues
+from dominie_audit.adapters.erasure.deployed import Deployed
 from dominie_audit.adapters.erasure.eraser import Eraser
-from dominie_audit.adapters.erasure.residue import Needles, residue
+from dominie_audit.adapters.erasure.residue import Looked, Stored, Wanted, look
 from dominie_audit.adapters.index.terms import own_terms
 from dominie_audit.adapters.tlog.published import Own
 from dominie_audit.projection import Log
@@ -17,6 +18,7 @@ from dominie_contracts.guardrail import POLICY, PoliciesPublished, PolicyFile
 from dominie_contracts.identity import Erase, Forgotten
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.tool import TOOL
+from dominie_eventstore.archive import FolderBlobs
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
 from dominie_kit.handler_testing import Desk
@@ -25,32 +27,42 @@ from dominie_kit.heartbeats import Heartbeats
 pytestmark = pytest.mark.anyio
 
 
+def an_eraser(
+    desk: Desk, log: Log, own: Own, folder: Path, identity: Callable[[Context, Erase], Awaitable[Forgotten]]
+) -> Eraser:
+    """One that waits for nobody, though it must hear memory."""
+
+    async def must_answer() -> frozenset[str]:
+        return frozenset(("memory",))
+
+    stored, heartbeats = Stored(folder, FolderBlobs(folder / "archive")), Heartbeats(must_answer)
+    return Eraser(desk.log, log, desk.keyring, own.published, own.signer, heartbeats, stored, identity, timeout_s=0.01)
+
+
 async def test_the_key_goes_before_a_file_is_read_though_the_callers_time_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = list[str]()
 
-    def looked(folder: Path, needles: Needles) -> tuple[int, tuple[str, ...]]:
+    def looked(stored: Stored, wanted: Wanted, found: Looked, *, between: Callable[[], None]) -> None:
         done.append("read")
-        return residue(folder, needles)
+        look(stored, wanted, found, between=between)
 
     async def identity(context: Context, erase: Erase) -> Forgotten:
         done.append(f"destroyed {erase.principal}")
         assert context.left_s > 1
         return Forgotten(keys=("k",), position=7)
 
-    monkeypatch.setattr(eraser, "residue", looked)
-    monkeypatch.setattr(residues, "residue", looked)
+    monkeypatch.setattr(eraser, "look", looked)
     monkeypatch.setattr(eraser, "_CHECKPOINT_S", 0)
     own = Own.open(tmp_path, "dominie/test")
     with Log(term=own_terms(tmp_path / "index.key")) as log:
-        erasing = Eraser(
-            log, Desk("audit").keyring, own.published, own.signer, Heartbeats(), tmp_path, identity, timeout_s=0.01
-        )
+        erasing = an_eraser(Desk("audit"), log, own, tmp_path, identity)
         context = Context(tenant="acme", principal="u-privacy", key="k", deadline=deadline_in(-1))
         erasure = await erasing.erase("u-dana", context)
-    assert done == ["destroyed u-dana", "read", "read"]
+    assert done == ["destroyed u-dana", "read"]
     assert erasure.receipt.position == context.position == 7
+    assert erasure.receipt.late == ("memory",)
 
 
 async def test_what_a_policy_says_is_said_of_nobody(tmp_path: Path) -> None:
@@ -70,9 +82,15 @@ async def test_what_a_policy_says_is_said_of_nobody(tmp_path: Path) -> None:
     with Log(term=own_terms(tmp_path / "index.key")) as log:
         for event in (*published, *told.recorded):
             log.apply(event)
-        erasing = Eraser(
-            log, desk.keyring, own.published, own.signer, Heartbeats(), tmp_path / "state", identity, timeout_s=0.01
-        )
+        erasing = an_eraser(desk, log, own, tmp_path / "state", identity)
         receipt = (await erasing.erase("u-dana", desk.context("e"))).receipt
     assert receipt.needles > 0
     assert receipt.residue == ()
+
+
+async def test_who_has_written_has_to_be_heard_beside_who_is_said_to_run() -> None:
+    desk = Desk("audit")
+    deployed = Deployed(desk.log, "audit, gateway")
+    assert await deployed.services() == {"audit", "gateway"}
+    await desk.append(POLICY, "main", PoliciesPublished(digest="d", files=(), by="operator"), tenant=PLATFORM)
+    assert await deployed.services() == {"audit", "gateway", "guardrail"}

@@ -46,6 +46,7 @@ class Plan(Message):
             "DOMINIE_STATE": str(self.folder / ".dominie"),
             "DOMINIE_LOCAL": "true",
             "DOMINIE_IDENTITY_RIGHTS_S": str(self.rights_s),
+            "DOMINIE_AUDIT_SERVICES": ",".join(self.services),
         }
         if gateway_url is not None:
             found["DOMINIE_GATEWAY_PORT"] = gateway_url.rpartition(":")[2]

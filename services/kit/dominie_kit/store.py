@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from hashlib import sha256
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -16,13 +17,18 @@ NATS = "nats"
 _SCHEMES = ("kurrentdb", "kdb", "esdb", "kurrentdb+discover", "kdb+discover", "esdb+discover")
 
 
+def archive_folder(settings: KitSettings) -> Path | None:
+    """Where the archive of the settings is on this machine; None for a bucket."""
+    return None if "://" in (settings.archive or "") else Path(settings.archive or settings.state / "archive")
+
+
 def open_archive(settings: KitSettings) -> Blobs:
     """The archive of the settings; nothing is asked of it yet.
 
     Raises:
         BadStore: That is no place for one, or its client is not installed.
     """
-    place = settings.archive or str(settings.state / "archive")
+    place = settings.archive or str(archive_folder(settings))
     try:
         return open_blobs(place, cache=settings.state / "archived" / sha256(place.encode()).hexdigest()[:16])
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import anyio
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -30,13 +31,50 @@ def beat(service: str, forgotten: int) -> Msg:
     return Msg(_client=Client(), subject="hb.x", data=status.model_dump_json().encode())
 
 
-async def test_who_is_silent_is_late_whatever_they_said_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(heartbeats, "time", SimpleNamespace(monotonic=lambda: now))
-    heard = Heartbeats()
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What the time is."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(heartbeats, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def listening(*names: str) -> Heartbeats:
+    """What has to hear these services."""
+
+    async def must_answer() -> frozenset[str]:
+        return frozenset(names)
+
+    return Heartbeats(must_answer)
+
+
+async def test_who_is_silent_is_late_whatever_they_said_last(now: SimpleNamespace) -> None:
+    heard = listening()
     heard._hear(beat("memory", 0))
     heard._hear(beat("tool", 9))
-    now += 6
+    now.now += 6
     heard._hear(beat("audit", 9))
     heard._hear(beat("model", 3))
     assert await heard.forgotten(9, 0.01) == (("audit",), ("memory", "model", "tool"))
+
+
+async def test_who_was_never_heard_is_late_too() -> None:
+    heard = listening("audit", "memory")
+    heard._hear(beat("audit", 9))
+    assert await heard.forgotten(9, 0.01) == (("audit",), ("memory",))
+    assert heard.late(9) == ("memory",)
+
+
+async def test_who_is_heard_while_it_waits_is_not_late() -> None:
+    heard = listening("audit", "memory")
+    heard._hear(beat("audit", 9))
+    async with anyio.create_task_group() as group:
+        group.start_soon(beats, heard, beat("memory", 3), beat("memory", 9))
+        assert await heard.forgotten(9, 20) == (("audit", "memory"), ())
+
+
+async def beats(heard: Heartbeats, *messages: Msg) -> None:
+    """They come one after the other."""
+    for message in messages:
+        await anyio.wait_all_tasks_blocked()
+        heard._hear(message)

@@ -26,10 +26,11 @@ def approver(name: str, key: Path | None) -> "Client":
     """A client as an approver, whose key is not in the project."""
     from dominie import Client
 
-    return Client(credentials=_approver(name, key), timeout_s=TIMEOUT_S)
+    return Client(credentials=credentials_of(name, key), timeout_s=TIMEOUT_S)
 
 
-def _approver(name: str, key: Path | None) -> "Credentials":
+def credentials_of(name: str, key: Path | None) -> "Credentials":
+    """Who an approver is, and their key."""
     from dominie import Credentials, Invalid, Unavailable
     from dominie._config import TENANT, URL, as_user
     from dominie._project import Project, load_keys

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from dominie_contracts.audit import Receipt
 
 TITLE = "dominie erasure receipt v1"
-_TIMEOUT_S = 300.0
 _FILE = {"exists": True, "dir_okay": False, "readable": True}
 
 
@@ -30,22 +29,27 @@ def erase(
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="Your key, where it is not in its place.")] = None,
     json: Json = False,
 ) -> None:
-    """Erase a person for good: their key is destroyed. Exit code 1 where something of them could still be read."""
+    """Erase a person for good: their key is destroyed.
+
+    Exit code 1 where something of them can still be read, could not be looked through, or was not built anew.
+    """
+    import anyio
+
     from dominie._config import as_user
-    from dominie.commands._people import approver
-    from dominie_contracts.audit import EraseSubject, Erasure
+    from dominie.commands._erasing import waited
+    from dominie.commands._people import credentials_of
+    from dominie_contracts.audit import EraseSubject
 
     person = as_user(subject)
     if not yes:
         question = f"Nothing that was ever written for {person} can be read afterwards. Go on?"
         typer.confirm(question, abort=True, err=True)
-    with approver(as_, key) as client:
-        found = client.ask(EraseSubject(subject=person), Erasure, timeout_s=_TIMEOUT_S)
+    found = anyio.run(waited, credentials_of(as_, key), EraseSubject(subject=person))
     if out is not None:
         out.write_text(found.note)
         note(f"The signed receipt is in {str(out)!r}: `dominie audit check-receipt` checks it anywhere.")
     say(found.model_dump(mode="json"), lambda console: console.print(_told(found.receipt), markup=False), as_json=json)
-    if found.receipt.residue:
+    if found.receipt.residue or found.receipt.unread or found.receipt.late:
         raise typer.Exit(1)
 
 
@@ -69,17 +73,26 @@ def check_receipt(
 
 
 def _told(receipt: "Receipt") -> str:
-    held = ", ".join(f"{store} ({count})" for store, count in sorted(receipt.held.items())) or "no file"
     lines = [
         f"{receipt.subject} was erased by {receipt.by} at {receipt.time}: {len(receipt.keys)} keys destroyed.",
-        f"Sealed texts that nobody can read any more stand in: {held}.",
+        f"Sealed texts that nobody can read any more stand in: {_counts(receipt.held) or 'no file'}.",
         f"Looked for {receipt.needles} pieces in {receipt.files} files: {_residue(receipt)}.",
     ]
+    if receipt.stores:
+        lines.append(f"These were read: {_counts(receipt.stores)}; {receipt.read_bytes / 1e6:,.1f} MB.")
     if not receipt.needles:
         lines.append("There was nothing to look for: their key was gone already.")
+    if receipt.unread:
+        lines.append(f"COULD NOT BE READ, so nobody can tell: {', '.join(receipt.unread)}.")
     if receipt.late:
-        lines.append(f"Not built anew yet: {', '.join(receipt.late)}.")
+        lines.append(f"NOT BUILT ANEW YET: {', '.join(receipt.late)}. Start what is away, and erase again.")
+    if receipt.elsewhere:
+        lines.append(f"Not within reach from here: {', '.join(receipt.elsewhere)}.")
     return safe("\n".join(lines))
+
+
+def _counts(stores: dict[str, int]) -> str:
+    return ", ".join(f"{store} ({count})" for store, count in sorted(stores.items()))
 
 
 def _residue(receipt: "Receipt") -> str:

@@ -1,129 +1,184 @@
-"""Looks for pieces of what a person said, and of their keys, in every file of a folder. It reads, and keeps nothing."""
+"""Looks through all that is stored for what is left of a person; each file is read once, and nothing is kept."""
 
 import os
-import re
-from base64 import b64decode
-from collections.abc import Iterable, Iterator
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from pydantic import JsonValue
+from dominie_audit.adapters.erasure.needles import LONGEST, Needles
+from dominie_eventstore.archive import BlobMissing, Blobs
 
-from dominie_contracts.identity import SubjectKey
-
-PIECE = 8
-"""Bytes: the shortest piece that says something. Files are read through with windows of this size."""
-_CHUNK = 1 << 20
-_WINDOW, _PREFIX = 12, 3
-_TELLING = re.compile(rb"[ 0-9@]|[^\x00-\x7f]")
-_RARE = re.compile(rb"[0-9@]")
+_PIECE_BYTES = 1 << 20
+_GZIP = b"\x1f\x8b\x08"
+_WITH_GZIP_HEAD = 31
+ARCHIVE = "archive"
+Pieces = Iterator[bytes]
 
 
-class Needles:
-    """Pieces to look for, by their first bytes, so that a file is read once however many there are."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Something stored: a file or an object. `read` raises OSError, or BlobMissing where it is gone."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._by_head: dict[bytes, set[bytes]] = {}
-        for piece in pieces:
-            if len(piece) >= PIECE:
-                self._by_head.setdefault(piece[:PIECE], set()).add(piece)
-        self._longest = max((len(piece) for found in self._by_head.values() for piece in found), default=PIECE)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._by_head.values()))
-
-    def stand_in(self, path: Path) -> bool:
-        """Whether one of them stands in a file, across its chunks too."""
-        kept = b""
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                data = kept + chunk
-                if next(self.found_in(data), None) is not None:
-                    return True
-                kept = data[-self._longest :]
-        return False
+    name: str
+    size: int
+    read: Callable[[], Pieces]
 
     @property
-    def all(self) -> set[bytes]:
-        """Every piece."""
-        return {piece for pieces in self._by_head.values() for piece in pieces}
-
-    def found_in(self, data: bytes) -> Iterator[bytes]:
-        """Those that stand in some bytes, as often as they do."""
-        heads = self._by_head
-        for at in range(len(data) - PIECE + 1):
-            found = heads.get(data[at : at + PIECE])
-            if found is not None:
-                yield from (piece for piece in found if data.startswith(piece, at))
+    def store(self) -> str:
+        """The first folder of its name; `.` for a file in none."""
+        first, slash, _ = self.name.partition("/")
+        return first if slash else "."
 
 
-def pieces_of(values: Iterable[JsonValue], clear: bytes) -> set[bytes]:
-    """Pieces of what was said: 12 bytes from the beginning of each word, and the ends of words that are like no other.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What must stand nowhere, and the beginnings of what may stand sealed."""
 
-    An index may hold words without their beginnings. One plain word says nothing of a person, and stands in many files;
-    nor does what also stands in the clear part of their events.
-    """
-    texts = {text for value in values for text in _texts(value)}
-    pieces = {piece for text in texts for piece in _pieces(text.encode(errors="surrogatepass"))}
-    needles = Needles(piece for piece in pieces if _TELLING.search(piece))
-    return needles.all - set(needles.found_in(clear))
+    readable: frozenset[bytes]
+    sealed: frozenset[bytes]
+    needles: Needles
 
-
-def _pieces(raw: bytes) -> Iterator[bytes]:
-    start = 0
-    for word in raw.split(b" "):
-        yield raw[start : start + _WINDOW]
-        if _RARE.search(word):
-            yield word[_PREFIX:]
-        start += len(word) + 1
+    @classmethod
+    def of(cls, readable: Iterable[bytes], sealed: Iterable[bytes]) -> "Wanted":
+        """Both are looked for at once."""
+        one, other = frozenset(Needles(readable).all), frozenset(Needles(sealed).all)
+        return cls(one, other, Needles(one | other))
 
 
-def pieces_of_key(key: SubjectKey) -> Iterator[bytes]:
-    """A key as text, in bytes and in hex."""
-    raw = b64decode(key.secret)
-    yield from (key.secret.encode(), raw, raw.hex().encode())
+@dataclass(slots=True)
+class Looked:
+    """What was found, and how far it is."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    """By store, how many files were read."""
+    held: Counter[str] = field(default_factory=Counter)
+    """By store, in how many files something stands sealed."""
+    residue: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    read_bytes: int = 0
+    all_bytes: int = 0
 
 
-def files_of(folder: Path) -> Iterator[Path]:
-    """Every file below a folder that can be read."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place) / name
-            if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK):
-                yield path
+class Stored:
+    """All that audit can see: the files below its folder of state, and the archive, wherever that is."""
 
+    def __init__(self, folder: Path, archive: Blobs, *, archive_folder: Path | None = None) -> None:
+        """`archive_folder` is the archive's, where it has one: it is read as the archive, and not twice."""
+        self._folder = folder
+        self._archive = archive
+        self._not = archive_folder and archive_folder.resolve()
 
-def residue(folder: Path, needles: Needles) -> tuple[int, tuple[str, ...]]:
-    """How many files there are, and which of them hold a needle."""
-    count, found = 0, list[str]()
-    for path in files_of(folder):
+    def places(self, unread: list[str]) -> Iterator[Place]:
+        """Every file and object; the folders that cannot be listed go into `unread`."""
+
+        def refuse(error: OSError) -> None:
+            unread.append(os.path.relpath(error.filename or self._folder, self._folder))
+
+        seen = set[Path]()
+        for at, folders, names in os.walk(self._folder, onerror=refuse, followlinks=True):
+            real = Path(at).resolve()
+            if real in seen or real == self._not:
+                folders.clear()
+                continue
+            seen.add(real)
+            yield from (file for name in names if (file := self._file(Path(at) / name)) is not None)
+        yield from self._archived(unread)
+
+    def _file(self, path: Path) -> Place | None:
         try:
-            held = needles.stand_in(path)
+            return Place(str(path.relative_to(self._folder)), path.stat().st_size, partial(_pieces, path))
         except FileNotFoundError:  # it was rebuilt meanwhile
+            return None
+
+    def _archived(self, unread: list[str]) -> Iterator[Place]:
+        try:
+            for name, size in self._archive.sizes():
+                yield Place(f"{ARCHIVE}/{name}", size, partial(self._archive.pieces, name))
+        except OSError:
+            unread.append(ARCHIVE)
+
+
+def look(stored: Stored, wanted: Wanted, looked: Looked, *, between: Callable[[], None] = lambda: None) -> None:
+    """Look through everything, and write down in `looked` how that goes; `between` is called between two pieces."""
+    places = list(stored.places(looked.unread))
+    looked.all_bytes = sum(place.size for place in places)
+    for place in places:
+        try:
+            found = _found(_counted(place.read(), looked, between), wanted)
+        except (FileNotFoundError, BlobMissing):  # it was rebuilt meanwhile
             continue
-        count += 1
-        if held:
-            found.append(str(path.relative_to(folder)))
-    return count, tuple(sorted(found))
+        except (OSError, zlib.error):
+            looked.unread.append(place.name)
+            continue
+        looked.files[place.store] += 1
+        looked.held[place.store] += bool(found & wanted.sealed)
+        if found & wanted.readable:
+            looked.residue.append(place.name)
 
 
-def held(folder: Path, needles: Needles) -> dict[str, int]:
-    """By the first folder of its path, in how many files a needle stands."""
-    stores: dict[str, int] = {}
-    for name in residue(folder, needles)[1]:
-        store = name.partition("/")[0]
-        stores[store] = stores.get(store, 0) + 1
-    return stores
+def _found(pieces: Pieces, wanted: Wanted) -> set[bytes]:
+    """Some of what stands in a file, or in what is compressed in it."""
+    first = next(pieces, b"")
+    plain = _Window(wanted.needles)
+    inflated = _Inflated(wanted.needles) if first.startswith(_GZIP) else None
+    plain.take(first)
+    if inflated is not None:
+        inflated.take(first)
+    for piece in pieces:
+        plain.take(piece)
+        if inflated is not None:
+            inflated.take(piece)
+    return plain.found | (inflated.finish() if inflated is not None else set())
 
 
-def _texts(value: JsonValue) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for part in value.values():
-                yield from _texts(part)
-        case list():
-            for part in value:
-                yield from _texts(part)
-        case _:
-            pass
+class _Window:
+    """Looks through bytes that come piece by piece, across their borders too."""
+
+    def __init__(self, needles: Needles) -> None:
+        self._needles = needles
+        self._kept = b""
+        self.found = set[bytes]()
+
+    def take(self, piece: bytes) -> None:
+        data = self._kept + piece
+        self.found |= self._needles.found_in(data)
+        self._kept = data[1 - LONGEST :]
+
+
+class _Inflated:
+    """The same for what gzip made smaller, with bounded memory."""
+
+    def __init__(self, needles: Needles) -> None:
+        self._window = _Window(needles)
+        self._inflate = zlib.decompressobj(_WITH_GZIP_HEAD)
+
+    def take(self, piece: bytes) -> None:
+        while piece:
+            if self._inflate.eof:
+                self._inflate = zlib.decompressobj(_WITH_GZIP_HEAD)
+            self._window.take(self._inflate.decompress(piece, _PIECE_BYTES))
+            piece = self._inflate.unconsumed_tail or self._inflate.unused_data
+
+    def finish(self) -> set[bytes]:
+        self._window.take(self._inflate.flush())
+        if not self._inflate.eof:
+            raise zlib.error("it was cut short")
+        return self._window.found
+
+
+def _counted(pieces: Pieces, looked: Looked, between: Callable[[], None]) -> Pieces:
+    for piece in pieces:
+        between()
+        looked.read_bytes += len(piece)
+        yield piece
+
+
+def _pieces(path: Path) -> Pieces:
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
