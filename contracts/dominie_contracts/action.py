@@ -59,7 +59,15 @@ class Decided(Payload):
     why: tuple[str, ...] = ()
     asks: tuple[Ask, ...] = ()
     request: Annotated[dict[str, JsonValue], PERSONAL]
-    """The whole Cedar request, so that the decision can be made again."""
+    """The whole Cedar request, so that the decision can be made again; without the clock, which is its own field."""
+    policy_set: str = ""
+    """The digest of the policies that it was made by; empty before those were written down here."""
+    schema_digest: str = ""
+    """Of the schema that the request was held against, 16 hex digits."""
+    clock_s: NonNegativeInt | None = None
+    """Unix time in seconds, as the policies were told it."""
+    observed: bool = False
+    """Nothing was held to it: `dominie up --observe`."""
 
 
 class Parked(Payload):
@@ -172,7 +180,8 @@ def evolve(state: ActionState, event: Payload) -> ActionState:
             return state._replace(version=version, status="requested", requested=event)
         case Decided():
             status: dict[Decision, Status] = {"allow": "ready", "ask": "requested", "deny": "denied"}
-            return state._replace(version=version, status=status[event.decision], decided=event)
+            after = "ready" if event.observed else status[event.decision]
+            return state._replace(version=version, status=after, decided=event)
         case Parked():
             return state._replace(version=version, status="parked", parked=event)
         case Approved():

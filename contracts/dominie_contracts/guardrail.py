@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from dominie_contracts.action import Ask, Integrity
 from dominie_contracts.base import Command, Message, Payload
@@ -10,7 +10,7 @@ from dominie_contracts.personal import PERSONAL
 
 POLICY, APPROVAL = "policy", "approval"
 POLICY_SET = "main"
-"""The id of the one policy stream (a later issue has one a tenant)."""
+"""The id of the policy stream of a tenant, or of the platform's, which holds for all."""
 
 
 class PolicyFile(Message):
@@ -20,11 +20,23 @@ class PolicyFile(Message):
     text: str
 
 
+class PolicyDiff(Message):
+    """Which policies, by their ids, one set has and another has not, or has otherwise."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
 class PublishPolicies(Command):
     """Validate a policy set and make it the one in force. For the operator."""
 
     NAME: ClassVar[str] = "guardrail.publish"
     files: tuple[PolicyFile, ...]
+    tenant: str | None = None
+    """Whose: they hold beside everybody's. None: everybody's."""
+    author: str = Field(default="", max_length=200)
+    """Who wrote them, as the operator says."""
 
 
 class ProposePolicies(Command):
@@ -61,6 +73,10 @@ class PoliciesPublished(Payload):
     digest: str
     files: tuple[PolicyFile, ...]
     by: str
+    author: str = ""
+    replaces: str | None = None
+    """The digest of the set before it."""
+    diff: PolicyDiff = PolicyDiff()
 
 
 class Published(Message):
@@ -69,6 +85,9 @@ class Published(Message):
     digest: str
     policies: int
     changed: bool
+    position: int = 0
+    """Of the event that put them in force: who has read so far decides by them."""
+    diff: PolicyDiff = PolicyDiff()
 
 
 class ApprovalView(Message):

@@ -5,7 +5,7 @@ as a record only if its whole value stands in a record leaf of the same run. (A 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import JsonValue
 
@@ -14,7 +14,8 @@ from dominie_contracts.artifact import MARK, reference
 from dominie_contracts.problems import Invalid
 
 ANNOTATION = "x-dominie"
-Role = Literal["amount", "recipient", "object", "code"]
+Role = Literal["amount", "recipient", "object", "when", "code"]
+ROLES: tuple[Role, ...] = get_args(Role)
 MAX_AMOUNT = 2**53 - 1
 Schema = Mapping[str, JsonValue]
 
@@ -68,8 +69,8 @@ def roles(schema: Schema) -> dict[str, Role]:
     for name, part in properties.items():
         marks = part.get(ANNOTATION) if isinstance(part, dict) else None
         role = marks.get("role") if isinstance(marks, dict) else None
-        if role in ("amount", "recipient", "object", "code"):
-            found[name] = role  # type: ignore[assignment]  # it is one of the four
+        if role in ROLES:
+            found[name] = role
     return found
 
 

@@ -96,7 +96,7 @@ EVERYBODYS = ("identity.subject_keys",)
 FOLLOWS: dict[str, tuple[str, ...]] = {
     "identity": ("principal", "run", "catalog", "offer"),
     "guardrail": (
-        *("principal", "policy", "approval", "tool", "model", "memory"),
+        *("principal", "policy", "approval", "catalog", "tool", "model", "memory"),
         *("tool_parked", "model_parked", "memory_parked"),
     ),
     "scheduler": ("principal", "policy", "permit", "offer"),

@@ -18,7 +18,7 @@ class ToolSpec(Message):
     """A tool as it is registered.
 
     `input_schema` and `output_schema` are JSON Schema (2020-12). A property of the input may carry
-    `"x-dominie": {"role": "amount" | "recipient" | "object" | "code"}`, and the output, or any part of it,
+    `"x-dominie": {"role": "amount" | "recipient" | "object" | "when" | "code"}`, and the output, or any part of it,
     `"x-dominie": {"integrity": "record"}`; what is not so marked is untrusted.
     """
 

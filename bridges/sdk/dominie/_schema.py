@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 from dominie_contracts import Invalid
 
 MARK = "x-dominie"
-RoleName = Literal["amount", "recipient", "object", "code"]
+RoleName = Literal["amount", "recipient", "object", "when", "code"]
 
 
 @dataclass(frozen=True, slots=True)
