@@ -1,6 +1,6 @@
 """The event store on JetStream, on a connection that is handed in."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 
 from nats.aio.client import Client
@@ -155,11 +155,13 @@ class JetStreamEventStore:
                     if event.position == until:
                         return
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> JetStreamSubscription:
+    def subscribe(
+        self, name: str, *, category: str | None = None, after: int = 0, skip: Collection[str] = ()
+    ) -> JetStreamSubscription:
         """See `EventStore.subscribe`."""
         wanted = Wanted(check_name(name), category_filter(category))
         follower = Follower(self._log, wanted, after=after, timeout_s=self._timeout_s, for_ever=True)
-        return JetStreamSubscription(follower, after)
+        return JetStreamSubscription(follower, after, skip)
 
     async def _end_of_all(self) -> tuple[int | None, int]:
         """The segment and the sequence that every replica has to come to; none where there is one replica alone."""

@@ -1,6 +1,6 @@
 """The event store as everybody sees it, whatever stands behind."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -96,13 +96,16 @@ class EventStore(Protocol):
         """
         ...
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> Subscription:
+    def subscribe(
+        self, name: str, *, category: str | None = None, after: int = 0, skip: Collection[str] = ()
+    ) -> Subscription:
         """All events (of one category) with a position beyond `after`, in order, and then each new one, for ever.
 
         Args:
             name: What the broker's monitoring shows, `[A-Za-z0-9_-]+`.
             category: Of which streams; every one's, by default.
             after: The last position that was seen.
+            skip: Types of events that are not handed out.
 
         Raises:
             StoreUnavailable: It could not begin. Later the store may be away as long as it likes.

@@ -1,7 +1,7 @@
 """The event store on KurrentDB."""
 
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 
 from dominie_contracts.envelope import Draft, Recorded
@@ -152,10 +152,13 @@ class KurrentDBEventStore:
             except Lost as error:
                 await deadline.pause(error)
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> KurrentDBSubscription:
+    def subscribe(
+        self, name: str, *, category: str | None = None, after: int = 0, skip: Collection[str] = ()
+    ) -> KurrentDBSubscription:
         """See `EventStore.subscribe`."""
         check_name(name)
-        return KurrentDBSubscription(self._database, self._names.prefix(category), after, timeout_s=self._timeout_s)
+        names = self._names.prefix(category)
+        return KurrentDBSubscription(self._database, names, after, skip, timeout_s=self._timeout_s)
 
     async def last_position(self, category: str | None = None) -> int:
         """See `EventStore.last_position`. The server reads backwards until it meets one of the category."""
