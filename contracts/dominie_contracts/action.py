@@ -43,7 +43,7 @@ class Requested(Payload):
     """The idempotency key; a client may have made it from the arguments."""
     arguments: Annotated[dict[str, JsonValue], PERSONAL]
     digest: str
-    """Of command, resource, version, arguments and user (RFC 8785, HMAC-SHA-256): what a key stands for."""
+    """Of command, resource, version, arguments and user (RFC 8785, keyed BLAKE2b): what a key stands for."""
     session: str | None = None
     priority: Priority = "standard"
     deadline_ms: NonNegativeInt
