@@ -45,7 +45,7 @@ class MemoryEventStore:
             log.extend(recorded)
         self._grown.set()
         self._grown = asyncio.Event()
-        return Appended(recorded[-1].position, recorded[-1].envelope.version, recorded)
+        return Appended(recorded[-1].position, recorded[-1].envelope.version, lambda: recorded)
 
     async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
         """See `EventStore.read`."""

@@ -1,7 +1,7 @@
 """The event store as everybody sees it, whatever stands behind."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from dominie_contracts.envelope import Draft, Recorded
@@ -18,7 +18,12 @@ class Appended:
 
     position: int
     version: int
-    recorded: tuple[Recorded, ...]
+    _recorded: Callable[[], tuple[Recorded, ...]] = field(repr=False, compare=False)
+
+    @property
+    def recorded(self) -> tuple[Recorded, ...]:
+        """The events as they are stored; most writers do not look at them again."""
+        return self._recorded()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ class KurrentDBEventStore:
             tail = None
         version = expected_version + len(sealed)
         self._tails.put(name, Tail(_WHOLE, version, position, last))
-        return Appended(position, version, await self._placed(stream, sealed, expected_version, position, deadline))
+        placed = await self._placed(stream, sealed, expected_version, position, deadline)
+        return Appended(position, version, lambda: placed)
 
     async def _offer(
         self, stream: StreamName, drafts: Sequence[Draft], sealed: Sequence[bytes], after: int, deadline: Deadline
