@@ -71,6 +71,8 @@ DEVELOPER_COMMANDS = (
     "audit.verify",
     "audit.checkpoint",
     "audit.prove",
+    "audit.artifact",
+    "audit.artifacts",
 )
 DEVELOPERS, AUDITORS, PRIVACY = "developers", "auditors", "privacy"
 """Groups of people with more rights than to approve; those in the last one erase people."""
@@ -108,8 +110,11 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
 """Which categories of events a service reads; audit and gateway read all."""
 
 _READ_ARTIFACTS = (f"$JS.API.DIRECT.GET.{ARTIFACTS_STREAM}.{ARTIFACTS}", f"$JS.API.STREAM.MSG.GET.{ARTIFACTS_STREAM}")
-_ARTIFACTS: dict[str, tuple[str, ...]] = {"tool": (ARTIFACTS, *_READ_ARTIFACTS)}
-"""Who reads and writes artifacts."""
+_ARTIFACTS: dict[str, tuple[str, ...]] = {
+    "tool": (ARTIFACTS, *_READ_ARTIFACTS),
+    "audit": (f"$JS.API.STREAM.MSG.DELETE.{ARTIFACTS_STREAM}", *_READ_ARTIFACTS),
+}
+"""Who reads artifacts; one puts them there, the other sweeps."""
 
 
 def caller(command: str) -> str:

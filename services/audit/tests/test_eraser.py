@@ -42,7 +42,13 @@ def an_eraser(
         return frozenset(("memory",))
 
     stored, heartbeats = Stored(folder, FolderBlobs(folder / "archive")), Heartbeats(must_answer)
-    return Eraser(desk.log, log, desk.keyring, own.published, own.signer, heartbeats, stored, identity, timeout_s=0.01)
+
+    async def beginning(tenant: str, name: str) -> str:
+        return ""
+
+    return Eraser(
+        desk.log, log, desk.keyring, own.published, own.signer, heartbeats, stored, identity, beginning, timeout_s=0.01
+    )
 
 
 async def test_the_key_goes_before_a_file_is_read_though_the_callers_time_is_over(

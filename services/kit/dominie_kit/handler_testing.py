@@ -16,7 +16,7 @@ from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Confirmation, Fork, Grants
 from dominie_eventstore import MemoryEventStore, Projection
 from dominie_kit.actions import Actions
-from dominie_kit.blobs import Blob
+from dominie_kit.blobs import Blob, Held
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.keyring import Keyring
@@ -66,24 +66,43 @@ class Keys:
 
 
 class MemoryBlobs:
-    """See `Blobs`; `age` makes everything older."""
+    """See `Shelf`; `age` makes everything older."""
 
     def __init__(self) -> None:
-        self.held: dict[str, Blob] = {}
+        self.kept: dict[str, Blob] = {}
         self._count = 0
 
     async def put(self, subject: str, body: bytes) -> None:
         """See `Blobs`."""
         self._count += 1
-        self.held[subject] = Blob(subject, self._count, datetime.now(UTC), body)
+        self.kept[subject] = Blob(subject, self._count, datetime.now(UTC), body)
 
     async def get(self, subject: str) -> Blob | None:
         """See `Blobs`."""
-        return self.held.get(subject)
+        found = [blob for held, blob in self.kept.items() if fits(subject, held)]
+        return max(found, key=lambda blob: blob.sequence, default=None)
+
+    async def held(self) -> Held:
+        """See `Shelf`."""
+        return Held(tuple(self.kept), sum(len(blob.body) for blob in self.kept.values()))
+
+    async def remove(self, blob: Blob) -> bool:
+        """See `Shelf`."""
+        there = self.kept.get(blob.subject)
+        if there is None or there.sequence != blob.sequence:
+            return False
+        del self.kept[blob.subject]
+        return True
 
     def age(self, by: timedelta) -> None:
         """Time goes by."""
-        self.held = {subject: blob._replace(stored=blob.stored - by) for subject, blob in self.held.items()}
+        self.kept = {subject: blob._replace(stored=blob.stored - by) for subject, blob in self.kept.items()}
+
+
+def fits(pattern: str, subject: str) -> bool:
+    """Whether a subject fits a pattern whose wildcards stand for one token each."""
+    wanted, there = pattern.split("."), subject.split(".")
+    return len(wanted) == len(there) and all(want in ("*", have) for want, have in zip(wanted, there, strict=True))
 
 
 def term(tenant: str, word: str) -> str:
