@@ -163,9 +163,9 @@ async def test_an_argument_that_the_run_does_not_hold_is_refused_and_leaves_no_t
     assert (before.state.subjects or {}) == (after.state.subjects or {})
 
 
-async def register(scene: Scene, worker: str, tool: str, **schema: object) -> None:
+async def register(scene: Scene, worker: str, tool: str) -> None:
     """Have a worker register a tool of its own."""
-    spec = ToolSpec(name=tool, effect="read", timeout_s=20, input_schema={"type": "object", **schema})
+    spec = ToolSpec(name=tool, effect="read", timeout_s=20, input_schema={"type": "object"})
     async with connected(scene.house.url, scene.keys[worker.removeprefix("w-")], "acme", worker) as peer:
         with anyio.fail_after(20):
             while True:
