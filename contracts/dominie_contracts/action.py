@@ -31,6 +31,17 @@ class Ask(Message):
     group: str
     """The group whose members may say yes."""
     why: str
+    quorum: int = 1
+    """How many different members have to."""
+    four_eyes: bool = False
+    """Two different people in all have to say yes to the action, whichever of the asked groups they are in."""
+    digest: str = ""
+    """Of the policy as it stood: a yes to its words of then is none to others."""
+
+    @property
+    def key(self) -> str:
+        """What a yes is given to: this policy in these words."""
+        return f"{self.policy}@{self.digest}"
 
 
 class Requested(Payload):

@@ -24,6 +24,7 @@ from dominie_contracts.operations import ServiceStatus
 from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Fork
 from dominie_eventstore import InMemory
+from dominie_kit.asking import ask_of, wrong_annotations
 
 SCHEMA = """
 entity Agent, Tool, Model, Namespace;
@@ -88,7 +89,7 @@ class PolicyError(ValueError):
 @dataclass(frozen=True, slots=True)
 class _Note:
     name: str
-    ask: str | None
+    ask: Ask | None
     why: str
 
 
@@ -102,7 +103,7 @@ class Policies:
         self._entities = cedarpy.Entities.from_json_str("[]")
         text = "\n".join(file.text for file in files)
         parsed = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
-        self._notes = {key: _note(key, body.get("annotations", {})) for key, body in parsed.items()}
+        self._notes = {key: _note(key, body) for key, body in parsed.items()}
         self._all = cedarpy.PolicySet.from_str(text)
         firm = {key: body for key, body in parsed.items() if self._notes[key].ask is None}
         self._firm = cedarpy.PolicySet.from_json_str(
@@ -113,7 +114,7 @@ class Policies:
         return len(self._notes)
 
     def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
-        """Decide; asks of the policies in `approved` have their yes. The whole request is the cache's key."""
+        """Decide; the asks whose keys are in `approved` have their yes. The whole request is the cache's key."""
         key = question.key, approved
         found = self._decided.get(key)
         if found is None:
@@ -139,9 +140,7 @@ class Policies:
         if any(note.ask is None for note in notes) or not self._permitted(request):
             firm = [note for note in notes if note.ask is None]
             return _deny(request, names, *(note.why for note in firm or notes))
-        asks = tuple(
-            Ask(policy=note.name, group=note.ask or "", why=note.why) for note in notes if note.name not in approved
-        )
+        asks = tuple(note.ask for note in notes if note.ask is not None and note.ask.key not in approved)
         if not asks:
             return Decided(decision="allow", policies=names, why=("approved",), request=request)
         return Decided(decision="ask", policies=names, why=tuple(ask.why for ask in asks), asks=asks, request=request)
@@ -151,9 +150,11 @@ class Policies:
         return result.decision == cedarpy.Decision.Allow and not result.diagnostics.errors
 
 
-def _note(key: str, annotations: Mapping[str, str]) -> _Note:
+def _note(key: str, policy: Mapping[str, Mapping[str, str]]) -> _Note:
+    annotations = policy.get("annotations", {})
     name = annotations.get("id", key)
-    return _Note(name, annotations.get("ask"), annotations.get("why") or f"policy {name!r} forbids it")
+    why = annotations.get("why") or f"policy {name!r} forbids it"
+    return _Note(name, ask_of(name, why, policy), why)
 
 
 def _without_values(error: object) -> str:
@@ -183,6 +184,7 @@ def check_policies(files: tuple[PolicyFile, ...]) -> int:
         problems += [f"{file.name}: {error.error}" for error in result.errors]
         for key, body in parsed.items():
             name = body.get("annotations", {}).get("id")
+            problems += [f"{file.name}: {name or key}: {wrong}" for wrong in wrong_annotations(body)]
             if name is None:
                 problems.append(f"{file.name}: {key} has no @id, so nobody could say which policy decided")
             elif name in seen:
