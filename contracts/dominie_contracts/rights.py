@@ -50,7 +50,8 @@ PLAIN_COMMANDS = (
     *ARTIFACT_COMMANDS,
 )
 """What every agent may ask: nothing here names a resource; local functions run in the agent's own process."""
-PERSON_COMMANDS = ("guardrail.approve", "guardrail.approvals")
+PERSON_COMMANDS = ("guardrail.approve", "guardrail.approvals", "audit.trail")
+"""Whose business the answer is, the services know: who is asked for a yes, for one, sees the run that asks."""
 DEVELOPER_COMMANDS = (
     "identity.register",
     "identity.list",
@@ -102,9 +103,9 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
         *("tool_parked", "model_parked", "memory_parked"),
     ),
     "scheduler": ("principal", "policy", "permit", "offer"),
-    "model": ("principal", "policy", "model", "offer"),
+    "model": ("principal", "policy", "model", "offer", "approval"),
     "tool": ("principal", "policy", "tool", "catalog", "approval"),
-    "memory": ("principal", "policy", "memory"),
+    "memory": ("principal", "policy", "memory", "approval"),
     "judge": ("principal", "policy", "judge", "tool", "tool_amounts"),
 }
 """Which categories of events a service reads; audit and gateway read all."""

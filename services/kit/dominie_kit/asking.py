@@ -1,8 +1,8 @@
 """What a policy says of the people it asks: the annotations of a Cedar `forbid`.
 
-    @ask("finance")     a member of this group may say yes
-    @quorum("2")        so many different members have to
-    @four_eyes          two different people in all have to, whichever of the asked groups they are in
+@ask("finance")     a member of this group may say yes
+@quorum("2")        so many different members have to
+@four_eyes          two different people in all have to, whichever of the asked groups they are in
 """
 
 import json

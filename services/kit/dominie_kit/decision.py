@@ -98,7 +98,7 @@ class Policies:
 
     def __init__(self, digest: str, files: tuple[PolicyFile, ...]) -> None:
         self.digest = digest
-        self._decided: OrderedDict[tuple[bytes, frozenset[str]], Decided] = OrderedDict()
+        self._decided: OrderedDict[bytes, Decided] = OrderedDict()
         self._schema = cedarpy.Schema.from_str(SCHEMA)
         self._entities = cedarpy.Entities.from_json_str("[]")
         text = "\n".join(file.text for file in files)
@@ -113,17 +113,17 @@ class Policies:
     def __len__(self) -> int:
         return len(self._notes)
 
-    def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
-        """Decide; the asks whose keys are in `approved` have their yes. The whole request is the cache's key."""
-        key = question.key, approved
+    def decide(self, question: Question) -> Decided:
+        """Decide. The whole request is the cache's key."""
+        key = question.key
         found = self._decided.get(key)
         if found is None:
-            found = self._decided[key] = self._decide(question.request, approved)
+            found = self._decided[key] = self._decide(question.request)
             if len(self._decided) > _CACHE:
                 self._decided.popitem(last=False)
         return found
 
-    def _decide(self, request: dict[str, JsonValue], approved: frozenset[str]) -> Decided:
+    def _decide(self, request: dict[str, JsonValue]) -> Decided:
         result = cedarpy.is_authorized(request, self._all, self._entities, self._schema)
         notes = [self._notes[key] for key in result.diagnostics.reasons]
         names = tuple(note.name for note in notes)
@@ -140,9 +140,7 @@ class Policies:
         if any(note.ask is None for note in notes) or not self._permitted(request):
             firm = [note for note in notes if note.ask is None]
             return _deny(request, names, *(note.why for note in firm or notes))
-        asks = tuple(note.ask for note in notes if note.ask is not None and note.ask.key not in approved)
-        if not asks:
-            return Decided(decision="allow", policies=names, why=("approved",), request=request)
+        asks = tuple(note.ask for note in notes if note.ask is not None)
         return Decided(decision="ask", policies=names, why=tuple(ask.why for ask in asks), asks=asks, request=request)
 
     def _permitted(self, request: dict[str, JsonValue]) -> bool:
@@ -234,17 +232,15 @@ class DecisionPoint(InMemory):
         if heartbeat.policy_position <= self.position:
             self._fresh_at = self._clock()
 
-    def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
+    def decide(self, question: Question) -> Decided:
         """Allow, ask or deny.
 
         Raises:
             Unavailable: There are no policies yet, or they may be stale.
         """
-        return self._fresh().decide(question, approved=approved)
+        return self._fresh().decide(question)
 
-    def decide_in(
-        self, tenant: str, fork: Fork, question: Question, *, approved: frozenset[str] = frozenset()
-    ) -> Decided:
+    def decide_in(self, tenant: str, fork: Fork, question: Question) -> Decided:
         """As `decide`, in a run that was forked: under the set that was proposed for it, if one was.
 
         Raises:
@@ -253,8 +249,8 @@ class DecisionPoint(InMemory):
         """
         in_force = self._fresh()
         if fork.policies is None:
-            return in_force.decide(question, approved=approved)
-        return self._find(tenant, fork.policies, fork.policies_at).decide(question, approved=approved)
+            return in_force.decide(question)
+        return self._find(tenant, fork.policies, fork.policies_at).decide(question)
 
     def _keep(self, tenant: str, proposed: PoliciesProposed) -> None:
         self._proposed[tenant, proposed.digest] = proposed.files

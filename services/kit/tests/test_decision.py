@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie_contracts import Forbidden, Unavailable
-from dominie_contracts.action import Decided
 from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesProposed, PoliciesPublished, PolicyFile
 from dominie_contracts.operations import ServiceStatus
 from dominie_contracts.token import Fork
@@ -38,11 +37,6 @@ def anyio_backend() -> str:
 
 def policies(*texts: str) -> Policies:
     return Policies("d", (PolicyFile(name="test.cedar", text="\n".join(texts)),))
-
-
-def keys(decided: Decided, *names: str) -> frozenset[str]:
-    """The keys of a decision's asks; of those of some policies alone, if any are named."""
-    return frozenset(each.key for each in decided.asks if not names or each.policy in names)
 
 
 def ask(tool: str = "refund", /, **more: JsonValue) -> Question:
@@ -86,24 +80,17 @@ def test_a_forbid_with_ask_asks_its_group() -> None:
 
 
 def test_a_hard_forbid_beats_an_ask() -> None:
-    yes = keys(policies(PERMIT_ALL, OVER_50).decide(ask(amount=90)))
-    decided = policies(PERMIT_ALL, OVER_50, HARD).decide(ask(amount=90), approved=yes)
+    decided = policies(PERMIT_ALL, OVER_50, HARD).decide(ask(amount=90))
     assert (decided.decision, decided.why) == ("deny", ("the account is frozen",))
 
 
 def test_an_ask_without_a_permit_is_deny() -> None:
     assert policies(OVER_50).decide(ask(amount=90)).decision == "deny"
-    yes = keys(policies(PERMIT_ALL, OVER_50).decide(ask(amount=90)))
-    assert policies(OVER_50).decide(ask(amount=90), approved=yes).decision == "deny"
 
 
-def test_an_approved_ask_passes_and_another_still_asks() -> None:
+def test_each_policy_asks_for_itself() -> None:
     found = policies(PERMIT_ALL, OVER_50, '@id("night") @ask("ops") forbid (principal, action, resource);')
-    both = found.decide(ask(amount=90))
-    assert sorted(each.policy for each in both.asks) == ["big", "night"]
-    left = found.decide(ask(amount=90), approved=keys(both, "big"))
-    assert [each.policy for each in left.asks] == ["night"]
-    assert found.decide(ask(amount=90), approved=keys(both)).decision == "allow"
+    assert sorted(each.policy for each in found.decide(ask(amount=90)).asks) == ["big", "night"]
 
 
 @pytest.mark.parametrize(
@@ -135,12 +122,10 @@ def test_names_are_values_never_policy_text() -> None:
     assert found.decide(ask("refund")).decision == "deny"
 
 
-def test_the_cache_tells_requests_and_approvals_apart() -> None:
+def test_the_cache_tells_requests_apart() -> None:
     found = policies(PERMIT_ALL, OVER_50)
     for _ in range(2):
         assert [found.decide(ask(amount=amount)).decision for amount in (50, 51)] == ["allow", "ask"]
-        yes = keys(found.decide(ask(amount=51)))
-        assert found.decide(ask(amount=51), approved=yes).decision == "allow"
         assert [found.decide(ask(amount=amount)).decision for amount in (1, True, 1.0, "1")] == ["allow", *["deny"] * 3]
 
 
