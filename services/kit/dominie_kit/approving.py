@@ -70,8 +70,9 @@ class Approving:
             return f"{answer.by} said no" + (f": {answer.note}" if answer.note else "")
         if answer.action != action.id or answer.digest not in action.state.asked:
             return "the yes was for something else"
-        person = self._standing.find(action.context.tenant, answer.by)
-        if person is None:
+        tenant = action.context.tenant
+        person = self._standing.find(tenant, answer.by)
+        if person is None or self._standing.suspension(tenant, answer.by) is not None:
             return f"{answer.by!r} is not registered, or no longer"
         if refused := refuse_person(asker, answer.by, person.nkey):
             return refused
@@ -83,7 +84,7 @@ class Approving:
             claims = read_answer(answer.proof, person.nkey)
         except Unauthenticated as error:
             return error.detail
-        return refuse_claims(claims, answer, tenant=action.context.tenant)
+        return refuse_claims(claims, answer, tenant=tenant)
 
 
 def asker_of(standing: Standing, tenant: str, user: str, chain: str) -> Asker:

@@ -9,7 +9,7 @@ import pytest
 from dominie import Credentials
 from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Payload, StreamName, Unavailable
 from dominie_contracts.action import Finished, Integrity, Parked
-from dominie_contracts.identity import PRINCIPAL, Revoked
+from dominie_contracts.identity import PRINCIPAL, Revoked, Suspended
 from dominie_contracts.registry import parse_own
 from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, Outcome, Request, Work
@@ -171,10 +171,11 @@ async def test_a_second_name_with_the_users_key_says_nothing(case: Case) -> None
         await case.act()
 
 
-async def test_who_has_left_says_nothing_any_more(case: Case) -> None:
+@pytest.mark.parametrize("kind", [Revoked, Suspended])
+async def test_who_has_left_says_nothing_any_more(case: Case, kind: type[Revoked] | type[Suspended]) -> None:
     await case.waits()
     await case.answer()
-    gone = Revoked(tenant="acme", principal="u-fay", by="operator", reason="left")
+    gone = kind(tenant="acme", principal="u-fay", by="operator", reason="left")
     for event in await case.desk.append(PRINCIPAL, "u-fay", gone):
         case.desk.standing.apply(event)
     with pytest.raises(Forbidden, match="not registered, or no longer"):
