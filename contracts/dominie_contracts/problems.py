@@ -85,7 +85,7 @@ class Held(Forbidden):
 
 
 class ApprovalRequired(Problem):
-    """A person has to say yes first; `extra` holds `action`, `digest`, `groups` and the `asks` that are left."""
+    """A person has to say yes first; `extra` holds `action`, `digest` and `groups`."""
 
     type, title, status = "approval-required", "Approval required", 403
 

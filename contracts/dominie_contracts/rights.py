@@ -40,6 +40,7 @@ ARTIFACT_COMMANDS = ("tool.put", "tool.keep", "tool.fetch")
 """How agents and workers move values that are too large for a command: the broker keeps them from the store itself."""
 PLAIN_COMMANDS = (
     "identity.token",
+    "identity.exchange_run",
     "model.list",
     "tool.list",
     "tool.begin",
@@ -50,8 +51,14 @@ PLAIN_COMMANDS = (
     *ARTIFACT_COMMANDS,
 )
 """What every agent may ask: nothing here names a resource; local functions run in the agent's own process."""
-PERSON_COMMANDS = ("guardrail.approve", "guardrail.approvals", "audit.trail")
-"""Whose business the answer is, the services know: who is asked for a yes, for one, sees the run that asks."""
+PERSON_COMMANDS = (
+    "guardrail.approve",
+    "guardrail.approvals",
+    "identity.delegate",
+    "identity.delegations",
+    "identity.end_delegation",
+    "identity.end_run",
+)
 DEVELOPER_COMMANDS = (
     "identity.register",
     "identity.list",
@@ -72,8 +79,6 @@ DEVELOPER_COMMANDS = (
     "audit.verify",
     "audit.checkpoint",
     "audit.prove",
-    "audit.artifact",
-    "audit.artifacts",
 )
 DEVELOPERS, AUDITORS, PRIVACY = "developers", "auditors", "privacy"
 """Groups of people with more rights than to approve; those in the last one erase people."""
@@ -103,19 +108,16 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
         *("tool_parked", "model_parked", "memory_parked"),
     ),
     "scheduler": ("principal", "policy", "permit", "offer"),
-    "model": ("principal", "policy", "model", "offer", "approval"),
+    "model": ("principal", "policy", "model", "offer"),
     "tool": ("principal", "policy", "tool", "catalog", "approval"),
-    "memory": ("principal", "policy", "memory", "approval"),
+    "memory": ("principal", "policy", "memory"),
     "judge": ("principal", "policy", "judge", "tool", "tool_amounts"),
 }
 """Which categories of events a service reads; audit and gateway read all."""
 
 _READ_ARTIFACTS = (f"$JS.API.DIRECT.GET.{ARTIFACTS_STREAM}.{ARTIFACTS}", f"$JS.API.STREAM.MSG.GET.{ARTIFACTS_STREAM}")
-_ARTIFACTS: dict[str, tuple[str, ...]] = {
-    "tool": (ARTIFACTS, *_READ_ARTIFACTS),
-    "audit": (f"$JS.API.STREAM.MSG.DELETE.{ARTIFACTS_STREAM}", *_READ_ARTIFACTS),
-}
-"""Who reads artifacts; one puts them there, the other sweeps."""
+_ARTIFACTS: dict[str, tuple[str, ...]] = {"tool": (ARTIFACTS, *_READ_ARTIFACTS)}
+"""Who reads and writes artifacts."""
 
 
 def caller(command: str) -> str:

@@ -7,19 +7,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue, ValidationError
 
 from dominie_contracts import guardrail, identity, judge, memory, model, scheduler, tool
-from dominie_contracts.action import (
-    Approved,
-    Ask,
-    Decided,
-    Finished,
-    Mistaken,
-    Noted,
-    Parked,
-    Requested,
-    Started,
-    Unknown,
-    whom,
-)
+from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
 from dominie_contracts.artifact import reference, size_text
 from dominie_contracts.base import Payload
 from dominie_contracts.personal import is_erased, is_hidden
@@ -118,9 +106,7 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
         case Decided():
             return f"denied: {'; '.join(payload.why)}{_policies(payload)}"
         case Parked():
-            return f"waits for {_names(whom(payload.asks))} until {_clock(payload.expires_ms)}"
-        case Mistaken():
-            return "its key came with another request, which was refused"
+            return f"waits for {_names(sorted({ask.group for ask in payload.asks}))} until {_clock(payload.expires_ms)}"
         case Approved():
             return f"approved by {_names(payload.by)}"
         case Started(given_back=True):
@@ -169,6 +155,15 @@ def _of_service(payload: Payload) -> str | None:
             session = f", session {payload.session}" if payload.session else ""
             forked = f", forked from {payload.fork.run}" if payload.fork else ""
             return f"run opened: {payload.agent} for {payload.user}{session}{forked}"
+        case identity.RunGranted():
+            return f"{payload.user} lets {payload.agent} act in this run until {_utc(payload.until_s)}"
+        case identity.RunEnded():
+            return f"run {payload.run} ended by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case identity.Delegated():
+            grants = _grants(payload.grants)
+            return f"{payload.principal} lets {payload.agent} act for them until {_utc(payload.expires_s)}{grants}"
+        case identity.DelegationEnded():
+            return f"{payload.agent} acts for {payload.principal} no more"
         case identity.RunRenewed():
             return f"run token renewed: {payload.agent} for {payload.user}"
         case identity.Registered():
@@ -196,9 +191,6 @@ def _of_service(payload: Payload) -> str | None:
         case guardrail.ApprovalAnswered():
             answer = "granted" if payload.decision == "grant" else "denied"
             return f"{answer} by {payload.by}" + (f": {payload.note}" if payload.note else "")
-        case guardrail.AnswersRefused():
-            counts = [f"{count} {problem}" for problem, count in payload.problems.items()]
-            return f"answers of {payload.by} refused: {_names(counts)}"
         case scheduler.PermitGranted():
             return f"slot of {payload.model} granted after {duration(payload.waited_ms)} ({payload.priority})"
         case scheduler.PermitReleased():
@@ -217,6 +209,13 @@ def _of_service(payload: Payload) -> str | None:
             return f"{payload.verdict}: {_votes(payload)}"
         case _:
             return None
+
+
+def _utc(unix_s: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return str(unix_s)
 
 
 def _grants(grants: Grants) -> str:

@@ -8,32 +8,19 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie_contracts import Grants, Payload, ProblemDetails
-from dominie_contracts.action import (
-    Approved,
-    Ask,
-    Decided,
-    Finished,
-    Mistaken,
-    Noted,
-    Parked,
-    Requested,
-    Started,
-    Unknown,
-)
-from dominie_contracts.guardrail import (
-    AnswersRefused,
-    ApprovalAnswered,
-    PoliciesProposed,
-    PoliciesPublished,
-    PolicyFile,
-)
+from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
+from dominie_contracts.guardrail import ApprovalAnswered, PoliciesProposed, PoliciesPublished, PolicyFile
 from dominie_contracts.identity import (
+    Delegated,
+    DelegationEnded,
     Erased,
     KeyIssued,
     KeyRevoked,
     Registered,
     Resumed,
     Revoked,
+    RunEnded,
+    RunGranted,
     RunOpened,
     RunRenewed,
     Suspended,
@@ -85,7 +72,6 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         Parked(asks=(FINANCE,), digest="d", command="tool.invoke", arguments={}, expires_ms=AT_MS),
         "waits for finance until 2026-07-02 09:30 UTC",
     ),
-    ("tool", Mistaken(digest="e"), "its key came with another request, which was refused"),
     ("tool", Approved(approvals=("x",), by=("u-finance",)), "approved by u-finance"),
     (
         "tool",
@@ -135,6 +121,24 @@ SAMPLES: list[tuple[str, Payload, str]] = [
     ),
     ("run", RunRenewed(run="r", agent="a-desk", user="u-dana", expires_s=1), "run token renewed: a-desk for u-dana"),
     (
+        "run",
+        RunGranted(run="r", agent="a-desk", user="u-dana", jti="j", grants=GRANTS, ceilings=(), until_s=1_800_000_000),
+        "u-dana lets a-desk act in this run until 2027-01-15 08:00:00 UTC",
+    ),
+    (
+        "principal",
+        Delegated(
+            tenant="acme", principal="u-dana", agent="a-desk", grants=GRANTS, expires_s=10**30, max_cost_usd=None
+        ),
+        f"u-dana lets a-desk act for them until {10**30}; tools refund; models auto",
+    ),
+    ("principal", DelegationEnded(tenant="acme", principal="u-dana", agent="a-desk"), "a-desk acts for u-dana no more"),
+    (
+        "principal",
+        RunEnded(tenant="acme", principal="a-desk", run="r", by="u-dana", reason="lost"),
+        "run r ended by u-dana: lost",
+    ),
+    (
         "principal",
         Registered(
             tenant="acme", principal="a-desk", nkey="U", sponsor="u-dev", grants=GRANTS, users=(), groups=(), by="u-dev"
@@ -183,11 +187,6 @@ SAMPLES: list[tuple[str, Payload, str]] = [
             action="x", category="tool", digest="d", decision="grant", by="u-fin", groups=(), expires_ms=1, note="fine"
         ),
         "granted by u-fin: fine",
-    ),
-    (
-        "approval",
-        AnswersRefused(by="u-gil", problems={"forbidden": 3, "invalid": 1}, actions=("x",)),
-        "answers of u-gil refused: 3 forbidden, 1 invalid",
     ),
     (
         "permit",

@@ -1,7 +1,7 @@
 """The log as one: its segments, on the broker or in the archive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -126,7 +126,8 @@ class Log:
         return self._archive
 
 
-def events_of(message: Stored, after: int = 0, skip: Collection[str] = ()) -> Sequence[Recorded]:
-    """The events of one message with a position beyond `after`, but for those of some types."""
+def events_of(message: Stored, after: int = 0) -> Sequence[Recorded]:
+    """The events of one message with a position beyond `after`."""
     stream = message.subject.split(".", 2)[2]
-    return record(message.data.split(b"\n"), message.segment, message.sequence, stream, after=after, skip=skip)
+    events = record(message.data.split(b"\n"), message.segment, message.sequence, stream)
+    return events if events[0].position > after else [event for event in events if event.position > after]

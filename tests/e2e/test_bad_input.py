@@ -22,6 +22,7 @@ from dominie_contracts.guardrail import PolicyFile, Published, PublishPolicies
 from dominie_contracts.identity import MintRunToken, PrincipalView, Register, RunToken
 from dominie_contracts.operations import AskStatus, ServiceStatus
 from dominie_contracts.problems import PROBLEM_BASE
+from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation
 from dominie_contracts.tool import InvokeTool
 from dominie_kit.operator import operator
@@ -225,7 +226,7 @@ async def test_a_run_token_that_does_not_hold_is_not_taken(scene: Scene, forge: 
         iss=ISSUER,
         aud=AUDIENCE,
         sub="u-dana",
-        act=Actor(sub="a-bad"),
+        act=Actor.of(TRUST_DOMAIN, "local", "a-bad"),
         tenant="local",
         run="run-forged",
         cnf=Confirmation(nkey=scene.keys["bad"].public),

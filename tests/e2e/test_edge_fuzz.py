@@ -21,6 +21,7 @@ from dominie_contracts import Command, Message, ProblemDetails, RunClaims, heade
 from dominie_contracts.heard import AtOnce
 from dominie_contracts.identity import Done, MintRunToken
 from dominie_contracts.problems import PROBLEM_BASE
+from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation, Grants
 from dominie_contracts.tool import InvokeTool
 from dominie_kit import Context
@@ -45,7 +46,7 @@ def claims(**changed: object) -> dict[str, Any]:
         iss=ISSUER,
         aud=AUDIENCE,
         sub="u-dana",
-        act=Actor(sub="a-desk"),
+        act=Actor.of(TRUST_DOMAIN, "acme", "a-desk"),
         tenant="acme",
         run="r-1",
         cnf=Confirmation(nkey=KEYS.public),

@@ -64,12 +64,12 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         await _tools(found, settings)
         async with serving(build(settings)) as identity:
             keys = {
+                "dana": await found.register("u-dana", groups=("developers",)),
                 "desk": await found.register("a-desk", grants=GRANTS, users=("u-dana",)),
                 "other": await found.register("a-other", grants=GRANTS),
                 "abroad": await found.register("a-desk", tenant="abroad", grants=GRANTS),
                 "ledger": await found.register(LEDGER, grants=Grants()),
                 "mailer": await found.register(MAILER, grants=Grants(tools=("*",)), sponsor="u-dana"),
-                "dana": await found.register("u-dana", groups=("developers",)),
                 "stranger": KeyPair.generate(),
             }
             yield Scene(found, identity, keys)

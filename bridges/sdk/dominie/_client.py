@@ -2,7 +2,7 @@
 
 import uuid
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 from dominie._again import Again
 from dominie._ask import Question, ask
@@ -12,11 +12,8 @@ from dominie._link import Link
 from dominie._local import LocalOutcomes
 from dominie._register import make_link
 from dominie._run import AsyncRun
-from dominie.answers import sign_answer
 from dominie_contracts import Command, Invalid, Message
-from dominie_contracts.action import Ask
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.guardrail import Answered, Approvals, ApprovalView, Approve, ListApprovals
 from dominie_contracts.identity import MintRunToken
 
 R = TypeVar("R", bound=Message)
@@ -91,6 +88,9 @@ class AsyncClient:
         session: str | None = None,
         id: str | None = None,
         request: str | None = None,
+        plan: str | None = None,
+        max_cost_usd: float | None = None,
+        subject_token: str | None = None,
         timeout_s: float | None = None,
     ) -> AsyncRun:
         """Begin a run, or take one up again.
@@ -100,6 +100,9 @@ class AsyncClient:
             session: The conversation that it belongs to.
             id: The run's id; a restarted agent that gives the same one repeats nothing. None: a new one.
             request: What the user asked; its digest is bound into the run.
+            plan: How the agent means to do it; its digest is bound too.
+            max_cost_usd: What the run may spend on models, with all that is handed on.
+            subject_token: What the user signed for this run (`dominie agent token`).
             timeout_s: How long each step may take that says nothing else.
 
         Raises:
@@ -109,8 +112,15 @@ class AsyncClient:
         whom = as_user(user) if user else self.credentials.user
         if whom is None:
             raise Invalid("on whose behalf? give run(user=…) or set DOMINIE_USER")
-        digest = None if request is None else digest_bytes(request.encode())
-        mint = MintRunToken(user=whom, run=self._run_id(id), session=session, request_digest=digest)
+        mint = MintRunToken(
+            user=whom,
+            run=self._run_id(id),
+            session=session,
+            request_digest=None if request is None else digest_bytes(request.encode()),
+            plan_digest=None if plan is None else digest_bytes(plan.encode()),
+            max_cost_usd=max_cost_usd,
+            subject_token=subject_token,
+        )
         return AsyncRun(
             self._started(), self._outcomes, mint, timeout_s=self.timeout_s if timeout_s is None else timeout_s
         )
@@ -137,31 +147,6 @@ class AsyncClient:
         )
         found, _ = await ask(self._started(), question, reply)
         return found
-
-    async def approvals(self, *, everything: bool = False) -> tuple[ApprovalView, ...]:
-        """What waits for people, as far as it concerns this person; with `everything`, what no longer waits, too."""
-        command = ListApprovals(status="all" if everything else "pending")
-        return (await self.ask(command, Approvals)).approvals
-
-    async def approve(self, approval: ApprovalView, *, note: str = "") -> tuple[Ask, ...]:
-        """Say yes to exactly this action, as it was shown, with this person's own key; who else has to say yes.
-
-        Raises:
-            Forbidden: This person may not.
-            Unauthenticated: The key was opened too long ago.
-            Conflict: It was answered already, has expired, or is not what was shown.
-        """
-        return await self._answer(approval, "grant", note)
-
-    async def deny(self, approval: ApprovalView, *, note: str = "") -> None:
-        """Say no; raises as `approve`."""
-        await self._answer(approval, "deny", note)
-
-    async def _answer(self, approval: ApprovalView, decision: Literal["grant", "deny"], note: str) -> tuple[Ask, ...]:
-        shown, asks = (approval.action, approval.digest), [ask.key for ask in approval.left]
-        proof = sign_answer(self.credentials, *shown, asks, decision)
-        command = Approve(action=shown[0], digest=shown[1], decision=decision, note=note, proof=proof)
-        return (await self.ask(command, Answered)).left
 
     def _run_id(self, id: str | None) -> str:
         if self._again is None:

@@ -2,13 +2,24 @@
 
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from joserfc import jwt
 
 from dominie.keys import KeyPair
 from dominie_contracts.subjects import inbox_prefix
-from dominie_contracts.token import CONNECT_AUDIENCE
+from dominie_contracts.token import (
+    CONNECT_AUDIENCE,
+    MAX_SUBJECT_TOKEN_S,
+    SUBJECT_AUDIENCE,
+    Authorization,
+    Ceiling,
+    Detail,
+    Grants,
+    MayAct,
+    SubjectClaims,
+)
 
 ALGORITHM = "Ed25519"
 """RFC 9864; `EdDSA` is deprecated."""
@@ -28,8 +39,6 @@ class Credentials:
     rights_s: float = RIGHTS_S
     user: str | None = None
     """On whose behalf a run acts that names nobody."""
-    auth_time: int = field(default_factory=lambda: int(time.time()))
-    """When the key was opened (Unix time): a person's answers want it to be of late."""
 
     @property
     def inbox_prefix(self) -> str:
@@ -48,4 +57,46 @@ class Credentials:
             "exp": now + ASSERTION_S,
             "jti": uuid.uuid4().hex,
         }
+        return self._signed(claims)
+
+    def subject_token(
+        self,
+        agent: str,
+        run: str,
+        *,
+        grants: Grants,
+        until_s: int,
+        max_cost_usd: float | None = None,
+        request_digest: str | None = None,
+        expires_in_s: int = MAX_SUBJECT_TOKEN_S,
+    ) -> str:
+        """What a person signs so that an agent may act for them in one run, and do no more than this.
+
+        Args:
+            agent: `a-NAME`.
+            run: The run's id; the token is good for no other.
+            grants: What the run may use, of what the agent may.
+            until_s: Unix time until when the run gets tokens.
+            max_cost_usd: What the run may spend, with all that is run on its behalf.
+            request_digest: SHA-256 of what the person asked for.
+            expires_in_s: How long the agent may wait before it shows the token.
+        """
+        now = int(time.time())
+        ceilings: tuple[Detail, ...] = () if max_cost_usd is None else (Ceiling(run=run, max_cost_usd=max_cost_usd),)
+        claims = SubjectClaims(
+            sub=self.principal,
+            tenant=self.tenant,
+            aud=SUBJECT_AUDIENCE,
+            may_act=MayAct(sub=agent),
+            run=run,
+            until_s=until_s,
+            authorization_details=(Authorization(grants=grants), *ceilings),
+            request_digest=request_digest,
+            iat=now,
+            exp=now + expires_in_s,
+            jti=uuid.uuid4().hex,
+        )
+        return self._signed(claims.model_dump(mode="json", exclude_none=True))
+
+    def _signed(self, claims: dict[str, Any]) -> str:
         return jwt.encode({"alg": ALGORITHM, "typ": "JWT"}, claims, self.keys.jwk, algorithms=[ALGORITHM])

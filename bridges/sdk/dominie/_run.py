@@ -18,11 +18,12 @@ from dominie._tool import AnyTool, Runner, in_thread
 from dominie_contracts import Held
 from dominie_contracts.action import Priority
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.identity import MintRunToken
+from dominie_contracts.identity import ExchangeRun, MintRunToken, RunToken
 from dominie_contracts.judge import Review, Verdict
 from dominie_contracts.memory import AddTurn, Kept, ListTurns, Memories, Memory, Recall, Remember, Role, Turn, Turns
 from dominie_contracts.model import Chat
-from dominie_contracts.subjects import out_subject
+from dominie_contracts.subjects import check_principal, out_subject
+from dominie_contracts.token import Grants
 from dominie_contracts.tool import Begun, ListTools, ToolResult, Tools, ToolSpec
 
 Messages = Iterable[Mapping[str, Any]]
@@ -243,6 +244,31 @@ class AsyncRun:
         command = ListTurns(limit=limit)
         with self._asker.steps.take("turns", command.model_dump(mode="json")) as key:
             return (await self._asker.ask(command, Turns, key=key)).turns
+
+    async def hand_on(
+        self, agent: str, *, id: str | None = None, grants: Grants | None = None, max_cost_usd: float | None = None
+    ) -> str:
+        """Open a run of another agent that acts on behalf of this one; its id, which that agent begins with.
+
+        It can do no more than this run may, and what it spends is spent by this run too.
+
+        Args:
+            agent: Its name.
+            id: The run's id; None: made from this run's id and the rest, the same when the agent is started again.
+            grants: What it may use, of what this run may; None: all of that.
+            max_cost_usd: What it may spend, of what this run may.
+
+        Raises:
+            Forbidden: It is more than this run may, or there is no such agent.
+        """
+        principal = check_principal(agent if agent.startswith("a-") else f"a-{agent}")
+        wanted = {"agent": principal, "id": id, "grants": grants.model_dump() if grants else None, "usd": max_cost_usd}
+        with self._asker.steps.take("hand_on", wanted) as key:
+            run = id or digest_bytes(f"{self.id}\0{key}".encode())[:32]
+            command = ExchangeRun(
+                agent=principal, run=run, session=self.session, narrow=grants, max_cost_usd=max_cost_usd
+            )
+            return (await self._asker.ask(command, RunToken, key=key)).run
 
     async def reply(self, text: str, *, timeout_s: float | None = None) -> str:
         """Have the run's final answer judged; the text, once it may go out. A session keeps it as a turn.

@@ -21,9 +21,8 @@ from dominie._invoking import Wait
 from dominie._run import AsyncRun, Messages
 from dominie._tool import AnyTool
 from dominie_contracts import Command, Message
-from dominie_contracts.action import Ask
-from dominie_contracts.guardrail import ApprovalView
 from dominie_contracts.memory import Memory, Role, Turn
+from dominie_contracts.token import Grants
 from dominie_contracts.tool import Begun, ToolResult, ToolSpec
 
 P = ParamSpec("P")
@@ -86,10 +85,23 @@ class Client:
         session: str | None = None,
         id: str | None = None,
         request: str | None = None,
+        plan: str | None = None,
+        max_cost_usd: float | None = None,
+        subject_token: str | None = None,
         timeout_s: float | None = None,
     ) -> "Run":
         """See `AsyncClient.run`."""
-        begin = partial(self._async.run, user, session=session, id=id, request=request, timeout_s=timeout_s)
+        begin = partial(
+            self._async.run,
+            user,
+            session=session,
+            id=id,
+            request=request,
+            plan=plan,
+            max_cost_usd=max_cost_usd,
+            subject_token=subject_token,
+            timeout_s=timeout_s,
+        )
         return Run(self, self.portal.call(begin))
 
     def ask(
@@ -105,18 +117,6 @@ class Client:
         return self.portal.call(
             partial(self._async.ask, command, reply, resource=resource, key=key, timeout_s=timeout_s)
         )
-
-    def approvals(self, *, everything: bool = False) -> tuple[ApprovalView, ...]:
-        """See `AsyncClient.approvals`."""
-        return self.portal.call(partial(self._async.approvals, everything=everything))
-
-    def approve(self, approval: ApprovalView, *, note: str = "") -> tuple[Ask, ...]:
-        """See `AsyncClient.approve`."""
-        return self.portal.call(partial(self._async.approve, approval, note=note))
-
-    def deny(self, approval: ApprovalView, *, note: str = "") -> None:
-        """See `AsyncClient.deny`."""
-        self.portal.call(partial(self._async.deny, approval, note=note))
 
 
 class Run:
@@ -250,6 +250,12 @@ class Run:
     ) -> ToolResult:
         """See `AsyncRun.finish`."""
         return self._call(self._async.finish, action, key=key, result=result, error=error, duration_ms=duration_ms)
+
+    def hand_on(
+        self, agent: str, *, id: str | None = None, grants: Grants | None = None, max_cost_usd: float | None = None
+    ) -> str:
+        """See `AsyncRun.hand_on`."""
+        return self._call(self._async.hand_on, agent, id=id, grants=grants, max_cost_usd=max_cost_usd)
 
     def remember(self, text: str, *, namespace: str = "user") -> str:
         """See `AsyncRun.remember`."""

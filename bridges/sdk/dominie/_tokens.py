@@ -52,6 +52,7 @@ class RunTokens:
         )
         try:
             self._token, _ = await ask(self._link, question, RunToken)
+            self._mint = self._mint.model_copy(update={"subject_token": None})  # it is shown once, and short-lived
         except (Unavailable, DeadlineExceeded):
             if not usable:
                 raise

@@ -12,6 +12,7 @@ from dominie_contracts import Diverged, Invalid, RunClaims, StreamName
 from dominie_contracts.action import Finished
 from dominie_contracts.audit import AskRecord, FromRecord
 from dominie_contracts.digests import digest_json
+from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Confirmation, Fork
 from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
@@ -29,7 +30,7 @@ def in_fork(run: str = "r-2", at: int = 10**9, tenant: str = "acme") -> Context:
         iss="test",
         aud=AUDIENCE,
         sub="u-dana",
-        act=Actor(sub="a-desk"),
+        act=Actor.of(TRUST_DOMAIN, tenant, "a-desk"),
         tenant=tenant,
         run=run,
         cnf=Confirmation(nkey="U"),

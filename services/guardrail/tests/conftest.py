@@ -12,20 +12,17 @@ from dominie_contracts.model import MODEL
 from dominie_contracts.tool import TOOL
 from dominie_guardrail.handlers import Handlers
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes
-from dominie_guardrail.refusals import Refusals, writer
-from dominie_kit.bus import now_ms
 from dominie_kit.handler_testing import Desk
+from dominie_kit.standing import Standing
 
 Park = Callable[..., Awaitable[Parked]]
 APPROVAL_S = 60
-LIFE_MS = 300_000
 
 
 class Clock:
-    """Unix time in milliseconds, as told; it begins now."""
+    """Unix time in milliseconds, as told."""
 
-    def __init__(self) -> None:
-        self.now_ms = now_ms()
+    now_ms = 1_000
 
     def __call__(self) -> int:
         return self.now_ms
@@ -47,11 +44,8 @@ def in_force() -> InForce:
 
 
 @pytest.fixture
-async def desk() -> Desk:
-    desk = Desk("guardrail")
-    for tenant in ("acme", "other"):
-        await desk.join("a-desk", tenant=tenant, sponsor="u-sam")
-    return desk
+def desk() -> Desk:
+    return Desk("guardrail")
 
 
 @pytest.fixture
@@ -65,22 +59,15 @@ def asked(desk: Desk, in_force: InForce) -> Asked:
 
 
 @pytest.fixture
-def refusals(desk: Desk) -> Refusals:
-    return Refusals(writer(desk.store, desk.actions(APPROVAL)), every_s=0.0)
+def standing() -> Standing:
+    return Standing()
 
 
 @pytest.fixture
-def handlers(desk: Desk, asked: Asked, refusals: Refusals, clock: Clock) -> Handlers:
+def handlers(desk: Desk, standing: Standing, asked: Asked, clock: Clock) -> Handlers:
+    actions = desk.actions(APPROVAL)
     return Handlers(
-        desk.store,
-        desk.actions(APPROVAL),
-        desk.standing,
-        asked,
-        refusals,
-        desk.keyring.of,
-        now_ms=clock,
-        approval_s=APPROVAL_S,
-        local=False,
+        desk.store, actions, standing, asked, desk.keyring.of, now_ms=clock, approval_s=APPROVAL_S, local=False
     )
 
 
@@ -93,7 +80,7 @@ def waiting(cents: int = 9000, *, groups: tuple[str, ...] = ("finance",)) -> Par
         resource="refund",
         arguments={"cents": cents},
         labels={"cents": "untrusted"},
-        expires_ms=now_ms() + LIFE_MS,
+        expires_ms=10_000,
     )
 
 
@@ -115,7 +102,6 @@ def park(desk: Desk) -> Park:
             tenant=tenant,
             run="r-1",
             user=user,
-            actor="a-desk",
         )
         return parked
 

@@ -1,9 +1,14 @@
-"""Who may be registered, revoked and stood for, and whom a run belongs to. Pure."""
+"""Who may be registered, revoked and stood for, and who lets whom act for them. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from dominie_contracts.identity import (
+    Delegate,
+    Delegated,
+    DelegationEnded,
+    EndDelegation,
+    EndRun,
     Erase,
     Erased,
     IssueApiKey,
@@ -16,24 +21,36 @@ from dominie_contracts.identity import (
     Revoke,
     RevokeApiKey,
     Revoked,
+    RunEnded,
     RunOpened,
-    RunRenewed,
     Suspend,
     Suspended,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
-from dominie_contracts.rights import DEVELOPERS, OPERATOR, OPERATORS
+from dominie_contracts.rights import DEVELOPERS, OPERATOR
+from dominie_contracts.spiffe import TRUST_DOMAIN, SpiffeId
 from dominie_contracts.subjects import PLATFORM, check_principal, check_tenant
-from dominie_contracts.token import EVERYTHING, Fork, Grants
+from dominie_contracts.token import EVERYTHING
 
 MAX_NAMES = 1000
 """Tools, models, namespaces, users or groups of one registration: the broker is told each one."""
 MAX_NAME_CHARS = 200
 MAX_REASON_CHARS = 500
+MAX_DELEGATION_S = 366 * 86400
 
 PrincipalCommand = Register | Revoke | Suspend | Resume | IssueApiKey | RevokeApiKey
-PrincipalEvent = Registered | Revoked | Suspended | Resumed | KeyIssued | KeyRevoked | Erased
-RunEvent = RunOpened | RunRenewed
+PrincipalEvent = (
+    Registered
+    | Revoked
+    | Suspended
+    | Resumed
+    | KeyIssued
+    | KeyRevoked
+    | Erased
+    | Delegated
+    | DelegationEnded
+    | RunEnded
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,10 @@ class State:
     """The erasure of a person who was not registered anew since."""
     erased_at: int = 0
     """Its position."""
+    delegations: tuple[Delegated, ...] = ()
+    """Of a person: the agents that may act for them, until a time."""
+    ended: frozenset[str] = frozenset()
+    """Of an agent: the runs that were ended."""
     version: int = 0
 
 
@@ -99,7 +120,13 @@ def place(command: PrincipalCommand, caller: Caller) -> tuple[str, str]:
 
 
 def decide(
-    state: State, command: PrincipalCommand, caller: Caller, *, local: bool = False, new_key: NewKey | None = None
+    state: State,
+    command: PrincipalCommand,
+    caller: Caller,
+    *,
+    local: bool = False,
+    delegated: bool = False,
+    new_key: NewKey | None = None,
 ) -> list[PrincipalEvent]:
     """What is written for a command about one principal; nothing where nothing changes.
 
@@ -108,6 +135,7 @@ def decide(
         command: What is asked.
         caller: Who asks.
         local: Local development: an agent may act for anybody.
+        delegated: For `IssueApiKey`: the user's own delegation to the agent stands.
         new_key: For `IssueApiKey` alone.
 
     Raises:
@@ -131,7 +159,7 @@ def decide(
                 return []
             return [Resumed(tenant=registered.tenant, principal=command.principal, by=caller.principal)]
         case IssueApiKey():
-            return _issue(state, command, caller, local=local, new_key=new_key)
+            return _issue(state, command, caller, local=local, delegated=delegated, new_key=new_key)
         case RevokeApiKey():
             registered = _own(state, command.principal, caller)
             if not any(key.id == command.id for key in state.keys):
@@ -168,6 +196,45 @@ def decide_erasure(state: State, command: Erase, keys: tuple[str, ...]) -> list[
     return [Erased(tenant=command.tenant, principal=command.principal, keys=(*before, *keys), by=command.by)]
 
 
+def decide_delegation(
+    state: State, command: Delegate | EndDelegation, caller: Caller, *, now_s: int
+) -> list[PrincipalEvent]:
+    """What is written when a person lets an agent act for them, or no more; nothing where nothing changes.
+
+    Raises:
+        Invalid: It is no agent, its time is over before it begins, or it names too much.
+        Forbidden: The caller is no person who stands.
+    """
+    if not check_principal(command.agent).startswith("a-"):
+        raise Invalid(f"{command.agent!r} is no agent (a-NAME)")
+    if not caller.principal.startswith("u-") or state.registered is None or state.revoked:
+        raise Forbidden(f"only a registered person lets an agent act for them, not {caller.principal}")
+    stands = next((each for each in state.delegations if each.agent == command.agent), None)
+    if isinstance(command, EndDelegation):
+        ended = DelegationEnded(tenant=caller.tenant, principal=caller.principal, agent=command.agent)
+        return [] if stands is None else [ended]
+    if not now_s < command.expires_s <= now_s + MAX_DELEGATION_S:
+        raise Invalid(f"a delegation ends within {MAX_DELEGATION_S // 86400} days from now, not {command.expires_s}")
+    _check_names(command.grants.tools, command.grants.models, command.grants.namespaces)
+    wanted = Delegated(tenant=caller.tenant, principal=caller.principal, **command.model_dump())
+    return [] if wanted == stands else [wanted]
+
+
+def decide_end_run(state: State, opened: RunOpened | None, command: EndRun, caller: Caller) -> list[PrincipalEvent]:
+    """What is written, in its agent's stream, when a run is ended; nothing where it was.
+
+    Raises:
+        Forbidden: The caller is neither its user nor its agent's sponsor, or there is no such run.
+    """
+    sponsor = state.registered.sponsor if state.registered else None
+    if opened is None or caller.principal not in (opened.user, sponsor):
+        raise Forbidden(f"only its user and its agent's sponsor end a run, and no run {command.run!r} is yours")
+    ended = RunEnded(
+        tenant=caller.tenant, principal=opened.agent, run=command.run, by=caller.principal, reason=command.reason[:500]
+    )
+    return [] if command.run in state.ended else [ended]
+
+
 def evolve(state: State, event: PrincipalEvent, *, position: int = 0) -> State:
     """The principal after one more event, which stands at a position of the log."""
     state = replace(state, version=state.version + 1)
@@ -186,88 +253,23 @@ def evolve(state: State, event: PrincipalEvent, *, position: int = 0) -> State:
             return replace(state, keys=(*state.keys, event), spent=(*state.spent, event.id))
         case KeyRevoked():
             return replace(state, keys=tuple(key for key in state.keys if key.id != event.id))
+        case Delegated() | DelegationEnded():
+            others = tuple(each for each in state.delegations if each.agent != event.agent)
+            return replace(state, delegations=(*others, event) if isinstance(event, Delegated) else others)
+        case RunEnded():
+            return replace(state, ended=state.ended | {event.run})
         case _:
             assert_never(event)
 
 
 def acts_for(registered: Registered, user: str, *, local: bool) -> bool:
-    """Whether an agent may act for a user: one who let it, its own service user, or locally anybody."""
+    """Whether an agent's registration lets it act for a user: it names them, or they are its own service user; or
+    locally anybody."""
     return local or user in registered.users or user == service_user(registered.principal)
 
 
-def narrowed(grants: Grants, narrow: Grants | None) -> Grants:
-    """The grants of a run token: the agent's own, or less.
-
-    Raises:
-        Forbidden: More was asked for.
-    """
-    if narrow is None:
-        return grants
-    for kind in ("tools", "models", "namespaces"):
-        more = [name for name in getattr(narrow, kind) if not grants.allow(kind, name)]
-        if more:
-            raise Forbidden(f"a run token only narrows: {kind} {more[0]!r} is not granted")
-    return narrow
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run: it belongs to one agent and one user."""
-
-    opened: RunOpened | None = None
-    version: int = 0
-
-
-def decide_run(run: Run, wanted: RunOpened, *, now_s: int) -> RunEvent:
-    """What is written when a run token is minted: `opened` for the first, `renewed` for each further one.
-
-    Raises:
-        Conflict: The run is another agent's or another user's.
-        Forbidden: It was forked, and has ended.
-    """
-    if run.opened is None:
-        return wanted
-    if (run.opened.agent, run.opened.user) != (wanted.agent, wanted.user):
-        raise Conflict(f"run {wanted.run!r} belongs to another agent or user; use another run id")
-    if run.opened.fork is not None and now_s >= run.opened.expires_s:
-        raise Forbidden(f"run {wanted.run!r} was forked, and its time is over; fork again")
-    return RunRenewed(run=wanted.run, agent=wanted.agent, user=wanted.user, expires_s=wanted.expires_s)
-
-
-def decide_fork(
-    parent: Run, fork: Fork, agent: Registered | None, caller: Caller, *, run: str, expires_s: int, local: bool = False
-) -> RunOpened:
-    """What is written when a run is forked: another run of the same agent for the same user, until a time.
-
-    What it goes on with is real. So outside local development whoever forks under proposed policies needs the same
-    group as whoever proposes them: they may have been proposed for something else.
-
-    Raises:
-        Invalid: There is no such run.
-        Forbidden: The caller does not answer for its agent, or may not choose policies; or that may not act any more.
-    """
-    needed = (DEVELOPERS,) if local or fork.policies is None else (DEVELOPERS, OPERATORS)
-    if missing := [group for group in needed if group not in caller.groups]:
-        raise Forbidden(f"{caller.principal} is not in the group {missing[0]!r}")
-    if parent.opened is None:
-        raise Invalid(f"no run {fork.run!r} is on record; `dominie ps` shows the latest", run=fork.run)
-    if agent is None:
-        raise Forbidden(f"{parent.opened.agent} is not registered any more, or was revoked")
-    if agent.sponsor != caller.principal:
-        raise Forbidden(f"{agent.principal} is not yours: its sponsor is {agent.sponsor or OPERATOR}")
-    line = parent.opened.fork
-    fork = fork.model_copy(update={"root": line.root if line else fork.run})
-    return parent.opened.model_copy(update={"run": run, "grants": agent.grants, "expires_s": expires_s, "fork": fork})
-
-
-def evolve_run(run: Run, event: RunEvent) -> Run:
-    """The run after one more event."""
-    opened = event if isinstance(event, RunOpened) else run.opened
-    return Run(opened, run.version + 1)
-
-
 def _register(state: State, command: Register, caller: Caller, tenant: str, *, local: bool) -> list[PrincipalEvent]:
-    _check_registration(command)
+    _check_registration(command, tenant)
     if state.revoked:
         raise Conflict(f"{command.principal} has been revoked for good; register another name")
     sponsor = command.sponsor
@@ -291,20 +293,14 @@ def _register(state: State, command: Register, caller: Caller, tenant: str, *, l
     return [] if same and state.erased is None else [wanted]
 
 
-def _check_registration(command: Register) -> None:
+def _check_registration(command: Register, tenant: str) -> None:
     """What nobody may register.
 
     Raises:
         Invalid: It is that.
     """
     principal, grants = command.principal, command.grants
-    lists = (grants.tools, grants.models, grants.namespaces, command.users, command.groups)
-    if any(len(names) > MAX_NAMES for names in lists):
-        raise Invalid(
-            f"a registration names at most {MAX_NAMES} of each kind; grant {EVERYTHING!r}, or register another"
-        )
-    if any(not 1 <= len(name) <= MAX_NAME_CHARS or name == PLATFORM for names in lists for name in names):
-        raise Invalid(f"a name has 1 to {MAX_NAME_CHARS} characters and is not {PLATFORM!r}")
+    _check_names(grants.tools, grants.models, grants.namespaces, command.users, command.groups)
     for person in (*command.users, *(() if command.sponsor is None else (command.sponsor,))):
         if not check_principal(person).startswith("u-"):
             raise Invalid(f"{person!r} is no person (u-NAME)")
@@ -314,6 +310,15 @@ def _check_registration(command: Register) -> None:
         raise Invalid("groups are a person's; grant an agent tools, models and namespaces")
     if command.users and not principal.startswith("a-"):
         raise Invalid("only an agent acts for users")
+    if principal.startswith("a-"):
+        SpiffeId.of(TRUST_DOMAIN, tenant, principal)
+
+
+def _check_names(*lists: tuple[str, ...]) -> None:
+    if any(len(names) > MAX_NAMES for names in lists):
+        raise Invalid(f"at most {MAX_NAMES} names of each kind; grant {EVERYTHING!r}, or register another")
+    if any(not 1 <= len(name) <= MAX_NAME_CHARS or name == PLATFORM for names in lists for name in names):
+        raise Invalid(f"a name has 1 to {MAX_NAME_CHARS} characters and is not {PLATFORM!r}")
 
 
 def _check_developer(state: State, command: Register, caller: Caller, *, local: bool) -> None:
@@ -342,14 +347,15 @@ def _revoke(state: State, command: Revoke, caller: Caller) -> list[PrincipalEven
 
 
 def _issue(
-    state: State, command: IssueApiKey, caller: Caller, *, local: bool, new_key: NewKey | None
+    state: State, command: IssueApiKey, caller: Caller, *, local: bool, delegated: bool, new_key: NewKey | None
 ) -> list[PrincipalEvent]:
     registered = _own(state, command.principal, caller)
     if state.revoked:
         raise Conflict(f"{command.principal} has been revoked for good")
     if not command.principal.startswith("a-"):
         raise Invalid(f"an API key stands for an agent (a-NAME), not for {command.principal!r}")
-    if not check_principal(command.user).startswith("u-") or not acts_for(registered, command.user, local=local):
+    stands = acts_for(registered, command.user, local=local) or delegated
+    if not check_principal(command.user).startswith("u-") or not stands:
         raise Forbidden(f"{command.user!r} has not let {command.principal} act for them")
     assert new_key is not None
     if new_key.id in state.spent:

@@ -6,10 +6,15 @@ from contextlib import asynccontextmanager, closing
 from dominie_contracts.identity import (
     PRINCIPAL,
     AskSubjectKeys,
+    Delegate,
+    EndDelegation,
+    EndRun,
     Erase,
     ExchangeApiKey,
+    ExchangeRun,
     ForkRun,
     IssueApiKey,
+    ListDelegations,
     ListPrincipals,
     MintRunToken,
     Register,
@@ -26,8 +31,11 @@ from dominie_identity.adapters.callout import Callout
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.permissions import Permissions
 from dominie_identity.adapters.run_tokens import RunTokenSigner
+from dominie_identity.adapters.writer import PrincipalWriter
 from dominie_identity.handlers import Handlers
+from dominie_identity.policy import revoke_orphans
 from dominie_identity.projection import Catalog, Erasures, Offers, Principals
+from dominie_identity.runs.handlers import RunHandlers
 from dominie_identity.settings import Settings
 from dominie_kit import Service
 from dominie_kit.keys import KeyFolder
@@ -40,16 +48,19 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     people = KeyStore(settings.state / "identity" / "keys.sqlite")
     service = Service("identity", settings, store=store, keys=people)
     principals, catalog, offers = Principals(), Catalog(), Offers()
-    handlers = Handlers(
+    actions = service.actions(PRINCIPAL)
+    writer = PrincipalWriter(service.store, actions, principals)
+    runs = RunHandlers(
         service.store,
-        service.actions(PRINCIPAL),
+        actions,
         principals,
-        RunTokenSigner(keys.signer),
+        RunTokenSigner(keys.signer, settings.identity_trust_domain),
         people,
         local=settings.local,
         run_token_s=settings.identity_run_token_s,
         fork_s=settings.identity_fork_s,
     )
+    handlers = Handlers(writer, principals, people, runs.load, local=settings.local)
     callout = Callout(
         settings.nats_url,
         keys.callout_user,
@@ -71,16 +82,22 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.follow(offers, OFFER)
     service.resource(callout.connected)
     service.background(callout.run)
+    service.background(lambda: revoke_orphans(writer, principals))
     service.route(Register, handlers.register, token=False, between=True)
     service.route(Revoke, handlers.revoke, token=False, between=True)
     service.route(Suspend, handlers.suspend, token=False, between=True)
     service.route(Resume, handlers.resume, token=False, between=True)
     service.route(ListPrincipals, handlers.list, token=False)
-    service.route(ForkRun, handlers.fork, token=False)
-    service.route(MintRunToken, handlers.token, token=False)
+    service.route(Delegate, handlers.delegate, token=False)
+    service.route(EndDelegation, handlers.delegate, token=False)
+    service.route(ListDelegations, handlers.delegations, token=False)
+    service.route(EndRun, handlers.end_run, token=False)
+    service.route(ForkRun, runs.fork, token=False)
+    service.route(MintRunToken, runs.token, token=False)
+    service.route(ExchangeRun, runs.exchange_run)
     service.route(IssueApiKey, handlers.key, token=False)
     service.route(RevokeApiKey, handlers.revoke_key, token=False)
     service.route(AskSubjectKeys, handlers.subject_keys, token=False, direct=False, between=True)
     service.route(Erase, handlers.erase, token=False, direct=False, between=True)
-    service.route(ExchangeApiKey, handlers.exchange, token=False, direct=False, between=True)
+    service.route(ExchangeApiKey, runs.exchange, token=False, direct=False, between=True)
     return service

@@ -1,76 +1,58 @@
 """Identity's commands: load, decide, append, reply."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 
 from dominie.keys import public_bytes
-from dominie_contracts import Forbidden, Invalid, Recorded, StreamName, Unauthenticated, Unavailable
+from dominie_contracts import Forbidden, Invalid, StreamName, Unavailable
 from dominie_contracts.digests import action_id
 from dominie_contracts.identity import (
     PRINCIPAL,
-    RUN,
     ApiKey,
     AskSubjectKeys,
+    Delegate,
+    Delegation,
+    Delegations,
     Done,
+    EndDelegation,
+    EndRun,
     Erase,
-    Erased,
-    ExchangeApiKey,
     Forgotten,
-    Forked,
-    ForkRun,
     IssueApiKey,
-    KeyIssued,
-    KeyRevoked,
+    ListDelegations,
     ListPrincipals,
-    MintRunToken,
     PrincipalView,
     Register,
-    Registered,
     Resume,
-    Resumed,
     Revoke,
     RevokeApiKey,
-    Revoked,
-    RunOpened,
-    RunRenewed,
-    RunToken,
     SubjectKeys,
     Suspend,
-    Suspended,
 )
 from dominie_contracts.identity import (
     Principals as PrincipalList,
 )
-from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.subjects import check_principal
-from dominie_contracts.token import Fork
-from dominie_eventstore import EventStore, Folds, WrongExpectedVersion
 from dominie_identity.adapters.key_store import KeyStore
-from dominie_identity.adapters.run_tokens import RunTokenSigner, api_key_digest, new_api_key
+from dominie_identity.adapters.run_tokens import new_api_key
+from dominie_identity.adapters.writer import TRIES, PrincipalWriter
 from dominie_identity.aggregate import (
-    Caller,
     NewKey,
     PrincipalCommand,
     PrincipalEvent,
-    Run,
     State,
-    acts_for,
     decide,
+    decide_delegation,
+    decide_end_run,
     decide_erasure,
-    decide_fork,
-    decide_run,
-    evolve,
-    evolve_run,
-    narrowed,
     place,
 )
+from dominie_identity.policy import revoke_wards
 from dominie_identity.projection import Principals
-from dominie_kit import Actions, Context
-from dominie_kit.sealing import PersonKey
+from dominie_identity.runs.aggregate import Run
+from dominie_kit import Context
 
-_TRIES = 8
 _KEY_ID_CHARS = 16
 
 
@@ -79,37 +61,32 @@ class Handlers:
 
     def __init__(
         self,
-        store: EventStore,
-        actions: Actions,
+        writer: PrincipalWriter,
         principals: Principals,
-        signer: RunTokenSigner,
         keys: KeyStore,
+        load_run: Callable[[str, str], Awaitable[Run]],
         *,
         local: bool,
-        run_token_s: int,
-        fork_s: int,
     ) -> None:
-        self._store = store
-        self._runs = Folds(store, Run(), _evolve_run)
-        self._states = Folds(store, State(), _evolve)
-        self._actions = actions
+        self._writer = writer
         self._principals = principals
-        self._signer = signer
         self._keys = keys
+        self._load_run = load_run
         self._local = local
-        self._run_token_s = run_token_s
-        self._fork_s = fork_s
 
     async def register(self, command: Register, context: Context) -> PrincipalView:
         """Register a principal, or change its registration."""
         _check_user_key(command.nkey)
+        await self._check_sponsor(command, context)
         state = await self._change(command, context)
-        self._keys.welcome(*place(command, self._caller(context)), context.position)
+        self._keys.welcome(*place(command, self._writer.caller(context)), context.position)
         return _view(state)
 
     async def revoke(self, command: Revoke, context: Context) -> Done:
         """Take a principal's identity away."""
-        await self._change(command, context)
+        state = await self._change(command, context)
+        assert state.registered is not None
+        await revoke_wards(self._writer, self._principals, state.registered, context)
         return Done()
 
     async def suspend(self, command: Suspend, context: Context) -> Done:
@@ -124,53 +101,29 @@ class Handlers:
 
     async def list(self, command: ListPrincipals, context: Context) -> PrincipalList:
         """The principals of the caller's tenant."""
-        if DEVELOPERS not in self._caller(context).groups:
+        if DEVELOPERS not in self._writer.caller(context).groups:
             raise Forbidden(f"{context.principal} is not in the group {DEVELOPERS!r}")
         return PrincipalList(principals=tuple(_view(state) for state in self._principals.states(context.tenant)))
 
-    async def token(self, command: MintRunToken, context: Context) -> RunToken:
-        """A run token for the agent whose connection this came over: the broker lets nobody else use its subject."""
-        agent = self._principals.find(context.tenant, context.principal)
-        if agent is None:
-            raise Unauthenticated(f"{context.principal} is not registered, or was revoked")
-        return await self._mint(
-            agent,
-            RunOpened(
-                run=command.run,
-                agent=agent.principal,
-                user=command.user,
-                session=command.session,
-                request_digest=command.request_digest,
-                grants=narrowed(agent.grants, command.narrow),
-                expires_s=0,
-            ),
-            context,
+    async def delegate(self, command: Delegate | EndDelegation, context: Context) -> Delegations:
+        """Let an agent act for the caller, or no more."""
+        caller, stream = self._writer.caller(context), StreamName(context.tenant, PRINCIPAL, context.principal)
+        state = await self._writer.write(
+            stream, lambda state: decide_delegation(state, command, caller, now_s=int(time.time())), context
         )
+        return _delegations(state)
 
-    async def fork(self, command: ForkRun, context: Context) -> Forked:
-        """Open a run that begins as another one did; its agent takes it up with a token of its own."""
-        run = action_id(context.tenant, context.principal, "identity", context.key)
-        parent = await self._runs.load(StreamName(context.tenant, RUN, command.fork.run))
-        agent = self._principals.find(context.tenant, parent.opened.agent) if parent.opened else None
-        opened = decide_fork(
-            parent,
-            command.fork,
-            agent,
-            self._caller(context),
-            run=run,
-            expires_s=int(time.time()) + self._fork_s,
-            local=self._local,
-        )
-        assert agent is not None
-        self._check_user(agent, opened.user)
-        stream = StreamName(context.tenant, RUN, run)
-        person = PersonKey.of(context.tenant, self._keys.of(context.tenant, opened.user))
-        (draft,) = self._actions.drafts(context, stream, opened, person=person)
-        draft = draft._replace(on_behalf_of=opened.user, correlation_id=run)
-        with suppress(WrongExpectedVersion):  # this command is being repeated
-            context.position = (await self._store.append(stream, [draft], expected_version=0)).position
-        root = opened.fork.root if opened.fork else None
-        return Forked(run=run, root=root or command.fork.run, agent=opened.agent, user=opened.user)
+    async def delegations(self, command: ListDelegations, context: Context) -> Delegations:
+        """The agents that the caller lets act for them."""
+        return _delegations(self._principals.state(context.tenant, context.principal))
+
+    async def end_run(self, command: EndRun, context: Context) -> Done:
+        """End a run; every edge hears of it from the agent's stream."""
+        run = await self._load_run(context.tenant, command.run)
+        caller = self._writer.caller(context)
+        stream = StreamName(context.tenant, PRINCIPAL, run.opened.agent if run.opened else context.principal)
+        await self._writer.write(stream, lambda state: decide_end_run(state, run.opened, command, caller), context)
+        return Done()
 
     async def key(self, command: IssueApiKey, context: Context) -> ApiKey:
         """A new API key; only its digest is kept."""
@@ -184,26 +137,6 @@ class Handlers:
         await self._change(command, context)
         return Done()
 
-    async def exchange(self, command: ExchangeApiKey, context: Context) -> RunToken:
-        """A run token for the agent that an API key stands for."""
-        issued = self._principals.api_key(api_key_digest(command.key))
-        agent = self._principals.find(issued.tenant, issued.principal) if issued else None
-        if issued is None or agent is None:
-            raise Unauthenticated("this API key is unknown, or was revoked; `dominie agent key` issues another")
-        return await self._mint(
-            agent,
-            RunOpened(
-                run=command.run,
-                agent=agent.principal,
-                user=issued.user,
-                session=command.session,
-                request_digest=None,
-                grants=agent.grants,
-                expires_s=0,
-            ),
-            context,
-        )
-
     async def subject_keys(self, command: AskSubjectKeys, context: Context) -> SubjectKeys:
         """The key of a person, made on first use, and those of the ids that stand."""
         return await self._keys.keys(command)
@@ -215,7 +148,7 @@ class Handlers:
             Unavailable: They were registered again and again meanwhile, and got new keys.
         """
         tenant, person = command.tenant, check_principal(command.principal)
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             state = await self._erased(command, context)
             assert state.erased is not None
             self._keys.bar(tenant, person, state.erased_at)
@@ -236,95 +169,39 @@ class Handlers:
             return events
 
         try:
-            return await self._write(StreamName(tenant, PRINCIPAL, person), change, context)
+            return await self._writer.write(StreamName(tenant, PRINCIPAL, person), change, context)
         except BaseException:
             if new and not tried:
                 self._keys.take_back(tenant, person)
             raise
 
-    async def _mint(self, agent: Registered, wanted: RunOpened, context: Context) -> RunToken:
-        self._check_user(agent, wanted.user)
-        now_s = int(time.time())
-        wanted = wanted.model_copy(update={"expires_s": now_s + self._run_token_s})
-        fork = await self._record(agent.tenant, wanted, context, now_s=now_s)
-        wanted = wanted.model_copy(update={"fork": fork})
-        return RunToken(token=self._signer.sign(agent, wanted, now_s=now_s), expires_s=wanted.expires_s, run=wanted.run)
+    async def _check_sponsor(self, command: Register, context: Context) -> None:
+        """An agent needs a person who answers for it: without one it would stand for ever."""
+        caller, sponsor = self._writer.caller(context), command.sponsor
+        if not caller.is_operator:
+            return  # it is the caller, who stands
+        tenant, principal = place(command, caller)
+        stands = None if sponsor is None else await self._writer.load(StreamName(tenant, PRINCIPAL, sponsor))
+        if stands is not None and (stands.registered is None or stands.revoked):
+            raise Invalid(f"the sponsor {sponsor!r} is not registered; register them first")
+        if sponsor is None and principal.startswith("a-") and not self._local:
+            raise Invalid(f"who answers for {principal}? name a registered person as its sponsor")
 
-    def _check_user(self, agent: Registered, user: str) -> None:
-        for principal in (agent.principal, user):
-            if (suspended := self._principals.suspension(agent.tenant, principal)) is not None:
-                raise Forbidden(suspended.words)
-        if not agent.principal.startswith("a-"):
-            raise Forbidden(f"only an agent acts for a user, not {agent.principal}")
-        if not check_principal(user).startswith("u-"):
-            raise Invalid(f"{user!r} is no person (u-NAME)")
-        if self._principals.is_revoked(agent.tenant, user):
-            raise Forbidden(f"{user} has been revoked")
-        if not acts_for(agent, user, local=self._local):
-            raise Forbidden(f"{user} has not let {agent.principal} act for them; register it with users=({user!r},)")
-
-    async def _record(self, tenant: str, wanted: RunOpened, context: Context, *, now_s: int) -> Fork | None:
-        """Write that a token is minted; what the run was forked from, if it was."""
-        stream = StreamName(tenant, RUN, wanted.run)
-        person = PersonKey.of(tenant, self._keys.of(tenant, wanted.user))
-        for _ in range(_TRIES):
-            run = await self._runs.load(stream)
-            event = decide_run(run, wanted, now_s=now_s)
-            (draft,) = self._actions.drafts(context, stream, event, person=person)
-            draft = draft._replace(on_behalf_of=wanted.user, correlation_id=wanted.run)
-            try:
-                appended = await self._store.append(stream, [draft], expected_version=run.version)
-            except WrongExpectedVersion:
-                continue
-            context.position = appended.position
-            return run.opened.fork if run.opened else None
-        raise Unavailable(f"others write to run {wanted.run!r}; ask again", retry_after_s=0.2)
+    def _delegated(self, command: PrincipalCommand, tenant: str) -> bool:
+        if not isinstance(command, IssueApiKey):
+            return False
+        found = self._principals.delegation(tenant, command.user, command.principal, now_s=int(time.time()))
+        return found is not None
 
     async def _change(self, command: PrincipalCommand, context: Context, *, new_key: NewKey | None = None) -> State:
-        caller = self._caller(context)
+        caller = self._writer.caller(context)
         tenant, principal = place(command, caller)
-        stream = StreamName(tenant, PRINCIPAL, principal)
+        delegated = self._delegated(command, tenant)
 
-        return await self._write(
-            stream, lambda state: decide(state, command, caller, local=self._local, new_key=new_key), context
-        )
+        def change(state: State) -> Sequence[PrincipalEvent]:
+            return decide(state, command, caller, local=self._local, delegated=delegated, new_key=new_key)
 
-    async def _write(
-        self, stream: StreamName, change: Callable[[State], Sequence[PrincipalEvent]], context: Context
-    ) -> State:
-        for _ in range(_TRIES):
-            state = await self._states.load(stream)
-            events = change(state)
-            if not events:
-                return state
-            drafts = self._actions.drafts(context, stream, *events)
-            try:
-                appended = await self._store.append(stream, drafts, expected_version=state.version)
-            except WrongExpectedVersion:
-                continue
-            for event in events:
-                state = evolve(state, event, position=appended.position)
-            context.position = appended.position
-            self._principals.put(stream.tenant, stream.id, state)
-            return state
-        raise Unavailable(f"others change {stream.id} too; ask again", retry_after_s=0.2)
-
-    def _caller(self, context: Context) -> Caller:
-        """Who asks, with the groups that stand now: this read model is never behind identity's own answers."""
-        found = self._principals.find(context.tenant, context.principal)
-        return Caller(context.tenant, context.principal, found.groups if found else ())
-
-
-def _evolve_run(run: Run, event: Recorded) -> Run:
-    payload = parse_own(event)
-    assert isinstance(payload, RunOpened | RunRenewed)
-    return evolve_run(run, payload)
-
-
-def _evolve(state: State, event: Recorded) -> State:
-    payload = parse_own(event)
-    assert isinstance(payload, Registered | Revoked | Suspended | Resumed | KeyIssued | KeyRevoked | Erased)
-    return evolve(state, payload, position=event.position)
+        return await self._writer.write(StreamName(tenant, PRINCIPAL, principal), change, context)
 
 
 def _check_user_key(nkey: str) -> None:
@@ -334,6 +211,11 @@ def _check_user_key(nkey: str) -> None:
         raise Invalid(f"{error}; a principal's public key begins with 'U'") from error
     if not nkey.startswith("U"):
         raise Invalid(f"{nkey[:12]!r}… is no user's key; a principal's public key begins with 'U'")
+
+
+def _delegations(state: State) -> Delegations:
+    fields = {"agent", "grants", "expires_s", "max_cost_usd"}
+    return Delegations(delegations=tuple(Delegation(**each.model_dump(include=fields)) for each in state.delegations))
 
 
 def _view(state: State) -> PrincipalView:

@@ -4,14 +4,14 @@ import hmac
 from typing import Self
 
 from dominie_contracts import Recorded
-from dominie_contracts.identity import Erased, KeyIssued, KeyRevoked, Registered, Resumed, Revoked, Suspended
+from dominie_contracts.identity import Delegated, Erased, KeyIssued, Registered, Suspended
 from dominie_contracts.model import ModelsOffered
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import PLATFORM, StreamName
 from dominie_contracts.tool import ToolRegistered
 from dominie_eventstore import InMemory
 from dominie_identity.adapters.key_store import KeyStore
-from dominie_identity.aggregate import State, evolve
+from dominie_identity.aggregate import PrincipalEvent, State, evolve
 
 
 class Principals(InMemory):
@@ -28,9 +28,7 @@ class Principals(InMemory):
         stream = StreamName.parse(event.envelope.stream)
         state = self._states.get((stream.tenant, stream.id), State())
         payload = parse_event(event.envelope.type, event.envelope.data)
-        if event.envelope.version > state.version and isinstance(
-            payload, Registered | Revoked | Suspended | Resumed | KeyIssued | KeyRevoked | Erased
-        ):
+        if event.envelope.version > state.version and isinstance(payload, PrincipalEvent):
             self.put(stream.tenant, stream.id, evolve(state, payload, position=event.position))
 
     def become(self, built: Self) -> None:
@@ -53,12 +51,36 @@ class Principals(InMemory):
 
     def find(self, tenant: str, principal: str) -> Registered | None:
         """A registration that stands; None where there is none, or it was revoked."""
-        state = self._states.get((tenant, principal), State())
-        return None if state.revoked else state.registered
+        return None if self.is_revoked(tenant, principal) else self.state(tenant, principal).registered
+
+    def state(self, tenant: str, principal: str) -> State:
+        """A principal as it is."""
+        return self._states.get((tenant, principal), State())
 
     def is_revoked(self, tenant: str, principal: str) -> bool:
-        """Whether the principal's identity was taken away."""
-        return self._states.get((tenant, principal), State()).revoked
+        """Whether the principal's identity was taken away, or its sponsor's, without whom it does not stand."""
+        state = self.state(tenant, principal)
+        sponsor = state.registered.sponsor if state.registered else None
+        return state.revoked or (sponsor is not None and self.state(tenant, sponsor).revoked)
+
+    def wards(self, tenant: str, sponsor: str) -> list[str]:
+        """Those that a person answers for, and that were not revoked themselves."""
+        states = [state for state in self.states(tenant) if not state.revoked]
+        return [each.registered.principal for each in states if each.registered and each.registered.sponsor == sponsor]
+
+    def orphaned(self) -> list[Registered]:
+        """People who were revoked, and still answer for somebody who was not."""
+        gone = [(tenant, state.registered) for (tenant, _), state in self._states.items() if state.revoked]
+        return [person for tenant, person in gone if person is not None and self.wards(tenant, person.principal)]
+
+    def delegation(self, tenant: str, user: str, agent: str, *, now_s: int) -> Delegated | None:
+        """A person's delegation to an agent that stands."""
+        found = (each for each in self.state(tenant, user).delegations if each.agent == agent)
+        return next((each for each in found if each.expires_s > now_s), None)
+
+    def has_ended(self, tenant: str, agent: str, run: str) -> bool:
+        """Whether a run of an agent was ended."""
+        return run in self.state(tenant, agent).ended
 
     def suspension(self, tenant: str, principal: str) -> Suspended | None:
         """The suspension of a principal that stands."""

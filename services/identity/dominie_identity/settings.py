@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import MAX_RUN_TOKEN_S
 from dominie_kit import KitSettings
 
@@ -13,5 +14,7 @@ class Settings(KitSettings):
     """How long the rights of a connection last; a client renews them at half-life."""
     identity_run_token_s: int = Field(default=MAX_RUN_TOKEN_S, ge=1, le=MAX_RUN_TOKEN_S)
     """How long a run token lasts."""
+    identity_trust_domain: str = TRUST_DOMAIN
+    """The trust domain of the SPIFFE ids in run tokens."""
     identity_fork_s: int = Field(default=3600, ge=1)
     """How long a forked run gets tokens, from when it was opened."""

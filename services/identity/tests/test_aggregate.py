@@ -29,16 +29,13 @@ from dominie_identity.aggregate import (
     NewKey,
     PrincipalCommand,
     PrincipalEvent,
-    Run,
     State,
     acts_for,
     decide,
-    decide_fork,
-    decide_run,
     evolve,
-    evolve_run,
-    narrowed,
 )
+from dominie_identity.runs.aggregate import Run, decide_fork, decide_run, evolve_run
+from dominie_identity.runs.authority import Authority
 
 OPERATING = Caller(PLATFORM, OPERATOR)
 DANA = Caller("acme", "u-dana", ("developers",))
@@ -225,13 +222,13 @@ def test_an_agent_acts_for_those_who_let_it(user: str, yes: bool) -> None:
     ],
 )
 def test_a_token_has_the_agents_grants_or_less(grants: Grants, narrow: Grants | None) -> None:
-    assert narrowed(grants, narrow) == (narrow or grants)
+    assert Authority(grants).narrowed(narrow, None, "r").grants == (narrow or grants)
 
 
 @pytest.mark.parametrize("more", [Grants(tools=("b",)), Grants(tools=("*",)), Grants(models=("m",))])
 def test_a_token_never_has_more(more: Grants) -> None:
     with pytest.raises(Forbidden):
-        narrowed(Grants(tools=("a",), namespaces=("*",)), more)
+        Authority(Grants(tools=("a",), namespaces=("*",))).narrowed(more, None, "r")
 
 
 OPENED = RunOpened(
@@ -240,24 +237,24 @@ OPENED = RunOpened(
 
 
 def test_a_run_is_opened_once_and_then_renewed() -> None:
-    assert decide_run(Run(), OPENED, now_s=0) == OPENED
+    assert decide_run(Run(), OPENED, now_s=0) == [OPENED]
     run = evolve_run(Run(), OPENED)
-    renewed = decide_run(run, OPENED.model_copy(update={"expires_s": 12}), now_s=9)
+    (renewed,) = decide_run(run, OPENED.model_copy(update={"expires_s": 12}), now_s=9)
     assert renewed == RunRenewed(run="r", agent="a-desk", user="u-dana", expires_s=12)
-    assert evolve_run(run, renewed) == Run(OPENED, 2)
+    assert evolve_run(run, renewed) == Run(OPENED, version=2)
 
 
 @pytest.mark.parametrize("other", [{"agent": "a-other"}, {"user": "u-erin"}])
 def test_a_run_belongs_to_one_agent_and_one_user(other: dict[str, str]) -> None:
     with pytest.raises(Conflict):
-        decide_run(Run(OPENED, 1), OPENED.model_copy(update=other), now_s=0)
+        decide_run(Run(OPENED, version=1), OPENED.model_copy(update=other), now_s=0)
 
 
 def forked(caller: Caller, policies: str | None, *, local: bool = False) -> RunOpened:
     (agent,) = decide(State(), AGAIN, DANA)
     assert isinstance(agent, Registered)
     fork = Fork(run="r", at=1, policies=policies)
-    return decide_fork(Run(OPENED, 1), fork, agent, caller, run="f", expires_s=100, local=local)
+    return decide_fork(Run(OPENED, version=1), fork, agent, caller, run="f", expires_s=100, local=local)
 
 
 def test_who_forks_under_proposed_policies_may_propose_them() -> None:
@@ -274,7 +271,8 @@ def test_a_forked_run_gets_no_token_once_its_time_is_over() -> None:
     opened = forked(DANA, None)
     run = evolve_run(Run(), opened)
     for _ in range(3):
-        run = evolve_run(run, decide_run(run, opened.model_copy(update={"expires_s": 399}), now_s=99))
+        (renewed,) = decide_run(run, opened.model_copy(update={"expires_s": 399}), now_s=99)
+        run = evolve_run(run, renewed)
     with pytest.raises(Forbidden, match="was forked, and its time is over"):
         decide_run(run, opened, now_s=100)
 

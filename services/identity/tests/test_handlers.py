@@ -30,8 +30,10 @@ from dominie_contracts.token import Fork, Grants
 from dominie_eventstore import Appended, EventStore, MemoryEventStore, StoreUnavailable
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.run_tokens import RunTokenSigner
+from dominie_identity.adapters.writer import PrincipalWriter
 from dominie_identity.handlers import Handlers
 from dominie_identity.projection import Erasures, Principals
+from dominie_identity.runs.handlers import RunHandlers
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.handler_testing import Desk
 from dominie_kit.run_tokens import RunTokenVerifier
@@ -49,6 +51,7 @@ class Instance:
 
     store: EventStore
     handlers: Handlers
+    runs: RunHandlers
 
     async def types(self, category: str, id_: str, tenant: str = "acme") -> list[str]:
         return [event.envelope.type for event in await self.store.read(StreamName(tenant, category, id_))]
@@ -56,10 +59,11 @@ class Instance:
 
 def instance(store: MemoryEventStore | None = None, *, local: bool = False) -> Instance:
     desk = Desk("identity")
-    actions, signer = desk.actions(PRINCIPAL), RunTokenSigner(SIGNER)
+    actions, signer, principals, keys = desk.actions(PRINCIPAL), RunTokenSigner(SIGNER), Principals(), KeyStore()
     log = store or desk.store
-    handlers = Handlers(log, actions, Principals(), signer, KeyStore(), local=local, run_token_s=300, fork_s=3600)
-    return Instance(log, handlers)
+    runs = RunHandlers(log, actions, principals, signer, keys, local=local, run_token_s=300, fork_s=3600)
+    writer = PrincipalWriter(log, actions, principals)
+    return Instance(log, Handlers(writer, principals, keys, runs.load, local=local), runs)
 
 
 def by(principal: str, *, tenant: str = "acme", key: str = "k") -> Context:
@@ -101,7 +105,7 @@ ERASE = Erase(tenant="acme", principal="u-dana", by="u-eve")
 
 
 async def test_a_person_is_erased_once_and_can_come_back(acme: Instance) -> None:
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     (key,) = (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", subject="u-dana"), by("svc-tool"))).keys
     first = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
     again = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM, key="k2"))
@@ -109,10 +113,10 @@ async def test_a_person_is_erased_once_and_can_come_back(acme: Instance) -> None
     assert await acme.types(PRINCIPAL, "u-dana") == ["principal.registered.v1", "principal.erased.v1"]
     assert not (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", ids=(key.id,)), by("svc-tool"))).keys
     with pytest.raises(Forbidden, match="was erased"):
-        await acme.handlers.token(MINT.model_copy(update={"run": "r-2"}), by("a-desk"))
+        await acme.runs.token(MINT.model_copy(update={"run": "r-2"}), by("a-desk"))
     back = Register(principal="u-dana", nkey=DESK, tenant="acme", groups=("developers",))
     await acme.handlers.register(back, OPERATING)
-    await acme.handlers.token(MINT.model_copy(update={"run": "r-3"}), by("a-desk"))
+    await acme.runs.token(MINT.model_copy(update={"run": "r-3"}), by("a-desk"))
     (new,) = (await acme.handlers.subject_keys(AskSubjectKeys(tenant="acme", subject="u-dana"), by("svc-tool"))).keys
     assert new.id != key.id
 
@@ -126,7 +130,7 @@ async def test_who_cannot_be_erased_stays_as_they_were(acme: Instance, principal
 
 
 async def test_an_old_copy_of_the_keys_is_brought_to_what_the_log_says(acme: Instance) -> None:
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     gone = await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
     copy = KeyStore()
     copy._db.execute("INSERT INTO keys VALUES (?, 'acme', 'u-dana', 'secret')", gone.keys)
@@ -140,7 +144,7 @@ async def test_an_old_copy_of_the_keys_is_brought_to_what_the_log_says(acme: Ins
 
 async def test_reading_the_log_anew_lifts_nobodys_bar_on_the_way(acme: Instance) -> None:
     keys = acme.handlers._keys
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     await acme.handlers.erase(ERASE, by("svc-audit", tenant=PLATFORM))
     for projection in (Erasures(keys), Erasures(keys).fresh()):
         async for event in acme.store.read_all(category=PRINCIPAL):
@@ -219,9 +223,9 @@ async def test_a_tenant_sees_its_own_principals(acme: Instance) -> None:
 
 
 async def test_a_run_token_says_who_acts_for_whom(acme: Instance) -> None:
-    minted = await acme.handlers.token(MINT.model_copy(update={"narrow": Grants(tools=("mail",))}), by("a-desk"))
+    minted = await acme.runs.token(MINT.model_copy(update={"narrow": Grants(tools=("mail",))}), by("a-desk"))
     claims = RunTokenVerifier(SIGNER.public).verify(minted.token)
-    assert (claims.sub, claims.act.chain, claims.tenant, claims.cnf.nkey) == ("u-dana", "a-desk", "acme", DESK)
+    assert (claims.sub, claims.chain, claims.tenant, claims.cnf.nkey) == ("u-dana", "a-desk", "acme", DESK)
     assert claims.grants == Grants(tools=("mail",))
     assert claims.exp - claims.iat == 300 and abs(claims.iat - time.time()) < 5
     assert minted.expires_s == claims.exp
@@ -229,20 +233,20 @@ async def test_a_run_token_says_who_acts_for_whom(acme: Instance) -> None:
 
 async def test_a_run_is_opened_and_renewed_on_the_users_behalf(acme: Instance) -> None:
     for _ in range(2):
-        await acme.handlers.token(MINT, by("a-desk"))
+        await acme.runs.token(MINT, by("a-desk"))
     opened, renewed = (event.envelope for event in await acme.store.read(StreamName("acme", RUN, "r-1")))
     assert (opened.type, renewed.type) == ("run.opened.v1", "run.renewed.v1")
     assert (opened.actor, opened.on_behalf_of, opened.correlation_id) == ("a-desk", "u-dana", "r-1")
 
 
 async def test_a_run_stays_with_its_agent_and_user(acme: Instance) -> None:
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     with pytest.raises(Conflict):
-        await acme.handlers.token(MINT.model_copy(update={"user": "u-a-desk"}), by("a-desk"))
+        await acme.runs.token(MINT.model_copy(update={"user": "u-a-desk"}), by("a-desk"))
     other = AGENT.model_copy(update={"principal": "a-other"})
     await acme.handlers.register(other, by("u-dana"))
     with pytest.raises(Conflict):
-        await acme.handlers.token(MINT, by("a-other"))
+        await acme.runs.token(MINT, by("a-other"))
 
 
 @pytest.mark.parametrize(
@@ -260,49 +264,52 @@ async def test_a_run_token_that_nobody_gets(
     acme: Instance, asker: str, changed: dict[str, object], refused: type[Problem]
 ) -> None:
     with pytest.raises(refused):
-        await acme.handlers.token(MINT.model_copy(update=changed), by(asker))
+        await acme.runs.token(MINT.model_copy(update=changed), by(asker))
     assert await acme.types(RUN, "r-1") == []
 
 
 async def test_locally_an_asserted_user_counts() -> None:
     found = instance(local=True)
     await found.handlers.register(AGENT.model_copy(update={"tenant": "acme", "users": ()}), OPERATING)
-    minted = await found.handlers.token(MINT.model_copy(update={"user": "u-anybody"}), by("a-desk"))
+    minted = await found.runs.token(MINT.model_copy(update={"user": "u-anybody"}), by("a-desk"))
     assert RunTokenVerifier(SIGNER.public).verify(minted.token).sub == "u-anybody"
 
 
 async def test_a_revoked_agent_or_user_gets_no_token(acme: Instance) -> None:
-    await acme.handlers.revoke(Revoke(principal="u-dana", tenant="acme"), OPERATING)
-    with pytest.raises(Forbidden, match="u-dana has been revoked"):
-        await acme.handlers.token(MINT, by("a-desk"))
+    both = {"users": ("u-dana", "u-erin"), "sponsor": "u-dana", "tenant": "acme"}
+    await acme.handlers.register(AGENT.model_copy(update=both), OPERATING)
+    await acme.handlers.revoke(Revoke(principal="u-erin", tenant="acme"), OPERATING)
+    with pytest.raises(Forbidden, match="u-erin has been revoked"):
+        await acme.runs.token(MINT.model_copy(update={"user": "u-erin"}), by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     await acme.handlers.revoke(Revoke(principal="a-desk", tenant="acme"), OPERATING)
     with pytest.raises(Unauthenticated):
-        await acme.handlers.token(MINT, by("a-desk"))
+        await acme.runs.token(MINT, by("a-desk"))
 
 
 async def test_an_api_key_stands_for_its_agent_until_it_is_revoked(acme: Instance) -> None:
     issued = await acme.handlers.key(IssueApiKey(principal="a-desk", user="u-dana"), by("u-dana"))
     assert issued.key.startswith("dk_") and len(issued.key) == 46
     asked, gateway = ExchangeApiKey(key=issued.key, run="r-1"), by("svc-gateway", tenant=PLATFORM)
-    exchanged = await acme.handlers.exchange(asked, gateway)
+    exchanged = await acme.runs.exchange(asked, gateway)
     assert RunTokenVerifier(SIGNER.public).verify(exchanged.token).agent == "a-desk"
     assert await acme.types(RUN, "r-1") == ["run.opened.v1"]
     await acme.handlers.revoke_key(RevokeApiKey(principal="a-desk", id=issued.id), by("u-dana"))
     with pytest.raises(Unauthenticated):
-        await acme.handlers.exchange(asked, gateway)
+        await acme.runs.exchange(asked, gateway)
 
 
 @pytest.mark.parametrize("key", ["", "dk_", "dk_x", "\x00", "é" * 1000])
 async def test_an_unknown_api_key_is_refused(acme: Instance, key: str) -> None:
     with pytest.raises(Unauthenticated):
-        await acme.handlers.exchange(ExchangeApiKey(key=key, run="r-1"), by("svc-gateway", tenant=PLATFORM))
+        await acme.runs.exchange(ExchangeApiKey(key=key, run="r-1"), by("svc-gateway", tenant=PLATFORM))
 
 
 async def test_an_api_key_ends_with_the_users_permission(acme: Instance) -> None:
     issued = await acme.handlers.key(IssueApiKey(principal="a-desk", user="u-dana"), by("u-dana"))
     await acme.handlers.register(AGENT.model_copy(update={"users": ()}), by("u-dana"))
     with pytest.raises(Forbidden):
-        await acme.handlers.exchange(ExchangeApiKey(key=issued.key, run="r-1"), by("svc-gateway", tenant=PLATFORM))
+        await acme.runs.exchange(ExchangeApiKey(key=issued.key, run="r-1"), by("svc-gateway", tenant=PLATFORM))
 
 
 async def test_a_repeated_key_command_issues_no_second_key(acme: Instance) -> None:
@@ -323,7 +330,7 @@ class RacingStore(MemoryEventStore):
     ) -> Appended:
         if self.races and drafts[0].type == f"principal.{Registered.KIND}":
             self.races -= 1
-            other = instance(self)
+            other = instance(self, local=True)
             context = by("operator", tenant=PLATFORM)
             nkey = KeyPair.generate().public
             await other.handlers.register(AGENT.model_copy(update={"nkey": nkey, "tenant": "acme"}), context)
@@ -332,7 +339,7 @@ class RacingStore(MemoryEventStore):
 
 async def test_a_race_is_decided_again() -> None:
     store = RacingStore()
-    found = instance(store)
+    found = instance(store, local=True)
     store.races = 3
     assert (await found.handlers.register(AGENT.model_copy(update={"tenant": "acme"}), OPERATING)).nkey == DESK
     assert len(await found.types(PRINCIPAL, "a-desk")) == 4
@@ -342,54 +349,54 @@ AGAIN = ForkRun(fork=Fork(run="r-1", at=512, policies="p", policies_at=256))
 
 
 async def test_a_forked_run_is_opened_by_a_developer_and_taken_up_by_its_agent(acme: Instance) -> None:
-    await acme.handlers.token(MINT, by("a-desk"))
-    found = await acme.handlers.fork(AGAIN, by("u-dana"))
+    await acme.runs.token(MINT, by("a-desk"))
+    found = await acme.runs.fork(AGAIN, by("u-dana"))
     assert (found.agent, found.user) == ("a-desk", "u-dana") and found.run != "r-1"
-    assert await acme.handlers.fork(AGAIN, by("u-dana")) == found
+    assert await acme.runs.fork(AGAIN, by("u-dana")) == found
     assert await acme.types(RUN, found.run) == ["run.opened.v1"]
-    token = await acme.handlers.token(MintRunToken(user="u-dana", run=found.run), by("a-desk"))
+    token = await acme.runs.token(MintRunToken(user="u-dana", run=found.run), by("a-desk"))
     assert RunTokenVerifier(SIGNER.public).verify(token.token).fork == AGAIN.fork.model_copy(update={"root": "r-1"})
-    again = await acme.handlers.fork(ForkRun(fork=Fork(run=found.run, at=9)), by("u-dana", key="k2"))
+    again = await acme.runs.fork(ForkRun(fork=Fork(run=found.run, at=9)), by("u-dana", key="k2"))
     assert (again.root, found.root) == ("r-1", "r-1")
-    own = await acme.handlers.token(MINT, by("a-desk"))
+    own = await acme.runs.token(MINT, by("a-desk"))
     assert RunTokenVerifier(SIGNER.public).verify(own.token).fork is None
 
 
 async def test_proposed_policies_are_for_operators_and_for_everybody_locally(acme: Instance) -> None:
     dana = Register(principal="u-dana", nkey=DESK, tenant="acme", groups=("developers",))
     await acme.handlers.register(dana, OPERATING)
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     with pytest.raises(Forbidden, match="not in the group 'operators'"):
-        await acme.handlers.fork(AGAIN, by("u-dana"))
+        await acme.runs.fork(AGAIN, by("u-dana"))
     local = instance(local=True)
     await local.handlers.register(dana, OPERATING)
     await local.handlers.register(AGENT, by("u-dana"))
-    await local.handlers.token(MINT, by("a-desk"))
-    assert (await local.handlers.fork(AGAIN, by("u-dana"))).root == "r-1"
+    await local.runs.token(MINT, by("a-desk"))
+    assert (await local.runs.fork(AGAIN, by("u-dana"))).root == "r-1"
 
 
 async def test_a_forked_run_ends_and_its_parent_does_not(acme: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    await acme.handlers.token(MINT, by("a-desk"))
-    found = await acme.handlers.fork(AGAIN, by("u-dana"))
+    await acme.runs.token(MINT, by("a-desk"))
+    found = await acme.runs.fork(AGAIN, by("u-dana"))
     take_up, opened_s = MintRunToken(user="u-dana", run=found.run), time.time()
     monkeypatch.setattr("time.time", lambda: opened_s + 3590)
-    await acme.handlers.token(take_up, by("a-desk"))
+    await acme.runs.token(take_up, by("a-desk"))
     monkeypatch.setattr("time.time", lambda: opened_s + 3601)
-    await acme.handlers.fork(AGAIN, by("u-dana"))
+    await acme.runs.fork(AGAIN, by("u-dana"))
     with pytest.raises(Forbidden, match="its time is over; fork again"):
-        await acme.handlers.token(take_up, by("a-desk"))
+        await acme.runs.token(take_up, by("a-desk"))
     assert await acme.types(RUN, found.run) == ["run.opened.v1", "run.renewed.v1"]
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
 
 
 async def test_a_forked_run_belongs_to_its_parents_user(acme: Instance) -> None:
     await acme.handlers.register(
         AGENT.model_copy(update={"users": ("u-dana", "u-erin"), "tenant": "acme", "sponsor": "u-dana"}), OPERATING
     )
-    await acme.handlers.token(MINT, by("a-desk"))
-    found = await acme.handlers.fork(AGAIN, by("u-dana"))
+    await acme.runs.token(MINT, by("a-desk"))
+    found = await acme.runs.fork(AGAIN, by("u-dana"))
     with pytest.raises(Conflict):
-        await acme.handlers.token(MintRunToken(user="u-erin", run=found.run), by("a-desk"))
+        await acme.runs.token(MintRunToken(user="u-erin", run=found.run), by("a-desk"))
 
 
 @pytest.mark.parametrize(
@@ -403,24 +410,24 @@ async def test_a_forked_run_belongs_to_its_parents_user(acme: Instance) -> None:
     ids=["another's agent", "the agent itself", "no such run", "another tenant's"],
 )
 async def test_what_may_not_be_forked_is_not(acme: Instance, who: Context, run: str, problem: type[Problem]) -> None:
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     count = len([event async for event in acme.store.read_all()])
     with pytest.raises(problem):
-        await acme.handlers.fork(ForkRun(fork=Fork(run=run, at=1)), who)
+        await acme.runs.fork(ForkRun(fork=Fork(run=run, at=1)), who)
     assert len([event async for event in acme.store.read_all()]) == count
 
 
 async def test_another_tenants_run_is_not_there(acme: Instance) -> None:
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     await acme.handlers.register(
         Register(principal="u-eve", nkey=DESK, tenant="other", groups=("developers", "operators")), OPERATING
     )
     with pytest.raises(Invalid, match="no run"):
-        await acme.handlers.fork(AGAIN, by("u-eve", tenant="other"))
+        await acme.runs.fork(AGAIN, by("u-eve", tenant="other"))
 
 
 async def test_the_run_of_an_agent_that_was_revoked_is_not_forked(acme: Instance) -> None:
-    await acme.handlers.token(MINT, by("a-desk"))
+    await acme.runs.token(MINT, by("a-desk"))
     await acme.handlers.revoke(Revoke(principal="a-desk"), by("u-dana"))
     with pytest.raises(Forbidden, match="revoked"):
-        await acme.handlers.fork(AGAIN, by("u-dana"))
+        await acme.runs.fork(AGAIN, by("u-dana"))

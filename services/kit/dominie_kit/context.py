@@ -72,7 +72,7 @@ class Context:
     @property
     def chain(self) -> str:
         """The principals that act, the outermost first."""
-        return self.claims.act.chain if self.claims else self.principal
+        return self.claims.chain if self.claims else self.principal
 
     @property
     def grants(self) -> Grants:

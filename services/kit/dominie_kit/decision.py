@@ -24,7 +24,6 @@ from dominie_contracts.operations import ServiceStatus
 from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Fork
 from dominie_eventstore import InMemory
-from dominie_kit.asking import ask_of, wrong_annotations
 
 SCHEMA = """
 entity Agent, Tool, Model, Namespace;
@@ -89,7 +88,7 @@ class PolicyError(ValueError):
 @dataclass(frozen=True, slots=True)
 class _Note:
     name: str
-    ask: Ask | None
+    ask: str | None
     why: str
 
 
@@ -98,12 +97,12 @@ class Policies:
 
     def __init__(self, digest: str, files: tuple[PolicyFile, ...]) -> None:
         self.digest = digest
-        self._decided: OrderedDict[bytes, Decided] = OrderedDict()
+        self._decided: OrderedDict[tuple[bytes, frozenset[str]], Decided] = OrderedDict()
         self._schema = cedarpy.Schema.from_str(SCHEMA)
         self._entities = cedarpy.Entities.from_json_str("[]")
         text = "\n".join(file.text for file in files)
         parsed = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
-        self._notes = {key: _note(key, body) for key, body in parsed.items()}
+        self._notes = {key: _note(key, body.get("annotations", {})) for key, body in parsed.items()}
         self._all = cedarpy.PolicySet.from_str(text)
         firm = {key: body for key, body in parsed.items() if self._notes[key].ask is None}
         self._firm = cedarpy.PolicySet.from_json_str(
@@ -113,17 +112,17 @@ class Policies:
     def __len__(self) -> int:
         return len(self._notes)
 
-    def decide(self, question: Question) -> Decided:
-        """Decide. The whole request is the cache's key."""
-        key = question.key
+    def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
+        """Decide; asks of the policies in `approved` have their yes. The whole request is the cache's key."""
+        key = question.key, approved
         found = self._decided.get(key)
         if found is None:
-            found = self._decided[key] = self._decide(question.request)
+            found = self._decided[key] = self._decide(question.request, approved)
             if len(self._decided) > _CACHE:
                 self._decided.popitem(last=False)
         return found
 
-    def _decide(self, request: dict[str, JsonValue]) -> Decided:
+    def _decide(self, request: dict[str, JsonValue], approved: frozenset[str]) -> Decided:
         result = cedarpy.is_authorized(request, self._all, self._entities, self._schema)
         notes = [self._notes[key] for key in result.diagnostics.reasons]
         names = tuple(note.name for note in notes)
@@ -140,7 +139,11 @@ class Policies:
         if any(note.ask is None for note in notes) or not self._permitted(request):
             firm = [note for note in notes if note.ask is None]
             return _deny(request, names, *(note.why for note in firm or notes))
-        asks = tuple(note.ask for note in notes if note.ask is not None)
+        asks = tuple(
+            Ask(policy=note.name, group=note.ask or "", why=note.why) for note in notes if note.name not in approved
+        )
+        if not asks:
+            return Decided(decision="allow", policies=names, why=("approved",), request=request)
         return Decided(decision="ask", policies=names, why=tuple(ask.why for ask in asks), asks=asks, request=request)
 
     def _permitted(self, request: dict[str, JsonValue]) -> bool:
@@ -148,11 +151,9 @@ class Policies:
         return result.decision == cedarpy.Decision.Allow and not result.diagnostics.errors
 
 
-def _note(key: str, policy: Mapping[str, Mapping[str, str]]) -> _Note:
-    annotations = policy.get("annotations", {})
+def _note(key: str, annotations: Mapping[str, str]) -> _Note:
     name = annotations.get("id", key)
-    why = annotations.get("why") or f"policy {name!r} forbids it"
-    return _Note(name, ask_of(name, why, policy), why)
+    return _Note(name, annotations.get("ask"), annotations.get("why") or f"policy {name!r} forbids it")
 
 
 def _without_values(error: object) -> str:
@@ -182,7 +183,6 @@ def check_policies(files: tuple[PolicyFile, ...]) -> int:
         problems += [f"{file.name}: {error.error}" for error in result.errors]
         for key, body in parsed.items():
             name = body.get("annotations", {}).get("id")
-            problems += [f"{file.name}: {name or key}: {wrong}" for wrong in wrong_annotations(body)]
             if name is None:
                 problems.append(f"{file.name}: {key} has no @id, so nobody could say which policy decided")
             elif name in seen:
@@ -232,15 +232,17 @@ class DecisionPoint(InMemory):
         if heartbeat.policy_position <= self.position:
             self._fresh_at = self._clock()
 
-    def decide(self, question: Question) -> Decided:
+    def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
         """Allow, ask or deny.
 
         Raises:
             Unavailable: There are no policies yet, or they may be stale.
         """
-        return self._fresh().decide(question)
+        return self._fresh().decide(question, approved=approved)
 
-    def decide_in(self, tenant: str, fork: Fork, question: Question) -> Decided:
+    def decide_in(
+        self, tenant: str, fork: Fork, question: Question, *, approved: frozenset[str] = frozenset()
+    ) -> Decided:
         """As `decide`, in a run that was forked: under the set that was proposed for it, if one was.
 
         Raises:
@@ -249,8 +251,8 @@ class DecisionPoint(InMemory):
         """
         in_force = self._fresh()
         if fork.policies is None:
-            return in_force.decide(question)
-        return self._find(tenant, fork.policies, fork.policies_at).decide(question)
+            return in_force.decide(question, approved=approved)
+        return self._find(tenant, fork.policies, fork.policies_at).decide(question, approved=approved)
 
     def _keep(self, tenant: str, proposed: PoliciesProposed) -> None:
         self._proposed[tenant, proposed.digest] = proposed.files

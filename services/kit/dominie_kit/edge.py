@@ -269,6 +269,8 @@ class Edge:
             raise Unauthenticated(f"{principal} has been revoked")
         if (suspended := self._standing.suspension(tenant, principal)) is not None:
             raise Forbidden(suspended.words)
+        if claims and (objection := self._standing.objection(claims)) is not None:
+            raise objection
         if claims and registered and claims.cnf.nkey != registered.nkey:
             raise Unauthenticated(f"{principal} has another key now; mint a new run token")
         return Context(

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Self
 
-from dominie_contracts import Recorded
-from dominie_contracts.identity import Erased, Registered, Resumed, Revoked, Suspended
+from dominie_contracts import Forbidden, Problem, Recorded, RunClaims, Unauthenticated
+from dominie_contracts.identity import Erased, Registered, Resumed, Revoked, RunEnded, Suspended
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import InMemory
 
@@ -18,6 +18,7 @@ class Standing(InMemory):
         self._registered: dict[tuple[str, str], Registered] = {}
         self._revoked: set[tuple[str, str]] = set()
         self._suspended: dict[tuple[str, str], Suspended] = {}
+        self._ended: set[tuple[str, str]] = set()
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
@@ -31,6 +32,8 @@ class Standing(InMemory):
                 self._suspended[suspended.tenant, suspended.principal] = suspended
             case Resumed() as resumed:
                 self._suspended.pop((resumed.tenant, resumed.principal), None)
+            case RunEnded() as ended:
+                self._ended.add((ended.tenant, ended.run))
             case Erased() as erased if self._on_erased is not None:
                 self._on_erased(erased, event.position)
             case _:
@@ -41,8 +44,25 @@ class Standing(InMemory):
         return type(self)(self._on_erased)
 
     def is_revoked(self, tenant: str, principal: str) -> bool:
-        """Whether the principal's identity was taken away."""
-        return (tenant, principal) in self._revoked
+        """Whether the principal's identity was taken away, or its sponsor's, without whom it does not stand."""
+        if (tenant, principal) in self._revoked:
+            return True
+        registered = self._registered.get((tenant, principal))
+        return registered is not None and (tenant, registered.sponsor) in self._revoked
+
+    def objection(self, claims: RunClaims) -> Problem | None:
+        """Why a run token that holds is not good any more, beside its agent: None where it is."""
+        tenant = claims.tenant
+        for principal in (claims.sub, *claims.actors[1:]):
+            if self.is_revoked(tenant, principal):
+                return Unauthenticated(f"{principal} has been revoked")
+            if (suspended := self.suspension(tenant, principal)) is not None:
+                return Forbidden(suspended.words)
+        if self._ended:
+            for run in (claims.run, *claims.parents):
+                if (tenant, run) in self._ended:
+                    return Unauthenticated(f"run {run!r} was ended; begin another")
+        return None
 
     def suspension(self, tenant: str, principal: str) -> Suspended | None:
         """The suspension of a principal that stands."""

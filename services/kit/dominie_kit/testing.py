@@ -30,6 +30,7 @@ from dominie_kit.service import Service
 R = TypeVar("R", bound=Message)
 WAIT_S = 5.0
 ASSERTION_S = 60
+SPONSOR = "u-sponsor"
 
 
 def assertion(keys: KeyPair, tenant: str, principal: str, /, **changed: object) -> str:
@@ -165,6 +166,7 @@ class House:
     broker: EmbeddedBroker
     keys: KeyFolder
     operator: Peer
+    _sponsor: KeyPair = field(default_factory=KeyPair.generate)
 
     @property
     def url(self) -> str:
@@ -172,11 +174,20 @@ class House:
         return self.broker.url
 
     async def register(self, principal: str, *, tenant: str = "acme", **more: object) -> KeyPair:
-        """Register a principal as the operator, where identity is served; returns its key."""
+        """Register a principal as the operator, where identity is served; returns its key.
+
+        An agent whose sponsor is not named gets one.
+        """
+        if principal.startswith("a-") and "sponsor" not in more:
+            more["sponsor"] = SPONSOR
+            await self._register(SPONSOR, self._sponsor, tenant)
         keys = KeyPair.generate()
+        await self._register(principal, keys, tenant, **more)
+        return keys
+
+    async def _register(self, principal: str, keys: KeyPair, tenant: str, **more: object) -> None:
         command = Register.model_validate({"principal": principal, "nkey": keys.public, "tenant": tenant, **more})
         await self.operator.ask(command, PrincipalView)
-        return keys
 
 
 @asynccontextmanager

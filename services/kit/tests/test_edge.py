@@ -47,7 +47,7 @@ def token(signer: KeyPair = SIGNER, **changed: Any) -> str:
         "iss": ISSUER,
         "aud": "dominie",
         "sub": "u-dana",
-        "act": {"sub": "a-desk"},
+        "act": {"sub": "spiffe://dominie.local/acme/agent/desk"},
         "tenant": "acme",
         "run": "r-1",
         "cnf": {"nkey": "UKEY"},
@@ -201,8 +201,10 @@ async def test_between_services_a_run_token_says_who_asks(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"act": {"sub": "a-other"}}, "forbidden"),
-        ({"tenant": "other"}, "forbidden"),
+        ({"act": {"sub": "spiffe://dominie.local/acme/agent/other"}}, "forbidden"),
+        ({"tenant": "other"}, "unauthenticated"),
+        ({"tenant": "other", "act": {"sub": "spiffe://dominie.local/other/agent/desk"}}, "forbidden"),
+        ({"authorization_details": [{"type": "dominie-everything"}]}, "unauthenticated"),
         ({"iss": "somebody"}, "unauthenticated"),
         ({"aud": "dominie-connect"}, "unauthenticated"),
         ({"exp": 1, "iat": 0}, "unauthenticated"),

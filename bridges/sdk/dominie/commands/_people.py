@@ -22,6 +22,11 @@ def developer() -> "Client":
     return Client(credentials=Project.find().developer_credentials(), timeout_s=TIMEOUT_S)
 
 
+def person(name: str | None, key: Path | None) -> "Client":
+    """A client as somebody with a key of their own; as the developer where nobody is named."""
+    return developer() if name is None and key is None else approver(name or "dev", key)
+
+
 def approver(name: str, key: Path | None) -> "Client":
     """A client as an approver, whose key is not in the project."""
     from dominie import Client

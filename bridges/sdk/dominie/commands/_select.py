@@ -80,6 +80,23 @@ def select(
         raise Invalid(f"--{first['loc'][0]}: {first['msg']}".replace("_", "-")) from error
 
 
+def span(text: str) -> timedelta:
+    """How long, as people write it: 30m, 2h, 7d.
+
+    Raises:
+        Invalid: It is none.
+    """
+    from dominie import Invalid
+
+    found = _AGO.fullmatch(text)
+    try:
+        if found:
+            return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        pass
+    raise Invalid(f"{text!r} is no length of time: write 30m, 2h or 7d")
+
+
 def _time(text: str, now: datetime) -> datetime:
     """A time as people write it; without an offset it is in UTC."""
     from dominie import Invalid

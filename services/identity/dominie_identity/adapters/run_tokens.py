@@ -9,7 +9,10 @@ from dominie.keys import KeyPair
 from dominie_contracts import RunClaims
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import Registered, RunOpened
-from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation
+from dominie_contracts.spiffe import TRUST_DOMAIN, SpiffeId
+from dominie_contracts.token import AUDIENCE, Actor, Confirmation
+from dominie_identity.runs.asking import Asking
+from dominie_identity.runs.authority import Authority
 from dominie_kit.run_tokens import ALGORITHM, ISSUER
 
 KEY_PREFIX = "dk_"
@@ -19,24 +22,33 @@ _KEY_BYTES = 32
 class RunTokenSigner:
     """Holds the key that every edge checks run tokens with."""
 
-    def __init__(self, signer: KeyPair) -> None:
+    def __init__(self, signer: KeyPair, trust_domain: str = TRUST_DOMAIN) -> None:
         self._key = signer.jwk
+        self._trust_domain = trust_domain
 
-    def sign(self, agent: Registered, run: RunOpened, *, now_s: int) -> str:
+    def chain(self, asking: Asking) -> tuple[str, ...]:
+        """The SPIFFE ids of the agents that act, the current one first."""
+        through = asking.caller.act.ids if asking.caller else ()
+        return (str(SpiffeId.of(self._trust_domain, asking.agent.tenant, asking.agent.principal)), *through)
+
+    def sign(self, agent: Registered, run: RunOpened, authority: Authority, *, now_s: int, expires_s: int) -> str:
         """The token of an agent acting for a user in one run; bound to the agent's registered key."""
         claims = RunClaims(
             iss=ISSUER,
             aud=AUDIENCE,
             sub=run.user,
-            act=Actor(sub=agent.principal),
+            act=Actor.of_ids(run.chain or (str(SpiffeId.of(self._trust_domain, agent.tenant, agent.principal)),)),
             tenant=agent.tenant,
             run=run.run,
             session=run.session,
             cnf=Confirmation(nkey=agent.nkey),
             fork=run.fork,
-            authorization_details=(Authorization(grants=run.grants),),
+            parents=run.parents,
+            request_digest=run.request_digest,
+            plan_digest=run.plan_digest,
+            authorization_details=authority.details,
             iat=now_s,
-            exp=run.expires_s,
+            exp=expires_s,
             jti=uuid.uuid4().hex,
         )
         header = {"alg": ALGORITHM, "typ": "JWT"}

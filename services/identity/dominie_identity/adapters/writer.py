@@ -1,0 +1,61 @@
+"""Writes what is decided about one principal, again where others were first."""
+
+from collections.abc import Callable, Sequence
+
+from dominie_contracts import Recorded, StreamName, Unavailable
+from dominie_contracts.registry import parse_own
+from dominie_eventstore import EventStore, Folds, WrongExpectedVersion
+from dominie_identity.aggregate import Caller, PrincipalEvent, State, evolve
+from dominie_identity.projection import Principals
+from dominie_kit import Actions, Context
+
+TRIES = 8
+Change = Callable[[State], Sequence[PrincipalEvent]]
+
+
+class PrincipalWriter:
+    """Appends to the streams of principals, and puts what they are now into the read model."""
+
+    def __init__(self, store: EventStore, actions: Actions, principals: Principals) -> None:
+        self._store = store
+        self._states = Folds(store, State(), _evolve)
+        self._actions = actions
+        self._principals = principals
+
+    def caller(self, context: Context) -> Caller:
+        """Who asks, with the groups that stand now: this read model is never behind identity's own answers."""
+        found = self._principals.find(context.tenant, context.principal)
+        return Caller(context.tenant, context.principal, found.groups if found else ())
+
+    async def load(self, stream: StreamName) -> State:
+        """A principal as the log says now, which the read model may be behind."""
+        return await self._states.load(stream)
+
+    async def write(self, stream: StreamName, change: Change, context: Context) -> State:
+        """Append what is decided about the principal as it is; what it is now.
+
+        Raises:
+            Unavailable: Others change it all the time.
+        """
+        for _ in range(TRIES):
+            state = await self._states.load(stream)
+            events = change(state)
+            if not events:
+                return state
+            drafts = self._actions.drafts(context, stream, *events)
+            try:
+                appended = await self._store.append(stream, drafts, expected_version=state.version)
+            except WrongExpectedVersion:
+                continue
+            for event in events:
+                state = evolve(state, event, position=appended.position)
+            context.position = appended.position
+            self._principals.put(stream.tenant, stream.id, state)
+            return state
+        raise Unavailable(f"others change {stream.id} too; ask again", retry_after_s=0.2)
+
+
+def _evolve(state: State, event: Recorded) -> State:
+    payload = parse_own(event)
+    assert isinstance(payload, PrincipalEvent)
+    return evolve(state, payload, position=event.position)

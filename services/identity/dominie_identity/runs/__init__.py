@@ -1,0 +1,1 @@
+"""Runs: identity's second aggregate, and what a run token may say."""

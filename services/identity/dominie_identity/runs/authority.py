@@ -1,0 +1,100 @@
+"""What one may do on behalf of another: the most of several bounds, and less of it. Pure.
+
+Each type of `authorization_details` has its own order. Grants: each name that is granted, `*` all of them. A ceiling:
+the amount, of the same run. An entry of another type never gets here; its contract refuses it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from dominie_contracts import Forbidden, Invalid
+from dominie_contracts.token import EVERYTHING, Authorization, Ceiling, Detail, Grants
+
+_KINDS = ("tools", "models", "namespaces")
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What a run token may say: its grants, and what it and the runs that it is part of may spend."""
+
+    grants: Grants
+    ceilings: tuple[Ceiling, ...] = ()
+
+    @property
+    def details(self) -> tuple[Detail, ...]:
+        """As `authorization_details`."""
+        return (Authorization(grants=self.grants), *self.ceilings)
+
+    def within(self, grants: Grants) -> "Authority":
+        """No more than these grants."""
+        return replace(self, grants=meet(self.grants, grants))
+
+    def below(self, grants: Grants | None, ceilings: tuple[Ceiling, ...]) -> "Authority":
+        """No more than these grants, where there are any, and these ceilings beside its own."""
+        least: dict[str, Ceiling] = {}
+        for ceiling in (*self.ceilings, *ceilings):
+            stands = least.setdefault(ceiling.run, ceiling)
+            least[ceiling.run] = min(stands, ceiling, key=lambda each: each.max_cost_usd)
+        return Authority(self.grants if grants is None else meet(self.grants, grants), tuple(least.values()))
+
+    def narrowed(self, narrow: Grants | None, max_cost_usd: float | None, run: str) -> "Authority":
+        """What was asked for, which has to be less.
+
+        Raises:
+            Forbidden: It is more.
+        """
+        grants = self.grants if narrow is None else narrowed(self.grants, narrow)
+        if max_cost_usd is None:
+            return replace(self, grants=grants)
+        return Authority(grants, lowered(self.ceilings, Ceiling(run=run, max_cost_usd=max_cost_usd)))
+
+
+def meet(one: Grants, other: Grants) -> Grants:
+    """What both grant."""
+    return Grants(**{kind: _both(getattr(one, kind), getattr(other, kind)) for kind in _KINDS})
+
+
+def narrowed(grants: Grants, narrow: Grants) -> Grants:
+    """Less than these grants.
+
+    Raises:
+        Forbidden: It is more; a person would have to grant that first.
+    """
+    for kind in _KINDS:
+        granted: tuple[str, ...] = getattr(grants, kind)
+        more = [name for name in getattr(narrow, kind) if name not in granted and EVERYTHING not in granted]
+        if more:
+            raise Forbidden(f"a run token only narrows: {kind} {more[0]!r} is not granted")
+    return narrow
+
+
+def lowered(ceilings: tuple[Ceiling, ...], ceiling: Ceiling) -> tuple[Ceiling, ...]:
+    """With one more ceiling, which may not be above one of the same run.
+
+    Raises:
+        Forbidden: It is.
+    """
+    for stands in ceilings:
+        if ceiling.max_cost_usd > stands.max_cost_usd:
+            raise Forbidden(f"a run token only narrows: {ceiling.max_cost_usd} USD is above {stands.max_cost_usd}")
+    return (*(stands for stands in ceilings if stands.run != ceiling.run), ceiling)
+
+
+def said(details: Iterable[Detail], run: str) -> tuple[Grants, float | None]:
+    """What a user said that a run may do and spend.
+
+    Raises:
+        Invalid: It is about another run, or says one thing twice.
+    """
+    found = tuple(details)
+    grants = [detail.grants for detail in found if isinstance(detail, Authorization)]
+    ceilings = [detail for detail in found if isinstance(detail, Ceiling)]
+    if len(grants) > 1 or len(ceilings) > 1 or any(ceiling.run != run for ceiling in ceilings):
+        raise Invalid(f"authorization_details hold one entry of each type, about run {run!r}")
+    return (grants[0] if grants else Grants()), (ceilings[0].max_cost_usd if ceilings else None)
+
+
+def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    if EVERYTHING in one:
+        return other
+    return one if EVERYTHING in other else tuple(name for name in one if name in other)
