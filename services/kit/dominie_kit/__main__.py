@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dominie_kit.errors import KitError
 from dominie_kit.plan import Plan
 from dominie_kit.service_process import start_fork_server
-from dominie_kit.state import Up
+from dominie_kit.state import NotStarted, Up
 
 
 def main() -> int:
@@ -29,6 +29,9 @@ def main() -> int:
         asyncio.run(Supervisor(plan, say=say, began_s=began_s).run(lambda up: _report(plan, up)))
     except (KitError, OSError) as error:
         say(str(error))
+        told = NotStarted(why=str(error)).model_dump_json()
+        if plan.report:
+            _quietly(lambda: print(told, flush=True))
         return 1
     return 0
 

@@ -52,6 +52,12 @@ class Up(Message):
     services: dict[str, Running]
 
 
+class NotStarted(Message):
+    """What a supervisor reports instead of `Up`."""
+
+    why: str
+
+
 class ClientFile(Message):
     """`client.json`."""
 

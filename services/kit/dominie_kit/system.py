@@ -18,7 +18,7 @@ from dominie_kit.errors import KitError, NotUp, StartFailed
 from dominie_kit.keys import KeyFolder
 from dominie_kit.plan import BROKER, DEFAULT_RIGHTS_S, Plan
 from dominie_kit.service_process import last_line
-from dominie_kit.state import Running, StateFolder, Up
+from dominie_kit.state import NotStarted, Running, StateFolder, Up
 
 LAUNCH_S = 75.0
 """More than a supervisor gives its services."""
@@ -57,7 +57,15 @@ def launch(plan: Plan, *, environment: Mapping[str, str] | None = None) -> tuple
         return process, Up.model_validate_json(line)
     except ValidationError as error:
         end(process)
-        raise StartFailed(last_line(log).removeprefix("dominie: ") or f"It said nothing: see {str(log)!r}") from error
+        raise StartFailed(_why(line, log)) from error
+
+
+def _why(line: bytes, log: Path) -> str:
+    """Why it did not start: as it said, else what its log ends with, which others may write to."""
+    try:
+        return NotStarted.model_validate_json(line).why
+    except ValidationError:
+        return last_line(log).removeprefix("dominie: ") or f"It said nothing: see {str(log)!r}"
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
