@@ -31,6 +31,25 @@ class Ask(Message):
     group: str
     """The group whose members may say yes."""
     why: str
+    quorum: int = 1
+    """How many different members have to."""
+    four_eyes: bool = False
+    """Two different people in all have to say yes to the action, whichever of the asked groups they are in."""
+    digest: str = ""
+    """Of the policy as it stood: a yes to its words of then is none to others."""
+
+    @property
+    def key(self) -> str:
+        """What a yes is given to: this policy in these words."""
+        return f"{self.policy}@{self.digest}"
+
+
+def whom(asks: Iterable[Ask]) -> list[str]:
+    """Whose yes some asks want: `finance`, `2 of finance`, `two people in all`."""
+    asks = tuple(asks)
+    most = {ask.group: max(each.quorum for each in asks if each.group == ask.group) for ask in asks}
+    found = [group if most[group] == 1 else f"{most[group]} of {group}" for group in sorted(most)]
+    return [*found, "two people in all"] if any(ask.four_eyes for ask in asks) and sum(most.values()) < 2 else found
 
 
 class Requested(Payload):
@@ -43,7 +62,7 @@ class Requested(Payload):
     """The idempotency key; a client may have made it from the arguments."""
     arguments: Annotated[dict[str, JsonValue], PERSONAL]
     digest: str
-    """Of command, resource, version, arguments and user (RFC 8785, HMAC-SHA-256): what a key stands for."""
+    """Of command, resource, version, arguments and user (RFC 8785, keyed BLAKE2b): what a key stands for."""
     session: str | None = None
     priority: Priority = "standard"
     deadline_ms: NonNegativeInt
@@ -71,18 +90,29 @@ class Decided(Payload):
 
 
 class Parked(Payload):
-    """Written by the service that owns the action, when it waits for a person."""
+    """Written by the service that owns the action, when it waits for people, and again when other asks wait."""
 
     KIND: ClassVar[str] = "parked.v1"
     asks: tuple[Ask, ...]
+    """Those that have no yes yet."""
     digest: str
-    """What a yes is bound to: stream, tenant, user, chain, tool and version, arguments, labels and asks."""
+    """What a yes is bound to: stream, tenant, user, chain, tool and version, arguments and labels."""
     command: str
     resource: str | None = None
     arguments: Annotated[dict[str, JsonValue], PERSONAL]
     labels: dict[str, Integrity] = Field(default_factory=dict)
     expires_ms: NonNegativeInt
     """Unix time in milliseconds."""
+    asked_ms: NonNegativeInt = 0
+    """Unix time in milliseconds."""
+
+
+class Mistaken(Payload):
+    """Written by the service that owns the action, once, when its key came with another request while it waits."""
+
+    KIND: ClassVar[str] = "mistaken.v1"
+    digest: str
+    """Of the other request, as `Requested.digest`."""
 
 
 class Approved(Payload):
@@ -92,6 +122,7 @@ class Approved(Payload):
     approvals: tuple[str, ...]
     """The ids of the approvals' streams."""
     by: tuple[str, ...]
+    """Who said yes."""
 
 
 class Started(Payload):
@@ -155,7 +186,7 @@ def noted_in(category: str, what: Matter) -> str:
     return f"{category}_{what}"
 
 
-TRAIL: tuple[type[Payload], ...] = (Requested, Decided, Parked, Approved, Started, Finished, Unknown)
+TRAIL: tuple[type[Payload], ...] = (Requested, Decided, Parked, Mistaken, Approved, Started, Finished, Unknown)
 
 Status = Literal["new", "requested", "denied", "parked", "ready", "started", "finished", "unknown"]
 
@@ -168,6 +199,9 @@ class ActionState(NamedTuple):
     requested: Requested | None = None
     decided: Decided | None = None
     parked: Parked | None = None
+    asked: tuple[str, ...] = ()
+    """What people were asked, by its digest, each time."""
+    mistaken: bool = False
     started: Started | None = None
     finished: Finished | None = None
 
@@ -183,7 +217,9 @@ def evolve(state: ActionState, event: Payload) -> ActionState:
             after = "ready" if event.observed else status[event.decision]
             return state._replace(version=version, status=after, decided=event)
         case Parked():
-            return state._replace(version=version, status="parked", parked=event)
+            return state._replace(version=version, status="parked", parked=event, asked=(*state.asked, event.digest))
+        case Mistaken():
+            return state._replace(version=version, mistaken=True)
         case Approved():
             return state._replace(version=version, status="ready")
         case Started():

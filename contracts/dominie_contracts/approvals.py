@@ -1,12 +1,55 @@
 """When a person's yes counts: checked by guardrail when it is given, and again by who acts on it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
-from dominie_contracts.action import Parked
+from dominie_contracts.action import Ask, Parked
+from dominie_contracts.base import Message
 from dominie_contracts.digests import digest_json
 from dominie_contracts.guardrail import ApprovalAnswered
+
+ANSWER_AUDIENCE = "dominie-answer"
+"""`aud` of the proof of an answer."""
+MAX_AUTH_S = 15 * 60
+"""How long ago an approver may have signed in (OpenID Connect's `auth_time`)."""
+PROOF_S = 60
+"""How long a proof is good for."""
+LEEWAY_S = 5
+"""By how much clocks may differ."""
+
+
+class AnswerClaims(Message):
+    """What an approver signs with their own key: yes or no, to exactly this action, as these policies asked it."""
+
+    sub: str
+    tenant: str
+    aud: str
+    action: str
+    digest: str
+    asks: tuple[str, ...]
+    """The keys of the asks that the approver was shown."""
+    decision: Literal["grant", "deny"]
+    auth_time: int
+    """When the approver signed in: with a key, when it was opened."""
+    iat: int
+    exp: int
+    jti: str = Field(min_length=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """On whose side an action is: none of them says yes to it, under whatever name."""
+
+    user: str
+    chain: tuple[str, ...]
+    """The agents, the outermost first."""
+    sponsors: frozenset[str] = frozenset()
+    """Of any agent of the chain."""
+    nkeys: frozenset[str] = field(default=frozenset(), repr=False)
+    """The keys of all of these."""
 
 
 def binding_digest(
@@ -20,10 +63,9 @@ def binding_digest(
     version: str,
     arguments: dict[str, JsonValue],
     labels: dict[str, str],
-    asks: Sequence[str],
     key: bytes | None = None,
 ) -> str:
-    """What a yes is bound to: this action alone, with exactly these arguments, for exactly these asks.
+    """What a yes is bound to, beside the asks that it names: this action alone, with exactly these arguments.
 
     `key` is the user's, so that the digest tells nothing of the arguments to whoever guesses them.
     """
@@ -37,37 +79,63 @@ def binding_digest(
         "version": version,
         "arguments": arguments,
         "labels": dict[str, JsonValue](labels),
-        "asks": list[JsonValue](sorted(asks)),
     }
     return digest_json(bound, key=key)
 
 
-def refuse_approver(
-    parked: Parked, *, by: str, groups: Sequence[str], user: str, chain: str, sponsor: str | None
-) -> str | None:
-    """Why this person may not answer; None if they may.
-
-    An approver is a person, in every group that was asked, and neither the user, an agent of the chain, nor the
-    agent's sponsor.
-    """
-    missing = sorted({ask.group for ask in parked.asks} - set(groups))
+def refuse_person(asker: Asker, by: str, nkey: str) -> str | None:
+    """Why this person may not answer; None if they may, for the groups that they are in."""
     if not by.startswith("u-"):
         return f"{by!r} is no person"
-    if by == user or by in chain.split():
+    if by == asker.user or by in asker.chain:
         return f"{by!r} asked for it"
-    if by == sponsor:
-        return f"{by!r} is the sponsor of the agent that asked"
-    if missing:
-        return f"{by!r} is not in {', '.join(missing)}"
+    if by in asker.sponsors:
+        return f"{by!r} is the sponsor of an agent that asked"
+    if nkey in asker.nkeys:
+        return f"{by!r} has the key of somebody who asked"
     return None
 
 
-def refuse_answer(parked: Parked, answer: ApprovalAnswered, *, now_ms: int) -> str | None:
-    """Why a recorded yes does not lift this action's asks; None if it does."""
-    if answer.decision != "grant":
-        return f"{answer.by} said no" + (f": {answer.note}" if answer.note else "")
-    if answer.digest != parked.digest:
-        return "the yes was for something else"
-    if now_ms > min(parked.expires_ms, answer.expires_ms):
-        return "the yes has expired"
+def refuse_claims(claims: AnswerClaims, answer: ApprovalAnswered, *, tenant: str) -> str | None:
+    """Why what was signed is no proof of an answer; None if it is."""
+    said = (claims.sub, claims.tenant, claims.action, claims.digest, claims.decision)
+    at_s = answer.answered_ms / 1000
+    if claims.aud != ANSWER_AUDIENCE or said != (answer.by, tenant, answer.action, answer.digest, answer.decision):
+        return "what was signed is another answer"
+    if not set(answer.asks) <= set(claims.asks):
+        return "what was signed answers other policies"
+    if not claims.iat - LEEWAY_S <= at_s <= min(claims.exp, claims.iat + PROOF_S) + LEEWAY_S:
+        return "the answer was not signed when it was given"
+    if not at_s - MAX_AUTH_S <= claims.auth_time <= claims.iat + LEEWAY_S:
+        return f"{answer.by} signed in more than {MAX_AUTH_S // 60} minutes before"
     return None
+
+
+def holds(answer: ApprovalAnswered, digest: str, *, now_ms: int) -> bool:
+    """Whether an answer is a yes to this and has not lapsed."""
+    return answer.decision == "grant" and answer.digest == digest and now_ms <= answer.expires_ms
+
+
+def unanswered(asks: Iterable[Ask], yeses: Sequence[ApprovalAnswered]) -> tuple[Ask, ...]:
+    """The asks that still want somebody's yes; `yeses` hold."""
+    asks = tuple(asks)
+    short = tuple(ask for ask in asks if _people(yes for yes in yeses if counts(yes, ask)) < ask.quorum)
+    if short or _people(yes for yes in yeses if any(counts(yes, ask) for ask in asks)) > 1:
+        return short
+    return tuple(ask for ask in asks if ask.four_eyes)
+
+
+def counts(yes: ApprovalAnswered, ask: Ask) -> bool:
+    """Whether a yes is one to this ask: it names its policy in these words, and comes from its group."""
+    return ask.key in yes.asks and ask.group in yes.groups
+
+
+def _people(yeses: Iterable[ApprovalAnswered]) -> int:
+    """How many people: two names with one key are one."""
+    found = tuple(yeses)
+    return min(len({yes.by for yes in found}), len({yes.nkey for yes in found}))
+
+
+def same_asks(parked: Parked, digest: str, left: Iterable[Ask]) -> bool:
+    """Whether what is left to answer is what is being asked already."""
+    return parked.digest == digest and {ask.key for ask in left} <= {ask.key for ask in parked.asks}

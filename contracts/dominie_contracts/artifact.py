@@ -51,6 +51,16 @@ class Manifest(Message):
     chunks: tuple[str, ...] = Field(max_length=MAX_CHUNKS)
 
 
+class Chunk(Message):
+    """Reply to `tool.FetchChunk` and `audit.FetchArtifact`: a part of an artifact."""
+
+    data: str
+    """In base64; empty where the artifact is."""
+    chunks: int
+    """How many the artifact has."""
+    reference: Reference
+
+
 class CallPass(Message):
     """What a tool worker shows of a call it was given: whose it is, and which artifacts are its arguments."""
 

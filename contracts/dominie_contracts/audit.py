@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import AwareDatetime, Field, JsonValue, NonNegativeFloat
 
 from dominie_contracts.action import Decision
+from dominie_contracts.artifact import NAME_PATTERN
 from dominie_contracts.base import Command, Message, Payload
 
 MAX_POSITION = 2**63 - 1
@@ -401,8 +402,36 @@ class Erasure(Message):
     """The log's verifier key."""
 
 
+class FetchArtifact(Command):
+    """A chunk of an artifact that an event of the caller's tenant refers to; the reply is a `Chunk`."""
+
+    NAME: ClassVar[str] = "audit.artifact"
+    name: str = Field(pattern=NAME_PATTERN)
+    index: int = Field(default=0, ge=0)
+
+
+class CountArtifacts(Command):
+    """How many artifacts are held, of all tenants together."""
+
+    NAME: ClassVar[str] = "audit.artifacts"
+
+
+class ArtifactsHeld(Message):
+    """Reply to `CountArtifacts`."""
+
+    artifacts: int
+    chunks: int
+    bytes: int
+    """On disk, sealed."""
+    swept: int
+    """Artifacts and chunks that nothing referred to, or whose person was erased, since this audit started."""
+    swept_bytes: int
+    swept_at: str | None = None
+    """When it was last looked for some."""
+
+
 COMMANDS: tuple[type[Command], ...] = (
-    *(ArchiveSegment, AskErasing, AskRecord, EraseSubject, Export, GetCheckpoint, ListRuns),
-    *(Prove, Search, Trail, VerifyLog),
+    *(ArchiveSegment, AskErasing, AskRecord, CountArtifacts, EraseSubject, Export, FetchArtifact, GetCheckpoint),
+    *(ListRuns, Prove, Search, Trail, VerifyLog),
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {}

@@ -152,11 +152,16 @@ class Recorded:
     @property
     def type(self) -> str:
         """The event's type, without reading the rest of it, so that a follower passes quickly what is not for it."""
-        found = _TYPE.match(self.raw)
-        return self.envelope.type if found is None else found[1].decode()
+        return type_of(self.raw) or self.envelope.type
 
     def _unseal(self) -> Envelope:
         return Envelope.unseal(self.raw)
+
+
+def type_of(raw: bytes) -> str | None:
+    """The type in an event's stored bytes; None where they have to be read to find it."""
+    found = _TYPE.match(raw)
+    return None if found is None else found[1].decode()
 
 
 def pack_position(segment: int, sequence: int, index: int) -> int:

@@ -90,6 +90,17 @@ class Published(Message):
     diff: PolicyDiff = PolicyDiff()
 
 
+class Answer(Message):
+    """What one person said."""
+
+    by: str
+    decision: Literal["grant", "deny"]
+    policies: tuple[str, ...]
+    """Whose asks it answers."""
+    note: str = ""
+    expires_ms: int
+
+
 class ApprovalView(Message):
     """An action that waits, or waited, for a person."""
 
@@ -105,11 +116,16 @@ class ApprovalView(Message):
     arguments: dict[str, JsonValue]
     labels: dict[str, Integrity]
     asks: tuple[Ask, ...]
+    """Those that had no yes when it was asked."""
+    left: tuple[Ask, ...] = ()
+    """Those that still want somebody's yes."""
     digest: str
     status: Literal["pending", "granted", "denied", "expired", "used"]
     expires_ms: int
     by: str | None = None
+    """Who said no, or the first who said yes."""
     note: str = ""
+    answers: tuple[Answer, ...] = ()
 
 
 class ListApprovals(Command):
@@ -132,11 +148,20 @@ class Approve(Command):
     action: str
     digest: str
     decision: Literal["grant", "deny"]
-    note: str = ""
+    note: str = Field(default="", max_length=2000)
+    proof: str | None = Field(default=None, max_length=8192)
+    """The same, signed with the approver's own key (`approvals.AnswerClaims`); without it nothing is answered."""
+
+
+class Answered(Message):
+    """Reply to `Approve`."""
+
+    left: tuple[Ask, ...]
+    """The asks that still want somebody's yes; none after a no."""
 
 
 class ApprovalAnswered(Payload):
-    """Written by guardrail when an approver has answered; the first answer stands."""
+    """Written by guardrail when an approver has answered; a no ends it, and so does a yes to the last ask."""
 
     KIND: ClassVar[str] = "answered.v1"
     action: str
@@ -145,13 +170,31 @@ class ApprovalAnswered(Payload):
     decision: Literal["grant", "deny"]
     by: str
     groups: tuple[str, ...]
-    """The approver's groups when answering."""
+    """The groups that were asked and that the approver was in."""
     expires_ms: int
     note: Annotated[str, PERSONAL]
+    asks: tuple[str, ...] = ()
+    """The keys of the asks that it answers."""
+    answered_ms: int = 0
+    nkey: str = ""
+    """The approver's key."""
+    proof: str = ""
+    """What the approver signed with it: whoever acts on the answer checks that, too."""
+
+
+class AnswersRefused(Payload):
+    """Written by guardrail when it refuses a person's answers: the first at once, then their number, once a minute."""
+
+    KIND: ClassVar[str] = "refused.v1"
+    by: str
+    problems: dict[str, int]
+    """How many, by the type of the problem."""
+    actions: tuple[str, ...]
+    """Some of what they were meant for, as they named it."""
 
 
 COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, ProposePolicies, PublishPolicies)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     POLICY: (PoliciesPublished, PoliciesProposed),
-    APPROVAL: (ApprovalAnswered,),
+    APPROVAL: (ApprovalAnswered, AnswersRefused),
 }

@@ -85,7 +85,7 @@ class Held(Forbidden):
 
 
 class ApprovalRequired(Problem):
-    """A person has to say yes first; `extra` holds `action`, `digest` and `groups`."""
+    """A person has to say yes first; `extra` holds `action`, `digest`, `groups` and the `asks` that are left."""
 
     type, title, status = "approval-required", "Approval required", 403
 

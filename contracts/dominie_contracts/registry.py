@@ -31,7 +31,7 @@ OWNER: dict[str, str] = {category: service for service, module in MODULES.items(
 """Which service owns a category of events."""
 
 
-def event_type(category: str, payload: Payload) -> str:
+def event_type(category: str, payload: Payload | type[Payload]) -> str:
     """The type of a payload's event in a category: `tool.started.v1`."""
     return f"{category}.{payload.KIND}"
 

@@ -54,11 +54,13 @@ PLAIN_COMMANDS = (
 PERSON_COMMANDS = (
     "guardrail.approve",
     "guardrail.approvals",
+    "audit.trail",
     "identity.delegate",
     "identity.delegations",
     "identity.end_delegation",
     "identity.end_run",
 )
+"""Whose business the answer is, the services know: who is asked for a yes, for one, sees the run that asks."""
 DEVELOPER_COMMANDS = (
     "identity.register",
     "identity.list",
@@ -79,6 +81,8 @@ DEVELOPER_COMMANDS = (
     "audit.verify",
     "audit.checkpoint",
     "audit.prove",
+    "audit.artifact",
+    "audit.artifacts",
 )
 DEVELOPERS, AUDITORS, PRIVACY = "developers", "auditors", "privacy"
 """Groups of people with more rights than to approve; those in the last one erase people."""
@@ -108,16 +112,19 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
         *("tool_parked", "model_parked", "memory_parked"),
     ),
     "scheduler": ("principal", "policy", "permit", "offer"),
-    "model": ("principal", "policy", "model", "offer"),
+    "model": ("principal", "policy", "model", "offer", "approval"),
     "tool": ("principal", "policy", "tool", "catalog", "approval"),
-    "memory": ("principal", "policy", "memory"),
+    "memory": ("principal", "policy", "memory", "approval"),
     "judge": ("principal", "policy", "judge", "tool", "tool_amounts"),
 }
 """Which categories of events a service reads; audit and gateway read all."""
 
 _READ_ARTIFACTS = (f"$JS.API.DIRECT.GET.{ARTIFACTS_STREAM}.{ARTIFACTS}", f"$JS.API.STREAM.MSG.GET.{ARTIFACTS_STREAM}")
-_ARTIFACTS: dict[str, tuple[str, ...]] = {"tool": (ARTIFACTS, *_READ_ARTIFACTS)}
-"""Who reads and writes artifacts."""
+_ARTIFACTS: dict[str, tuple[str, ...]] = {
+    "tool": (ARTIFACTS, *_READ_ARTIFACTS),
+    "audit": (f"$JS.API.STREAM.MSG.DELETE.{ARTIFACTS_STREAM}", *_READ_ARTIFACTS),
+}
+"""Who reads artifacts; one puts them there, the other sweeps."""
 
 
 def caller(command: str) -> str:

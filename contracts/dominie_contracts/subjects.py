@@ -20,8 +20,6 @@ SEGMENTS_SUBJECT, MOVED_SUBJECT = "log.segments", "log.moved"
 """Where that is written, and where everybody who uses the log hears that it was."""
 ARTIFACTS_STREAM, ARTIFACTS = "ARTIFACTS", "art.>"
 """The JetStream stream of the artifacts, and all of its subjects."""
-MANIFESTS = "art.*.*.m.>"
-"""Every artifact's manifest."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _PRINCIPAL = re.compile(r"[auw]-[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -153,6 +151,35 @@ def chunk_subject(tenant: str, key: str, name: str) -> str:
 def manifest_subject(tenant: str, key: str, holder: str, name: str) -> str:
     """`art.{tenant}.{key}.m.{holder}.{name}`: the manifest of an artifact, once for each run that holds it."""
     return f"{artifacts_of(tenant, key)}.m.{encode_token(holder)}.{encode_token(name)}"
+
+
+def any_manifest(tenant: str, name: str) -> str:
+    """`art.{tenant}.*.m.*.{name}`: the manifest of an artifact, whoever holds it."""
+    return f"art.{encode_token(check_tenant(tenant))}.*.m.*.{encode_token(name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactSubject:
+    """A subject of a chunk, which no run holds by itself, or of a manifest, parsed."""
+
+    tenant: str
+    key: str
+    name: str
+    holder: str | None
+
+    @classmethod
+    def parse(cls, subject: str) -> "ArtifactSubject":
+        """Parse one.
+
+        Raises:
+            Invalid: It is none.
+        """
+        match [decode_token(part) for part in subject.split(".")]:
+            case ["art", tenant, key, "c", name]:
+                return cls(tenant, key, name, None)
+            case ["art", tenant, key, "m", holder, name]:
+                return cls(tenant, key, name, holder)
+        raise Invalid(f"{subject!r} is no subject of an artifact")
 
 
 def artifacts_of(tenant: str, key: str) -> str:

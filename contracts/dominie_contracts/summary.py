@@ -7,7 +7,19 @@ from datetime import UTC, datetime
 from pydantic import JsonValue, ValidationError
 
 from dominie_contracts import guardrail, identity, judge, memory, model, scheduler, tool
-from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
+from dominie_contracts.action import (
+    Approved,
+    Ask,
+    Decided,
+    Finished,
+    Mistaken,
+    Noted,
+    Parked,
+    Requested,
+    Started,
+    Unknown,
+    whom,
+)
 from dominie_contracts.artifact import reference, size_text
 from dominie_contracts.base import Payload
 from dominie_contracts.personal import is_erased, is_hidden
@@ -106,7 +118,9 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
         case Decided():
             return f"denied: {'; '.join(payload.why)}{_policies(payload)}"
         case Parked():
-            return f"waits for {_names(sorted({ask.group for ask in payload.asks}))} until {_clock(payload.expires_ms)}"
+            return f"waits for {_names(whom(payload.asks))} until {_clock(payload.expires_ms)}"
+        case Mistaken():
+            return "its key came with another request, which was refused"
         case Approved():
             return f"approved by {_names(payload.by)}"
         case Started(given_back=True):
@@ -191,6 +205,9 @@ def _of_service(payload: Payload) -> str | None:
         case guardrail.ApprovalAnswered():
             answer = "granted" if payload.decision == "grant" else "denied"
             return f"{answer} by {payload.by}" + (f": {payload.note}" if payload.note else "")
+        case guardrail.AnswersRefused():
+            counts = [f"{count} {problem}" for problem, count in payload.problems.items()]
+            return f"answers of {payload.by} refused: {_names(counts)}"
         case scheduler.PermitGranted():
             return f"slot of {payload.model} granted after {duration(payload.waited_ms)} ({payload.priority})"
         case scheduler.PermitReleased():

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, get_args
 from pydantic import Field, JsonValue
 
 from dominie_contracts.action import TRAIL, Integrity, Matter, Noted, noted_in
-from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, CallPass, MediaType, Reference, names
+from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, CallPass, MediaType, names
 from dominie_contracts.base import Command, Message, Payload
 
 TOOL, CATALOG = "tool", "catalog"
@@ -119,6 +119,8 @@ class PutChunk(Command):
     NAME: ClassVar[str] = "tool.put"
     data: str = Field(max_length=4 * (CHUNK_BYTES // 3 + 1))
     """In base64."""
+    size: int = Field(default=0, ge=0)
+    """Of the whole value in bytes, so that one which is too large is refused before all of it was sent."""
     call: CallPass | None = None
 
 
@@ -144,16 +146,6 @@ class FetchChunk(Command):
     name: str = Field(pattern=NAME_PATTERN)
     index: int = Field(ge=0)
     call: CallPass | None = None
-
-
-class Chunk(Message):
-    """Reply to `FetchChunk` and to audit's `FetchArtifact`."""
-
-    data: str
-    """In base64; empty where the artifact is."""
-    chunks: int
-    """How many the artifact has."""
-    reference: Reference
 
 
 class WorkerCall(Message):

@@ -13,6 +13,7 @@ from dominie_contracts.action import (
     Decided,
     Decision,
     Finished,
+    Mistaken,
     Parked,
     Requested,
     Started,
@@ -27,6 +28,7 @@ ASK = Ask(policy="large", group="finance", why="over $50")
 REQUESTED = Requested(command="tool.invoke", key="k", arguments={}, digest="d", deadline_ms=1)
 PARKED = Parked(asks=(ASK,), digest="d", command="tool.invoke", arguments={}, expires_ms=1)
 APPROVED = Approved(approvals=("a",), by=("u-fin",))
+MISTAKEN = Mistaken(digest="e")
 STARTED = Started(owner="tool-1", lease_ms=1, attempt=1)
 FINISHED = Finished(outcome="ok", duration_ms=1)
 UNKNOWN = Unknown(why="lost")
@@ -41,6 +43,7 @@ EVENTS: tuple[Payload, ...] = (
     REQUESTED,
     *(decided(decision) for decision in ("allow", "ask", "deny")),
     PARKED,
+    MISTAKEN,
     APPROVED,
     STARTED,
     FINISHED,
@@ -58,6 +61,7 @@ EVENTS: tuple[Payload, ...] = (
         ([REQUESTED, decided("deny")], "denied"),
         ([REQUESTED, decided("deny"), FINISHED], "finished"),
         ([REQUESTED, decided("ask"), PARKED], "parked"),
+        ([REQUESTED, decided("ask"), PARKED, MISTAKEN], "parked"),
         ([REQUESTED, decided("ask"), PARKED, APPROVED], "ready"),
         ([REQUESTED, decided("ask"), PARKED, APPROVED, decided("allow"), STARTED], "started"),
         ([REQUESTED, decided("allow"), STARTED, FINISHED], "finished"),
@@ -74,6 +78,12 @@ def test_the_last_of_each_is_kept() -> None:
     later = STARTED.model_copy(update={"attempt": 2})
     state = fold([REQUESTED, decided("allow"), STARTED, later, FINISHED])
     assert (state.requested, state.started, state.finished, state.parked) == (REQUESTED, later, FINISHED, None)
+
+
+def test_what_people_were_asked_is_kept_each_time() -> None:
+    again = PARKED.model_copy(update={"digest": "e"})
+    state = fold([REQUESTED, decided("ask"), PARKED, MISTAKEN, decided("ask"), again])
+    assert (state.asked, state.parked, state.mistaken) == (("d", "e"), again, True)
 
 
 @given(st.lists(st.sampled_from(EVENTS)), st.lists(st.sampled_from(EVENTS)))

@@ -99,15 +99,15 @@ def test_a_persons_rights_come_from_their_groups() -> None:
         commands("finance")
         == set(PERSON_COMMANDS)
         == {
-            *("guardrail.approve", "guardrail.approvals"),
+            *("guardrail.approve", "guardrail.approvals", "audit.trail"),
             *("identity.delegate", "identity.delegations", "identity.end_delegation", "identity.end_run"),
         }
     )
     assert commands(AUDITORS) - commands() == {
-        *("audit.trail", "audit.search", "audit.runs", "audit.verify"),
-        *("audit.checkpoint", "audit.prove", "audit.export"),
+        *("audit.search", "audit.runs", "audit.verify"),
+        *("audit.checkpoint", "audit.prove", "audit.export", "audit.artifact", "audit.artifacts"),
     }
-    assert commands(DEVELOPERS) - commands() == set(DEVELOPER_COMMANDS)
+    assert commands(DEVELOPERS) - commands() == set(DEVELOPER_COMMANDS) - commands()
     assert person_rights("acme", "u-dana", ()).subscribe == ("_INBOX.acme.u-dana.>",)
 
 
@@ -145,11 +145,13 @@ def test_a_service_writes_its_own_categories_alone(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_artifacts_are_for_those_who_move_them(service: str) -> None:
-    rights = inner_rights(service)
+    rights, readers = inner_rights(service), ("tool", "audit")
     assert may_publish(rights, "art.acme.key.c.chunk") == (service == "tool")
-    assert may_publish(rights, "$JS.API.DIRECT.GET.ARTIFACTS.art.acme.key.c.chunk") == (service == "tool")
-    assert may_publish(rights, "$JS.API.STREAM.MSG.GET.ARTIFACTS") == (service == "tool")
-    assert not may_publish(rights, "$JS.API.STREAM.MSG.DELETE.ARTIFACTS")
+    assert may_publish(rights, "$JS.API.STREAM.MSG.DELETE.ARTIFACTS") == (service == "audit")
+    assert may_publish(rights, "$JS.API.DIRECT.GET.ARTIFACTS.art.acme.key.c.chunk") == (service in readers)
+    assert may_publish(rights, "$JS.API.STREAM.MSG.GET.ARTIFACTS") == (service in readers)
+    assert not may_publish(rights, "$JS.API.STREAM.PURGE.ARTIFACTS")
+    assert not may_publish(rights, "$JS.API.CONSUMER.CREATE.ARTIFACTS.mine.art.>")
 
 
 @pytest.mark.parametrize("service", SERVICES)

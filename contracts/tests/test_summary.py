@@ -8,8 +8,25 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie_contracts import Grants, Payload, ProblemDetails
-from dominie_contracts.action import Approved, Ask, Decided, Finished, Noted, Parked, Requested, Started, Unknown
-from dominie_contracts.guardrail import ApprovalAnswered, PoliciesProposed, PoliciesPublished, PolicyFile
+from dominie_contracts.action import (
+    Approved,
+    Ask,
+    Decided,
+    Finished,
+    Mistaken,
+    Noted,
+    Parked,
+    Requested,
+    Started,
+    Unknown,
+)
+from dominie_contracts.guardrail import (
+    AnswersRefused,
+    ApprovalAnswered,
+    PoliciesProposed,
+    PoliciesPublished,
+    PolicyFile,
+)
 from dominie_contracts.identity import (
     Delegated,
     DelegationEnded,
@@ -72,6 +89,7 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         Parked(asks=(FINANCE,), digest="d", command="tool.invoke", arguments={}, expires_ms=AT_MS),
         "waits for finance until 2026-07-02 09:30 UTC",
     ),
+    ("tool", Mistaken(digest="e"), "its key came with another request, which was refused"),
     ("tool", Approved(approvals=("x",), by=("u-finance",)), "approved by u-finance"),
     (
         "tool",
@@ -187,6 +205,11 @@ SAMPLES: list[tuple[str, Payload, str]] = [
             action="x", category="tool", digest="d", decision="grant", by="u-fin", groups=(), expires_ms=1, note="fine"
         ),
         "granted by u-fin: fine",
+    ),
+    (
+        "approval",
+        AnswersRefused(by="u-gil", problems={"forbidden": 3, "invalid": 1}, actions=("x",)),
+        "answers of u-gil refused: 3 forbidden, 1 invalid",
     ),
     (
         "permit",

@@ -1,11 +1,12 @@
 """The event store on JetStream, on a connection that is handed in."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing
+from functools import partial
 
 from nats.aio.client import Client
 
-from dominie_contracts.envelope import Draft, Recorded, unpack_position
+from dominie_contracts.envelope import Draft, Recorded, pack_position, unpack_position
 from dominie_contracts.subjects import StreamName
 from dominie_eventstore._consumer import Wanted
 from dominie_eventstore._errors import StoreUnavailable, WrongExpectedVersion
@@ -66,15 +67,19 @@ class JetStreamEventStore:
             if tail.version != expected_version:
                 return await self._decide(name, drafts, expected_version, tail, deadline)
             sealed, last = seal(name, stream.tenant, drafts, version=expected_version, prev=tail.digest)
-            sequence = await self._offer(name, sealed, tail, deadline)
-            if sequence is not None:
+            try:
+                sequence = await self._publisher.publish(
+                    tail.segment, name, b"\n".join(sealed), after=tail.sequence, timeout_s=deadline.attempt_s
+                )
                 break
+            except (Lost, Refused) as error:
+                await self._failed(name, tail, error, deadline)
             self._tails.forget(name)
             tail = None
         version = expected_version + len(sealed)
         self._tails.put(name, Tail(tail.segment, version, sequence, last))
-        recorded = record(sealed, tail.segment, sequence, name)
-        return Appended(recorded[-1].position, version, recorded)
+        position = pack_position(tail.segment, sequence, len(sealed) - 1)
+        return Appended(position, version, partial(record, sealed, tail.segment, sequence, name))
 
     async def _remembered(self, name: str, expected: int, deadline: Deadline) -> Tail | None:
         """Where the stream ends, as far as that is known without asking about it."""
@@ -84,26 +89,20 @@ class JetStreamEventStore:
             return new(segments.open)
         return tail
 
-    async def _offer(self, name: str, sealed: Sequence[bytes], tail: Tail, deadline: Deadline) -> int | None:
-        """Publish; the message's sequence, or None if others were faster, the answer was lost, or the log has moved."""
-        payload = b"\n".join(sealed)
-        try:
-            return await self._publisher.publish(
-                tail.segment, name, payload, after=tail.sequence, timeout_s=deadline.attempt_s
-            )
-        except Lost as error:
+    async def _failed(self, name: str, tail: Tail, error: Lost | Refused, deadline: Deadline) -> None:
+        """Wait as long as it takes until the stream may be looked at: others were faster, or nobody knows.
+
+        Raises:
+            StoreUnavailable: The broker will not have it, or the time is over.
+        """
+        if isinstance(error, Lost) or error.code in NOT_NOW:
             await deadline.pause(error)
-            return None
-        except Refused as error:
-            if error.code in NOT_NOW:
-                await deadline.pause(error)
-                return None
-            if error.code == SEALED:
-                await self._log.catalogue.beyond(tail.segment, deadline)
-            elif error.code not in WRONG_LAST_SEQUENCE:
-                raise StoreUnavailable(f"append to {name}: {error}") from error
-            deadline.check()
-            return None
+            return
+        if error.code == SEALED:
+            await self._log.catalogue.beyond(tail.segment, deadline)
+        elif error.code not in WRONG_LAST_SEQUENCE:
+            raise StoreUnavailable(f"append to {name}: {error}") from error
+        deadline.check()
 
     async def _look(self, name: str, expected: int, deadline: Deadline) -> Tail:
         """Where the stream ends now; that it ends before the expected version is asked of who stores its events."""
@@ -155,11 +154,13 @@ class JetStreamEventStore:
                     if event.position == until:
                         return
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> JetStreamSubscription:
+    def subscribe(
+        self, name: str, *, category: str | None = None, after: int = 0, skip: Collection[str] = ()
+    ) -> JetStreamSubscription:
         """See `EventStore.subscribe`."""
         wanted = Wanted(check_name(name), category_filter(category))
         follower = Follower(self._log, wanted, after=after, timeout_s=self._timeout_s, for_ever=True)
-        return JetStreamSubscription(follower, after)
+        return JetStreamSubscription(follower, after, skip)
 
     async def _end_of_all(self) -> tuple[int | None, int]:
         """The segment and the sequence that every replica has to come to; none where there is one replica alone."""

@@ -1,7 +1,7 @@
 """The log as one: its segments, on the broker or in the archive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -126,8 +126,7 @@ class Log:
         return self._archive
 
 
-def events_of(message: Stored, after: int = 0) -> Sequence[Recorded]:
-    """The events of one message with a position beyond `after`."""
+def events_of(message: Stored, after: int = 0, skip: Collection[str] = ()) -> Sequence[Recorded]:
+    """The events of one message with a position beyond `after`, but for those of some types."""
     stream = message.subject.split(".", 2)[2]
-    events = record(message.data.split(b"\n"), message.segment, message.sequence, stream)
-    return events if events[0].position > after else [event for event in events if event.position > after]
+    return record(message.data.split(b"\n"), message.segment, message.sequence, stream, after=after, skip=skip)

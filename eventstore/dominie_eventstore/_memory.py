@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 from dominie_contracts.envelope import GENESIS, Draft, Recorded
 from dominie_contracts.subjects import StreamName
@@ -45,7 +45,7 @@ class MemoryEventStore:
             log.extend(recorded)
         self._grown.set()
         self._grown = asyncio.Event()
-        return Appended(recorded[-1].position, recorded[-1].envelope.version, recorded)
+        return Appended(recorded[-1].position, recorded[-1].envelope.version, lambda: recorded)
 
     async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
         """See `EventStore.read`."""
@@ -62,12 +62,14 @@ class MemoryEventStore:
             if event.position > after:
                 yield event
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> "MemorySubscription":
+    def subscribe(
+        self, name: str, *, category: str | None = None, after: int = 0, skip: Collection[str] = ()
+    ) -> "MemorySubscription":
         """See `EventStore.subscribe`."""
         check_name(name)
         category_filter(category)
         log = self._log(category)
-        return MemorySubscription(self, log, bisect_right(log, after, key=_position))
+        return MemorySubscription(self, log, bisect_right(log, after, key=_position), skip)
 
     async def grown(self) -> None:
         """Wait for the next append."""
@@ -90,10 +92,11 @@ class MemoryEventStore:
 class MemorySubscription:
     """See `Subscription`."""
 
-    def __init__(self, store: MemoryEventStore, log: list[Recorded], taken: int) -> None:
+    def __init__(self, store: MemoryEventStore, log: list[Recorded], taken: int, skip: Collection[str]) -> None:
         self._store = store
         self._log = log
         self._taken = taken
+        self._skip = skip
         self._closed = False
         self._waiting = Waiting(taken)
 
@@ -101,13 +104,16 @@ class MemorySubscription:
         return self
 
     async def __anext__(self) -> Recorded:
-        self._waiting.reached(self._taken)
-        while not self._closed and self._taken >= len(self._log):
-            await self._store.grown()
-        if self._closed:
-            raise StopAsyncIteration
-        self._taken += 1
-        return self._log[self._taken - 1]
+        while True:
+            self._waiting.reached(self._taken)
+            while not self._closed and self._taken >= len(self._log):
+                await self._store.grown()
+            if self._closed:
+                raise StopAsyncIteration
+            self._taken += 1
+            event = self._log[self._taken - 1]
+            if event.type not in self._skip:
+                return event
 
     async def aclose(self) -> None:
         """See `Subscription.aclose`."""

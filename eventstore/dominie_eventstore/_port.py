@@ -1,7 +1,7 @@
 """The event store as everybody sees it, whatever stands behind."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from dominie_contracts.envelope import Draft, Recorded
@@ -18,7 +18,12 @@ class Appended:
 
     position: int
     version: int
-    recorded: tuple[Recorded, ...]
+    _recorded: Callable[[], tuple[Recorded, ...]] = field(repr=False, compare=False)
+
+    @property
+    def recorded(self) -> tuple[Recorded, ...]:
+        """The events as they are stored; most writers do not look at them again."""
+        return self._recorded()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,16 @@ class EventStore(Protocol):
         """
         ...
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> Subscription:
+    def subscribe(
+        self, name: str, *, category: str | None = None, after: int = 0, skip: Collection[str] = ()
+    ) -> Subscription:
         """All events (of one category) with a position beyond `after`, in order, and then each new one, for ever.
 
         Args:
             name: What the broker's monitoring shows, `[A-Za-z0-9_-]+`.
             category: Of which streams; every one's, by default.
             after: The last position that was seen.
+            skip: Types of events that are not handed out.
 
         Raises:
             StoreUnavailable: It could not begin. Later the store may be away as long as it likes.

@@ -1,7 +1,7 @@
 """Keeps a read model up to date, and rebuilds it beside the one that serves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from typing import cast
 
@@ -35,6 +35,7 @@ class Projector:
         name: str,
         category: str | None = None,
         check: Callable[[Recorded], None] = _any,
+        skip: Collection[str] = (),
     ) -> None:
         """Follow a category.
 
@@ -44,6 +45,7 @@ class Projector:
             name: What the broker's monitoring shows.
             category: Of which streams; every one's, by default.
             check: Called before an event is applied; raises where nobody may go on.
+            skip: Types of events that the projection makes nothing of: of new ones, it is not told.
         """
         self.caught_up = asyncio.Event()
         self.build = Build()
@@ -53,6 +55,7 @@ class Projector:
         self._name = name
         self.category = category
         self._check = check
+        self._skip = skip
         self._subscription: Subscription | None = None
         self._applied = 0
         self._dirty = asyncio.Event()
@@ -171,7 +174,7 @@ class Projector:
 
     async def _follow(self) -> None:
         self._applied = self._projection.position
-        subscription = self._store.subscribe(self._name, category=self.category, after=self._applied)
+        subscription = self._store.subscribe(self._name, category=self.category, after=self._applied, skip=self._skip)
         async with aclosing(subscription), asyncio.TaskGroup() as group:
             self._subscription = subscription
             group.create_task(self._apply(subscription))

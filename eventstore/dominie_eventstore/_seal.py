@@ -4,12 +4,12 @@ One append is one message: the sealed events, parted by newlines (JSON on one li
 is the SHA-256 of the stored bytes of the event before it in its stream.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 
 from pydantic import ValidationError
 
-from dominie_contracts.envelope import Draft, Envelope, Recorded, pack_position
+from dominie_contracts.envelope import Draft, Envelope, Recorded, pack_position, type_of
 from dominie_contracts.headers import MAX_EVENT_BYTES
 from dominie_eventstore._errors import CorruptEvent, EventTooLarge
 from dominie_eventstore._port import MAX_DRAFTS
@@ -72,10 +72,14 @@ def seal(name: str, tenant: str, drafts: Sequence[Draft], *, version: int, prev:
     return sealed, prev
 
 
-def record(sealed: Sequence[bytes], segment: int, sequence: int, stream: str) -> tuple[Recorded, ...]:
-    """The events of one message, at the sequence that it has."""
-    first = pack_position(segment, sequence, 0)
-    return tuple([StoredEvent(position, raw, stream) for position, raw in enumerate(sealed, first)])
+def record(
+    sealed: Sequence[bytes], segment: int, sequence: int, stream: str, *, after: int = 0, skip: Collection[str] = ()
+) -> tuple[Recorded, ...]:
+    """The events of one message, at the sequence that it has, beyond a position, and but for those of some types."""
+    placed: Iterable[tuple[int, bytes]] = enumerate(sealed, pack_position(segment, sequence, 0))
+    if skip:
+        placed = ((position, raw) for position, raw in placed if type_of(raw) not in skip)
+    return tuple([StoredEvent(position, raw, stream) for position, raw in placed if position > after])
 
 
 def unseal(raw: bytes, position: int, stream: str | None = None) -> Recorded:

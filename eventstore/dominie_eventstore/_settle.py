@@ -16,4 +16,4 @@ def settled(name: str, drafts: Sequence[Draft], expected: int, found: Sequence[R
     own = tuple(found[: len(drafts)])
     if [event.envelope.id for event in own] != [draft.id for draft in drafts]:
         raise WrongExpectedVersion(name, expected=expected, actual=found[-1].envelope.version)
-    return Appended(own[-1].position, own[-1].envelope.version, own)
+    return Appended(own[-1].position, own[-1].envelope.version, lambda: own)

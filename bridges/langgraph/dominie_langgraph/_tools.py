@@ -62,11 +62,12 @@ def call_tool(request: ToolCallRequest, local: Local, *, wait_s: float) -> ToolM
 
 
 def question(asked: ApprovalRequired, request: ToolCallRequest) -> dict[str, Any]:
-    """What an interrupt shows: which call waits, for whom, and under which id."""
+    """What an interrupt shows: which call waits, for whose yes (and how many of them), and under which id."""
     return {
         "approval": asked.extra.get("action"),
         "digest": asked.extra.get("digest"),
         "groups": asked.extra.get("groups"),
+        "asks": asked.extra.get("asks"),
         "why": asked.detail,
         "tool": request.tool_call["name"],
         "arguments": request.tool_call["args"],

@@ -94,6 +94,7 @@ def test_an_approval_interrupts_and_the_resume_only_wakes(house: Any, thread: An
     graph, config = agent(checkpointer=InMemorySaver()), thread()
     asked = graph.invoke(say("pay 9000 for C1"), config)["__interrupt__"][0].value
     assert (asked["tool"], asked["groups"]) == ("pay", ["finance"])
+    assert [(ask["group"], ask["quorum"]) for ask in asked["asks"]] == [("finance", 1)]
     assert "__interrupt__" in graph.invoke(Command(resume=True), config), "a resume is no approval"
     house.approve(asked["approval"])
     answer = graph.invoke(Command(resume=True), config)

@@ -11,8 +11,8 @@ from pydantic_core import from_json
 
 from dominie._shrink import Large, Shrunk, shrink, shrink_arguments
 from dominie_contracts import Command, Invalid, Message
-from dominie_contracts.artifact import CHUNK_BYTES, CallPass, Reference, reference, references
-from dominie_contracts.tool import Chunk, ChunkPut, FetchChunk, KeepArtifact, PutChunk
+from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, CallPass, Chunk, Reference, reference, references
+from dominie_contracts.tool import ChunkPut, FetchChunk, KeepArtifact, PutChunk
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
@@ -74,13 +74,16 @@ class Artifacts:
 
     async def _keep(self, large: Large) -> Reference:
         data = memoryview(large.data)
-        chunks = await self._each([data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)], self._chunk)
+        if len(data) > MAX_CHUNKS * CHUNK_BYTES:
+            raise Invalid(f"the value has {len(data)} bytes; no artifact has more than {MAX_CHUNKS * CHUNK_BYTES}")
+
+        async def put(part: memoryview) -> str:
+            command = PutChunk(data=base64.b64encode(part).decode(), size=len(data), call=self._call)
+            return (await self._ask(command, ChunkPut, key=uuid.uuid4().hex)).name
+
+        chunks = await self._each([data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)], put)
         command = KeepArtifact(chunks=tuple(chunks), media_type=large.media_type, call=self._call)
         return await self._ask(command, Reference, key=uuid.uuid4().hex)
-
-    async def _chunk(self, data: memoryview) -> str:
-        command = PutChunk(data=base64.b64encode(data).decode(), call=self._call)
-        return (await self._ask(command, ChunkPut, key=uuid.uuid4().hex)).name
 
     async def _fetch(self, found: Reference) -> JsonValue:
         data = bytearray(found.size)

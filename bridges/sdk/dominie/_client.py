@@ -2,7 +2,7 @@
 
 import uuid
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from dominie._again import Again
 from dominie._ask import Question, ask
@@ -12,8 +12,11 @@ from dominie._link import Link
 from dominie._local import LocalOutcomes
 from dominie._register import make_link
 from dominie._run import AsyncRun
+from dominie.answers import sign_answer
 from dominie_contracts import Command, Invalid, Message
+from dominie_contracts.action import Ask
 from dominie_contracts.digests import digest_bytes
+from dominie_contracts.guardrail import Answered, Approvals, ApprovalView, Approve, ListApprovals
 from dominie_contracts.identity import MintRunToken
 
 R = TypeVar("R", bound=Message)
@@ -147,6 +150,31 @@ class AsyncClient:
         )
         found, _ = await ask(self._started(), question, reply)
         return found
+
+    async def approvals(self, *, everything: bool = False) -> tuple[ApprovalView, ...]:
+        """What waits for people, as far as it concerns this person; with `everything`, what no longer waits, too."""
+        command = ListApprovals(status="all" if everything else "pending")
+        return (await self.ask(command, Approvals)).approvals
+
+    async def approve(self, approval: ApprovalView, *, note: str = "") -> tuple[Ask, ...]:
+        """Say yes to exactly this action, as it was shown, with this person's own key; who else has to say yes.
+
+        Raises:
+            Forbidden: This person may not.
+            Unauthenticated: The key was opened too long ago.
+            Conflict: It was answered already, has expired, or is not what was shown.
+        """
+        return await self._answer(approval, "grant", note)
+
+    async def deny(self, approval: ApprovalView, *, note: str = "") -> None:
+        """Say no; raises as `approve`."""
+        await self._answer(approval, "deny", note)
+
+    async def _answer(self, approval: ApprovalView, decision: Literal["grant", "deny"], note: str) -> tuple[Ask, ...]:
+        shown, asks = (approval.action, approval.digest), [ask.key for ask in approval.left]
+        proof = sign_answer(self.credentials, *shown, asks, decision)
+        command = Approve(action=shown[0], digest=shown[1], decision=decision, note=note, proof=proof)
+        return (await self.ask(command, Answered)).left
 
     def _run_id(self, id: str | None) -> str:
         if self._again is None:

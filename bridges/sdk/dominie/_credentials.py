@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc import jwt
@@ -39,6 +39,8 @@ class Credentials:
     rights_s: float = RIGHTS_S
     user: str | None = None
     """On whose behalf a run acts that names nobody."""
+    auth_time: int = field(default_factory=lambda: int(time.time()))
+    """When the key was opened (Unix time): a person's answers want it to be of late."""
 
     @property
     def inbox_prefix(self) -> str:

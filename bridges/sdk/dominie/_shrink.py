@@ -14,6 +14,8 @@ _MOST = 16
 """More parts of one value than these go together, as one."""
 _SMALLER, _SMALLEST = 8, 1024
 _STAND_IN_BYTES = 128
+_LEAST_BYTES = 2
+"""Of a part, with what parts it from the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def _shrunk(value: JsonValue, limit: int) -> _Lighter:
         return _Lighter(value, size, 0)
     if isinstance(value, str):
         return _Lighter(Large(value.encode(), "text/plain"), _STAND_IN_BYTES, 1)
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list) and len(value) <= limit // _LEAST_BYTES + _MOST:
         found = _without(value.items() if isinstance(value, dict) else enumerate(value), size, limit)
         left = sum(part.size for part in found.values())
         left_out = sum(part.left_out for part in found.values())

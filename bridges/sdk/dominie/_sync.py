@@ -21,6 +21,8 @@ from dominie._invoking import Wait
 from dominie._run import AsyncRun, Messages
 from dominie._tool import AnyTool
 from dominie_contracts import Command, Message
+from dominie_contracts.action import Ask
+from dominie_contracts.guardrail import ApprovalView
 from dominie_contracts.memory import Memory, Role, Turn
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import Begun, ToolResult, ToolSpec
@@ -117,6 +119,18 @@ class Client:
         return self.portal.call(
             partial(self._async.ask, command, reply, resource=resource, key=key, timeout_s=timeout_s)
         )
+
+    def approvals(self, *, everything: bool = False) -> tuple[ApprovalView, ...]:
+        """See `AsyncClient.approvals`."""
+        return self.portal.call(partial(self._async.approvals, everything=everything))
+
+    def approve(self, approval: ApprovalView, *, note: str = "") -> tuple[Ask, ...]:
+        """See `AsyncClient.approve`."""
+        return self.portal.call(partial(self._async.approve, approval, note=note))
+
+    def deny(self, approval: ApprovalView, *, note: str = "") -> None:
+        """See `AsyncClient.deny`."""
+        self.portal.call(partial(self._async.deny, approval, note=note))
 
 
 class Run:

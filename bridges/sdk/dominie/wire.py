@@ -8,6 +8,7 @@ and what it led to has its turn now and then. Everything else is left to nats-py
 import asyncio
 import logging
 import re
+from functools import lru_cache
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -24,7 +25,7 @@ log = logging.getLogger("dominie")
 
 
 class Wire(Client):
-    """Reads with `_Reader`, and writes headers in one go, without a look at each name: they are our own."""
+    """Reads with `_Reader`, and writes a message in one go, without a look at each header's name: they are our own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,8 +37,7 @@ class Wire(Client):
         found: dict[str, str] = {}
         for line in raw.split(b"\r\n"):
             name, colon, value = line.partition(b":")
-            key = name.strip().decode("ascii", "replace")
-            if colon and key.isascii() and not _SPACE.search(key):
+            if colon and (key := _header_name(name)):
                 found[key] = value.strip().decode("utf-8", "replace")
         return found
 
@@ -58,17 +58,25 @@ class Wire(Client):
         except Exception:
             log.warning("a message on %r could not be read", subject[:200], exc_info=True)
 
-    async def _send_publish(
-        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, str] | None
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        block = b"" if headers is None else header_block(headers)
-        if not block:
-            return await super()._send_publish(subject, reply, payload, payload_size, headers)
+        """As nats-py's, but in one go where nothing stands in the way."""
+        block = header_block(headers) if headers else b""
+        size = len(block) + len(payload)
+        names = subject.split() + reply.split()
+        unusual = names != [name for name in (subject, reply) if name] or not subject or (headers and not block)
+        if unusual or self._status != Client.CONNECTED or size > self._max_payload or self._flush_queue is None:
+            await super().publish(subject, payload, reply, headers)
+            return
         self.stats["out_msgs"] += 1
-        self.stats["out_bytes"] += payload_size
-        sizes = f"{len(block)} {len(block) + payload_size}"
-        await self._send_command(b"HPUB %b\r\n%b%b\r\n" % (f"{subject} {reply} {sizes}".encode(), block, payload))
-        if self._flush_queue is not None and self._flush_queue.empty():
+        self.stats["out_bytes"] += len(payload)
+        if block:
+            line = f"HPUB {subject} {reply} {len(block)} {size}\r\n"
+        else:
+            line = f"PUB {subject} {reply} {size}\r\n"
+        await self._send_command(b"%b%b%b\r\n" % (line.encode(), block, payload))
+        if self._flush_queue.empty():
             await self._flush_pending()
 
 
@@ -119,6 +127,13 @@ class _Reader(Parser):
         if self._heard % _AT_A_TIME == 0:
             await asyncio.sleep(0)
         return end + 2
+
+
+@lru_cache(256)
+def _header_name(written: bytes) -> str:
+    """A header's name; nothing where it is none."""
+    name = written.strip().decode("ascii", "replace")
+    return name if name.isascii() and not _SPACE.search(name) else ""
 
 
 def header_block(headers: dict[str, str]) -> bytes:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from dominie import Forbidden
 from dominie._processes import Process, record
+from dominie.answers import read_answer
 from dominie.commands import register
 from dominie.keys import KeyPair
 from dominie.merkle import leaf_hash
@@ -33,7 +34,7 @@ from dominie_contracts.audit import (
     Trail,
     VerifyLog,
 )
-from dominie_contracts.guardrail import Approvals, ApprovalView, Approve, ListApprovals
+from dominie_contracts.guardrail import Answered, Approvals, ApprovalView, Approve, ListApprovals
 from dominie_contracts.identity import (
     ApiKey,
     Done,
@@ -88,6 +89,10 @@ def principal(name: str = "a-desk", nkey: str = "U1") -> PrincipalView:
     )
 
 
+BIG = Ask(policy="big", group="finance", why="more than $50", digest="1")
+RISK = Ask(policy="odd", group="risk", why="odd", quorum=2)
+
+
 def waiting(action: str = "a1b2c3") -> ApprovalView:
     return ApprovalView(
         action=action,
@@ -100,7 +105,8 @@ def waiting(action: str = "a1b2c3") -> ApprovalView:
         resource="refund",
         arguments={"cents": 9000, "note": "\x1b[31mred"},
         labels={"/note": "untrusted"},
-        asks=(Ask(policy="big", group="finance", why="more than $50"),),
+        asks=(BIG,),
+        left=(BIG,),
         digest="d" * 64,
         status="pending",
         expires_ms=1_900_000_000_000,
@@ -165,16 +171,21 @@ def test_approvals_are_shown_and_answered_by_an_approver(project: Path, open_hou
 
     open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(waiting(), waiting("ffff"))))
     open_house.on(Trail, no_trail)
-    open_house.on(Approve, lambda command, asked: Done())
+    open_house.on(Approve, lambda command, asked: Answered(left=() if command.decision == "deny" else (RISK,)))
     assert [a["action"] for a in data("approvals", "list")["approvals"]] == ["a1b2c3", "ffff"]
     shown = run("approvals", "show", "a1")
     assert "9000" in shown.stdout and "more than $50" in shown.stdout and "untrusted" in shown.stdout
     assert "\x1b" not in shown.stdout and "auditors" in shown.stderr
-    assert data("approvals", "approve", "a1", "--note", "fine")["decision"] == "grant"
+    approved = data("approvals", "approve", "a1", "--note", "fine")
+    assert (approved["decision"], [ask["group"] for ask in approved["left"]]) == ("grant", ["risk"])
+    assert "It still waits for 2 of risk." in run("approvals", "approve", "a1").stdout
     assert run("approvals", "deny", "ff").stdout.startswith("u-finance denied refund(")
-    grant, deny = open_house.commands(Approve)
+    grant, _, deny = open_house.commands(Approve)
     assert (grant.subject.principal, grant.command.digest, grant.command.note) == ("u-finance", "d" * 64, "fine")
     assert (deny.command.action, deny.command.decision) == ("ffff", "deny")
+    key = KeyPair.load(project.parent / "keys" / "people" / "u-finance.seed").public
+    claims = read_answer(grant.command.proof, key)
+    assert (claims.action, claims.digest, claims.asks, claims.decision) == ("a1b2c3", "d" * 64, ("big@1",), "grant")
 
 
 def test_an_auditor_sees_the_run_beside_the_approval(project: Path, open_house: House) -> None:

@@ -18,10 +18,9 @@ from dominie import Credentials, Invalid, ToolContext, tool
 from dominie._link import Link
 from dominie._worker import Worker
 from dominie.testing import Asked, Broker, Callout, House
-from dominie_contracts.artifact import CHUNK_BYTES, CallPass, Reference
+from dominie_contracts.artifact import CHUNK_BYTES, CallPass, Chunk, Reference
 from dominie_contracts.subjects import return_subject
 from dominie_contracts.tool import (
-    Chunk,
     ChunkPut,
     FetchChunk,
     KeepArtifact,

@@ -1,7 +1,7 @@
 """The event store on KurrentDB."""
 
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 
 from dominie_contracts.envelope import Draft, Recorded
@@ -64,7 +64,8 @@ class KurrentDBEventStore:
             tail = None
         version = expected_version + len(sealed)
         self._tails.put(name, Tail(_WHOLE, version, position, last))
-        return Appended(position, version, await self._placed(stream, sealed, expected_version, position, deadline))
+        placed = await self._placed(stream, sealed, expected_version, position, deadline)
+        return Appended(position, version, lambda: placed)
 
     async def _offer(
         self, stream: StreamName, drafts: Sequence[Draft], sealed: Sequence[bytes], after: int, deadline: Deadline
@@ -152,10 +153,13 @@ class KurrentDBEventStore:
             except Lost as error:
                 await deadline.pause(error)
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> KurrentDBSubscription:
+    def subscribe(
+        self, name: str, *, category: str | None = None, after: int = 0, skip: Collection[str] = ()
+    ) -> KurrentDBSubscription:
         """See `EventStore.subscribe`."""
         check_name(name)
-        return KurrentDBSubscription(self._database, self._names.prefix(category), after, timeout_s=self._timeout_s)
+        names = self._names.prefix(category)
+        return KurrentDBSubscription(self._database, names, after, skip, timeout_s=self._timeout_s)
 
     async def last_position(self, category: str | None = None) -> int:
         """See `EventStore.last_position`. The server reads backwards until it meets one of the category."""

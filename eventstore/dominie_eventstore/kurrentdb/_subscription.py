@@ -1,6 +1,6 @@
 """Following a database's events: one subscription after the other, each from where the last one broke off."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 
 from dominie_contracts.envelope import Recorded
 from dominie_eventstore._waiting import Waiting
@@ -12,11 +12,12 @@ from dominie_eventstore.kurrentdb._records import recorded
 class KurrentDBSubscription:
     """See `Subscription`."""
 
-    def __init__(self, database: Database, prefix: str, after: int, *, timeout_s: float) -> None:
+    def __init__(self, database: Database, prefix: str, after: int, skip: Collection[str], *, timeout_s: float) -> None:
         self._database = database
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._after = after
+        self._skip = skip
         self._done = Waiting(after)
         self._events = self._follow()
 
@@ -56,7 +57,9 @@ class KurrentDBSubscription:
                         if event.is_checkpoint or event.commit_position <= self._after:
                             continue
                         self._after = event.commit_position
-                        yield recorded(event)
+                        found = recorded(event)
+                        if found.type not in self._skip:
+                            yield found
                         self._done.reached(self._after)
                 raise Lost(f"{what}: it ended")
             except Lost as error:

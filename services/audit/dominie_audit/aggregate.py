@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pydantic import AwareDatetime, TypeAdapter
 
 from dominie_contracts import Forbidden, Recorded
+from dominie_contracts.action import Parked
 from dominie_contracts.audit import Entries, Entry, RunView
 from dominie_contracts.line import Step, run_status
+from dominie_contracts.registry import parse_event
 from dominie_contracts.rights import AUDITORS, DEVELOPERS, PRIVACY
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.summary import summarise
@@ -78,6 +80,14 @@ def check_reader(principal: str, groups: Sequence[str]) -> None:
     """
     if not {DEVELOPERS, AUDITORS} & set(groups):
         raise Forbidden(f"{principal} is neither in {DEVELOPERS!r} nor in {AUDITORS!r}: ask the operator for a group")
+
+
+def asks_of(event: Recorded, groups: Sequence[str]) -> bool:
+    """Whether an event asks somebody in one of these groups for a yes."""
+    if not event.type.endswith(f".{Parked.KIND}"):
+        return False
+    parked = parse_event(event.type, event.envelope.data)
+    return isinstance(parked, Parked) and any(ask.group in groups for ask in parked.asks)
 
 
 def check_eraser(principal: str, groups: Sequence[str]) -> None:

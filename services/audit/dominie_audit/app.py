@@ -7,6 +7,7 @@ from hashlib import sha256
 import structlog
 
 from dominie_audit.adapters.archive import Archiver
+from dominie_audit.adapters.artifacts import Reader, Sweeper
 from dominie_audit.adapters.erasure.deployed import Deployed
 from dominie_audit.adapters.erasure.eraser import Eraser
 from dominie_audit.adapters.erasure.residue import Stored
@@ -16,18 +17,21 @@ from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.adapters.tlog.published import LogDiffers, Own
 from dominie_audit.adapters.witnesses import Witnesses
 from dominie_audit.adapters.witnesses.address import addresses_of
-from dominie_audit.aggregate import check_eraser
+from dominie_audit.aggregate import check_eraser, check_reader
 from dominie_audit.handlers import Handlers
 from dominie_audit.projection import Log, LogAndTree
 from dominie_audit.settings import Settings
 from dominie_contracts.audit import (
     ArchiveSegment,
+    ArtifactsHeld,
     AskErasing,
     AskRecord,
+    CountArtifacts,
     EraseSubject,
     Erasing,
     Erasure,
     Export,
+    FetchArtifact,
     GetCheckpoint,
     ListRuns,
     Prove,
@@ -39,6 +43,7 @@ from dominie_contracts.identity import Erase, Forgotten
 from dominie_contracts.subjects import check_principal
 from dominie_eventstore import EventStore
 from dominie_kit import Service
+from dominie_kit.blobs import StreamBlobs
 from dominie_kit.context import Context
 from dominie_kit.heartbeats import Heartbeats
 from dominie_kit.keys import KeyFolder
@@ -75,6 +80,12 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.log, log, own.published, witnesses, service.keyring, reply_bytes=settings.audit_reply_bytes
     )
 
+    async def caught_up(timeout_s: float) -> None:
+        await service.read_models.caught_up(await service.log.last_position(), timeout_s)
+
+    blobs = StreamBlobs(service.inner.client)
+    reader = Reader(log, blobs, service.keyring)
+    sweeper = Sweeper(log, blobs, caught_up, grace_s=settings.audit_artifact_grace_s, interval_s=settings.audit_sweep_s)
     heartbeats = Heartbeats(Deployed(service.log, settings.audit_services).services)
 
     async def destroy(context: Context, erase: Erase) -> Forgotten:
@@ -92,6 +103,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         heartbeats,
         Stored(settings.state, archive, archive_folder=archive_folder(settings)),
         destroy,
+        reader.beginning,
         elsewhere=_elsewhere(settings),
         timeout_s=settings.audit_erase_s,
     )
@@ -99,7 +111,13 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     async def erase(command: EraseSubject, context: Context) -> Erasure:
         check_eraser(context.principal, context.groups)
         await context.read_your_writes()
-        return await eraser.erase(check_principal(command.subject), context)
+        done = await eraser.erase(check_principal(command.subject), context)
+        sweeper.wake()
+        return done
+
+    async def count(command: CountArtifacts, context: Context) -> ArtifactsHeld:
+        check_reader(context.principal, context.groups)
+        return await sweeper.count()
 
     async def erasing(command: AskErasing, context: Context) -> Erasing:
         check_eraser(context.principal, context.groups)
@@ -136,6 +154,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.background(listen)
     service.background(check_older)
     service.background(archiver.run)
+    service.background(sweeper.run)
     service.route(EraseSubject, erase, token=False)
     service.route(AskErasing, erasing, token=False)
     service.route(Trail, handlers.trail, token=False)
@@ -145,6 +164,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(GetCheckpoint, handlers.checkpoint, token=False)
     service.route(Prove, handlers.prove, token=False)
     service.route(Export, handlers.export, token=False)
+    service.route(FetchArtifact, reader.fetch, token=False)
+    service.route(CountArtifacts, count, token=False)
     service.route(ArchiveSegment, archiver.answer, token=False, direct=False, between=True)
     service.route(AskRecord, handlers.record, direct=False, between=True)
     return service

@@ -18,9 +18,9 @@ from dominie_audit.adapters.tlog.proving import consistency, inclusion
 from dominie_audit.adapters.tlog.published import Latest, Published, WitnessDiffers
 from dominie_audit.adapters.tlog.tiles import Hashes, TilesDamaged
 from dominie_audit.adapters.witnesses import Witnesses
-from dominie_audit.aggregate import Row, check_reader, entries, tenants_seen, view
+from dominie_audit.aggregate import Row, asks_of, check_reader, entries, tenants_seen, view
 from dominie_audit.projection import Log
-from dominie_contracts import Conflict, Invalid, Recorded, Unavailable
+from dominie_contracts import Conflict, Forbidden, Invalid, Recorded, Unavailable
 from dominie_contracts.audit import (
     AskRecord,
     Entries,
@@ -77,13 +77,27 @@ class Handlers:
         self._forks: OrderedDict[tuple[str, str], Fork] = OrderedDict()
 
     async def trail(self, command: Trail, context: Context) -> Entries:
-        """Every event of one run, in order, up to this moment."""
+        """Every event of one run, in order, up to this moment; for those, too, whom it asked for a yes."""
         with suppress(StoreUnavailable):
             context.after = max(context.after, await self._store.last_position())
-        await self._admit(context)
+        await context.read_your_writes()
+        try:
+            check_reader(context.principal, context.groups)
+        except Forbidden:
+            if not self._asks(context, command.run):
+                raise
         rows = self._log.trail(context.tenant, command.run, after=command.after, limit=_TRAIL_EVENTS + 1)
         more = len(rows) > _TRAIL_EVENTS
         return entries(await self._opened(rows[:_TRAIL_EVENTS]), more=more, max_bytes=self._reply_bytes)
+
+    def _asks(self, context: Context, run: str) -> bool:
+        """Whether a run has asked this person for a yes: who decides on it sees what it has done."""
+        after = 0
+        while context.groups and (rows := self._log.trail(context.tenant, run, after=after, limit=_TRAIL_EVENTS)):
+            if any(asks_of(row.event, context.groups) for row in rows):
+                return True
+            after = rows[-1].position
+        return False
 
     async def record(self, command: AskRecord, context: Context) -> FromRecord:
         """What the record of a forked run's parent holds for the action that is asked now."""

@@ -14,10 +14,14 @@ from dominie_audit.adapters.index.where import microseconds, where
 from dominie_audit.adapters.tlog.keeper import Keeper
 from dominie_audit.aggregate import Row, RunRow, tenants_seen
 from dominie_contracts import Recorded
+from dominie_contracts.artifact import names
 from dominie_contracts.audit import MAX_POSITION, Search, Selection
+from dominie_contracts.identity import PRINCIPAL, Erased
 from dominie_contracts.line import Line, Step, line
+from dominie_contracts.personal import token_of
 from dominie_eventstore import SqlProjection
 
+_ERASED = f"{PRINCIPAL}.{Erased.KIND}"
 _ROW = "position, stream, version, type, time, agent, user, run, raw"
 _KNOWN = "SELECT max(run), max(tool) FROM events WHERE tenant = ? AND action = ?"
 _CACHE = 2048
@@ -30,7 +34,7 @@ class Log(SqlProjection):
     from the first one that names them. Its words are held as terms alone: `term` says how a tenant's word is written.
     """
 
-    SCHEMA_VERSION: ClassVar[int] = 5
+    SCHEMA_VERSION: ClassVar[int] = 6
     SCHEMA: ClassVar[str] = """
         CREATE TABLE events (
             position INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL,
@@ -48,6 +52,8 @@ class Log(SqlProjection):
             tenant TEXT NOT NULL, policy TEXT NOT NULL, position INTEGER NOT NULL,
             PRIMARY KEY (tenant, policy, position)
         ) WITHOUT ROWID;
+        CREATE TABLE artifacts (tenant TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (tenant, name)) WITHOUT ROWID;
+        CREATE TABLE erased (key TEXT PRIMARY KEY) WITHOUT ROWID;
         CREATE VIRTUAL TABLE words USING fts5 (
             terms, content = '', detail = none, columnsize = 0, tokenize = ascii
         );
@@ -94,6 +100,7 @@ class Log(SqlProjection):
         if not written.rowcount:
             return
         self._index(db, found, event.envelope.data)
+        self._refer(db, found, event.envelope.data)
         if run is not None:
             self._count(db, found, run)
 
@@ -104,6 +111,16 @@ class Log(SqlProjection):
         if isinstance(policies, list):
             rows = [(found.tenant, policy, found.position) for policy in policies if isinstance(policy, str)]
             db.executemany("INSERT OR IGNORE INTO policies VALUES (?, ?, ?)", rows)
+
+    def _refer(self, db: sqlite3.Connection, found: Line, data: dict[str, JsonValue]) -> None:
+        """Which artifacts it refers to; a person's key stands for those of an event that could not be read."""
+        for part in (data.get("arguments"), data.get("result")):
+            sealed = (token_of(part) or "").partition(".")[0]
+            for name in (sealed,) if sealed else names(part):
+                db.execute("INSERT OR IGNORE INTO artifacts VALUES (?, ?)", (found.tenant, name))
+        if found.type == _ERASED:
+            for key in Erased.model_validate(data).keys:
+                db.execute("INSERT OR IGNORE INTO erased VALUES (?)", (key,))
 
     def _inherit(self, db: sqlite3.Connection, found: Line) -> tuple[str | None, str | None]:
         name = (found.tenant, found.action)
@@ -149,6 +166,15 @@ class Log(SqlProjection):
         """The events on behalf of a person, beyond a position, in order."""
         query = f"SELECT {_ROW} FROM events WHERE tenant = ? AND user = ? AND position > ? ORDER BY position LIMIT ?"
         return [_row(found) for found in self.db.execute(query, (tenant, user, after, limit))]
+
+    def refers(self, tenant: str, name: str) -> bool:
+        """Whether an event of a tenant refers to an artifact."""
+        query = "SELECT 1 FROM artifacts WHERE tenant = ? AND name = ?"
+        return self.db.execute(query, (tenant, name)).fetchone() is not None
+
+    def is_erased(self, key: str) -> bool:
+        """Whether the log says that a person's key was destroyed."""
+        return self.db.execute("SELECT 1 FROM erased WHERE key = ?", (key,)).fetchone() is not None
 
     def runs(self, tenant: str, limit: int) -> list[RunRow]:
         """The latest runs, the latest first."""

@@ -26,3 +26,7 @@ class Settings(KitSettings):
     """How long an erasure waits until every service has built anew what it derived."""
     audit_services: str = ""
     """Which services run, parted by commas: an erasure hears from these, and from all that have written events."""
+    audit_artifact_grace_s: float = Field(default=86_400.0, ge=3600)
+    """How long an artifact is kept that no event refers to: it may be about to."""
+    audit_sweep_s: float = Field(default=600.0, gt=0)
+    """How often it is looked for such artifacts."""

@@ -1,9 +1,12 @@
 """The order of an erasure: the key goes before a file is read, whatever time the caller has left."""
 
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import pytest
+from anyio import from_thread
 
 from dominie_audit.adapters.erasure import eraser
 from dominie_audit.adapters.erasure.deployed import Deployed
@@ -11,9 +14,12 @@ from dominie_audit.adapters.erasure.eraser import Eraser
 from dominie_audit.adapters.erasure.residue import Looked, Stored, Wanted, look
 from dominie_audit.adapters.index.terms import own_terms
 from dominie_audit.adapters.tlog.published import Own
+from dominie_audit.app import _elsewhere
 from dominie_audit.projection import Log
+from dominie_audit.settings import Settings
 from dominie_contracts import Forbidden, StreamName
 from dominie_contracts.action import Finished
+from dominie_contracts.audit import Erasure
 from dominie_contracts.guardrail import POLICY, PoliciesPublished, PolicyFile
 from dominie_contracts.identity import Erase, Forgotten
 from dominie_contracts.subjects import PLATFORM
@@ -36,7 +42,13 @@ def an_eraser(
         return frozenset(("memory",))
 
     stored, heartbeats = Stored(folder, FolderBlobs(folder / "archive")), Heartbeats(must_answer)
-    return Eraser(desk.log, log, desk.keyring, own.published, own.signer, heartbeats, stored, identity, timeout_s=0.01)
+
+    async def beginning(tenant: str, name: str) -> str:
+        return ""
+
+    return Eraser(
+        desk.log, log, desk.keyring, own.published, own.signer, heartbeats, stored, identity, beginning, timeout_s=0.01
+    )
 
 
 async def test_the_key_goes_before_a_file_is_read_though_the_callers_time_is_over(
@@ -63,6 +75,42 @@ async def test_the_key_goes_before_a_file_is_read_though_the_callers_time_is_ove
     assert done == ["destroyed u-dana", "read"]
     assert erasure.receipt.position == context.position == 7
     assert erasure.receipt.late == ("memory",)
+
+
+async def test_it_says_how_far_it_is_while_it_reads_and_the_same_key_gets_the_same_receipt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on, stages = anyio.Event(), threading.Event(), list[str | None]()
+
+    def looked(stored: Stored, wanted: Wanted, found: Looked, *, between: Callable[[], None]) -> None:
+        from_thread.run_sync(reading.set)
+        assert go_on.wait(20)
+        look(stored, wanted, found, between=between)
+
+    async def identity(context: Context, erase: Erase) -> Forgotten:
+        stages.append(erasing.erasing.stage)
+        return Forgotten(keys=("k",), position=7)
+
+    monkeypatch.setattr(eraser, "look", looked)
+    monkeypatch.setattr(eraser, "_CHECKPOINT_S", 0)
+    (tmp_path / "file").write_bytes(b"something")
+    own, desk = Own.open(tmp_path, "dominie/test"), Desk("audit")
+    receipts = list[Erasure]()
+
+    async def erase() -> None:
+        receipts.append(await erasing.erase("u-dana", desk.context("one")))
+
+    with Log(term=own_terms(tmp_path / "index.key")) as log:
+        erasing = an_eraser(desk, log, own, tmp_path, identity)
+        async with anyio.create_task_group() as group:
+            group.start_soon(erase)
+            with anyio.fail_after(20):
+                await reading.wait()
+            stages.append(erasing.erasing.stage)
+            go_on.set()
+        await erase()
+    assert receipts[0] == receipts[1] and receipts[0].receipt.read_bytes > 0
+    assert [*stages, erasing.erasing.stage] == ["destroying", "reading", None]
 
 
 async def test_what_a_policy_says_is_said_of_nobody(tmp_path: Path) -> None:
@@ -94,3 +142,11 @@ async def test_who_has_written_has_to_be_heard_beside_who_is_said_to_run() -> No
     assert await deployed.services() == {"audit", "gateway"}
     await desk.append(POLICY, "main", PoliciesPublished(digest="d", files=(), by="operator"), tenant=PLATFORM)
     assert await deployed.services() == {"audit", "gateway", "guardrail"}
+
+
+def test_where_audit_cannot_look_is_said(tmp_path: Path) -> None:
+    assert _elsewhere(Settings(state=tmp_path)) == ("nats",)
+    (tmp_path / "nats").mkdir()
+    assert _elsewhere(Settings(state=tmp_path)) == ()
+    store = "kurrentdb://me:secret@db.example:2113?tls=false"
+    assert _elsewhere(Settings(state=tmp_path, store=store)) == ("kurrentdb://db.example:2113",)

@@ -200,6 +200,21 @@ async def test_everybody_sees_what_is_the_platforms(audit: Handlers, log: Log, w
     assert kinds(await audit.search(Search(), person(tenant="globex"))) == ["policy.published"]
 
 
+@pytest.mark.parametrize(("groups", "run", "sees"), [(("finance",), "r-1", True), (("sales",), "r-1", False)])
+async def test_who_is_asked_sees_the_run_that_asks(
+    audit: Handlers, log: Log, refund: None, write: Write, read: Read, groups: tuple[str, ...], run: str, sees: bool
+) -> None:
+    await write("memory", "m1", Remembered(id="1", namespace="user", subject="u-dana", text="tea"), run="r-2")
+    await read(log)
+    if sees:
+        assert len((await audit.trail(Trail(run=run), person(groups=groups))).entries) == 7
+    for other in ("r-2", *(() if sees else (run,))):
+        with pytest.raises(Forbidden, match="u-ada is neither"):
+            await audit.trail(Trail(run=other), person(groups=groups))
+    with pytest.raises(Forbidden):
+        await audit.trail(Trail(run=run), person(tenant="globex", groups=groups))
+
+
 @pytest.mark.parametrize("groups", [(), ("finance",)])
 async def test_only_developers_and_auditors_may_look(audit: Handlers, groups: tuple[str, ...]) -> None:
     asker = person(groups=groups)

@@ -3,38 +3,39 @@
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from dominie_contracts import Conflict, Forbidden
-from dominie_contracts.action import Parked
-from dominie_contracts.approvals import refuse_approver
+from dominie_contracts import Conflict, Forbidden, Unauthenticated
+from dominie_contracts.action import Ask, Parked, whom
+from dominie_contracts.approvals import AnswerClaims, Asker, counts, holds, refuse_claims, refuse_person, unanswered
 from dominie_contracts.digests import digest_json
 from dominie_contracts.guardrail import ApprovalAnswered, Approve, PoliciesPublished, PolicyFile, PublishPolicies
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An action that waits for a person, and on whose behalf it was asked."""
+    """An action that waits for people, and on whose side it is."""
 
     parked: Parked
-    user: str
-    chain: str
-    sponsor: str | None
+    asker: Asker
+    tenant: str
     category: str
 
 
 @dataclass(frozen=True, slots=True)
 class Approver:
-    """A person who answers."""
+    """A person who answers: what they are registered with, and what they signed."""
 
     principal: str
     groups: tuple[str, ...]
+    nkey: str
+    claims: AnswerClaims
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The policy set in force, and the answer of one action where there is one."""
+    """The policy set in force, and the answers to one action."""
 
     digest: str | None = None
-    answered: ApprovalAnswered | None = None
+    answers: tuple[ApprovalAnswered, ...] = ()
 
 
 def digest_of(files: tuple[PolicyFile, ...]) -> str:
@@ -51,42 +52,74 @@ def publish(state: State, command: PublishPolicies, *, by: str) -> list[Policies
 def answer(
     state: State, command: Approve, waiting: Waiting, approver: Approver, *, now_ms: int, life_ms: int
 ) -> list[ApprovalAnswered]:
-    """The first answer stands; giving it again changes nothing.
+    """A person's answer to the asks of their groups; the same again changes nothing.
 
     Raises:
         Forbidden: This person may not answer.
-        Conflict: It was answered otherwise, has expired, or was shown with other arguments.
+        Unauthenticated: They did not sign this, or signed in too long ago.
+        Conflict: It was answered already, has expired, or was shown with other arguments or asks.
     """
-    if command.digest != waiting.parked.digest:
+    parked = waiting.parked
+    if command.digest != parked.digest:
         raise Conflict("the action's arguments are not those you were shown; look at it again")
-    refused = refuse_approver(
-        waiting.parked,
-        by=approver.principal,
-        groups=approver.groups,
-        user=waiting.user,
-        chain=waiting.chain,
-        sponsor=waiting.sponsor,
-    )
-    if refused:
+    if refused := refuse_person(waiting.asker, approver.principal, approver.nkey):
         raise Forbidden(f"you may not answer this: {refused}")
-    if state.answered is not None:
-        if (state.answered.by, state.answered.decision) == (approver.principal, command.decision):
-            return []
-        raise Conflict(f"{state.answered.by} has answered already: {state.answered.decision}")
-    if now_ms > waiting.parked.expires_ms:
+    said = _said(command, waiting, approver, now_ms=now_ms, life_ms=life_ms)
+    if refused := refuse_claims(approver.claims, said, tenant=waiting.tenant):
+        raise Unauthenticated(f"{refused}: sign in and answer again")
+    if any(_same(each, said, now_ms=now_ms) for each in state.answers):
+        return []
+    _check_open(state, said, parked, now_ms=now_ms)
+    return [said]
+
+
+def _said(command: Approve, waiting: Waiting, approver: Approver, *, now_ms: int, life_ms: int) -> ApprovalAnswered:
+    asks = waiting.parked.asks
+    mine = [ask for ask in asks if ask.group in approver.groups]
+    if not mine:
+        groups = ", ".join(sorted({ask.group for ask in asks}))
+        raise Forbidden(f"you may not answer this: {approver.principal!r} is not in {groups}")
+    shown = tuple(ask.key for ask in mine if ask.key in approver.claims.asks)
+    if not shown:
+        raise Conflict("what asks is not what you were shown; look at it again")
+    return ApprovalAnswered(
+        action=command.action,
+        category=waiting.category,
+        digest=command.digest,
+        decision=command.decision,
+        by=approver.principal,
+        groups=tuple(sorted({ask.group for ask in mine})),
+        expires_ms=now_ms + life_ms,
+        note=command.note,
+        asks=shown,
+        answered_ms=now_ms,
+        nkey=approver.nkey,
+        proof=command.proof or "",
+    )
+
+
+def _same(earlier: ApprovalAnswered, said: ApprovalAnswered, *, now_ms: int) -> bool:
+    alike = (earlier.by, earlier.decision, earlier.digest) == (said.by, said.decision, said.digest)
+    lapsed = said.decision == "grant" and now_ms > earlier.expires_ms
+    return alike and not lapsed and set(said.asks) <= set(earlier.asks)
+
+
+def left(state: State, parked: Parked, *, now_ms: int) -> tuple[Ask, ...]:
+    """The asks that still want somebody's yes; none after a no."""
+    if any(each.decision == "deny" for each in state.answers):
+        return ()
+    return unanswered(parked.asks, [each for each in state.answers if holds(each, parked.digest, now_ms=now_ms)])
+
+
+def _check_open(state: State, said: ApprovalAnswered, parked: Parked, *, now_ms: int) -> None:
+    open_ = left(state, parked, now_ms=now_ms)
+    if not open_:
+        final = next((each for each in state.answers if each.decision == "deny"), state.answers[-1])
+        raise Conflict(f"{final.by} has answered already: {final.decision}")
+    if now_ms > parked.expires_ms:
         raise Conflict("it has expired; the agent has to ask again")
-    return [
-        ApprovalAnswered(
-            action=command.action,
-            category=waiting.category,
-            digest=command.digest,
-            decision=command.decision,
-            by=approver.principal,
-            groups=approver.groups,
-            expires_ms=now_ms + life_ms,
-            note=command.note,
-        )
-    ]
+    if said.decision == "grant" and not any(counts(said, ask) for ask in open_):
+        raise Conflict(f"your groups have said yes; it waits for {', '.join(whom(open_))}")
 
 
 def evolve(state: State, event: PoliciesPublished | ApprovalAnswered) -> State:
@@ -95,6 +128,6 @@ def evolve(state: State, event: PoliciesPublished | ApprovalAnswered) -> State:
         case PoliciesPublished():
             return replace(state, digest=event.digest)
         case ApprovalAnswered():
-            return replace(state, answered=event)
+            return replace(state, answers=(*state.answers, event))
         case _:
             assert_never(event)

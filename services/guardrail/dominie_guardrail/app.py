@@ -15,6 +15,7 @@ from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore
 from dominie_guardrail.handlers import Handlers, read_policies
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes
+from dominie_guardrail.refusals import Refusals, writer
 from dominie_guardrail.settings import DEFAULT_POLICIES, Settings
 from dominie_kit import Context, Service
 from dominie_kit.bus import now_ms
@@ -29,11 +30,14 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     settings = settings or Settings()
     service = Service("guardrail", settings, store=store)
     in_force, asked = InForce(), Asked(service.store)
+    actions = service.actions(APPROVAL)
+    refusals = Refusals(writer(service.store, actions))
     handlers = Handlers(
         service.store,
-        service.actions(APPROVAL),
+        actions,
         service.standing,
         asked,
+        refusals,
         service.keyring.of,
         now_ms=now_ms,
         approval_s=settings.guardrail_approval_s,
@@ -65,4 +69,5 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
             log.error("guardrail.policies_refused", folder=str(folder), why=problem.detail)
 
     service.background(publish_at_start)
+    service.background(refusals.run)
     return service

@@ -3,13 +3,16 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from dominie_contracts import Forbidden, Invalid, Recorded, StreamName
+from dominie.answers import read_answer
+from dominie_contracts import Conflict, Forbidden, Invalid, Recorded, StreamName, Unauthenticated, Unavailable
 from dominie_contracts.guardrail import (
     APPROVAL,
     POLICY,
     POLICY_SET,
+    Answered,
     ApprovalAnswered,
     Approvals,
+    ApprovalView,
     Approve,
     ListApprovals,
     PoliciesProposed,
@@ -20,14 +23,15 @@ from dominie_contracts.guardrail import (
     Published,
     PublishPolicies,
 )
-from dominie_contracts.identity import Done
 from dominie_contracts.registry import parse_own
-from dominie_contracts.rights import DEVELOPERS, OPERATORS
+from dominie_contracts.rights import AUDITORS, DEVELOPERS, OPERATORS
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, WrongExpectedVersion
-from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest_of, evolve, publish
+from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest_of, evolve, left, publish
 from dominie_guardrail.projection import Asked, Entry
+from dominie_guardrail.refusals import Refusals
 from dominie_kit import Actions, Context
+from dominie_kit.approving import asker_of
 from dominie_kit.decision import PolicyError, check_policies
 from dominie_kit.sealing import PersonKey
 from dominie_kit.standing import Standing
@@ -44,6 +48,7 @@ class Handlers:
         actions: Actions,
         standing: Standing,
         asked: Asked,
+        refusals: Refusals,
         person: Callable[[str, str], Awaitable[PersonKey]],
         *,
         now_ms: Callable[[], int],
@@ -54,6 +59,7 @@ class Handlers:
         self._actions = actions
         self._standing = standing
         self._asked = asked
+        self._refusals = refusals
         self._person = person
         self._now_ms = now_ms
         self._approval_s = approval_s
@@ -102,15 +108,29 @@ class Handlers:
         raise Invalid("others are proposing the same set; try again")
 
     async def approvals(self, command: ListApprovals, context: Context) -> Approvals:
-        """What waits for a person, in the caller's tenant."""
+        """What waits for people, in the caller's tenant, as far as it is any of the caller's business."""
         await context.read_your_writes()
         views = await self._asked.all(context.tenant, now_ms=self._now_ms())
         wanted = [view for view in views if command.status == "all" or view.status == "pending"]
-        return Approvals(approvals=tuple(wanted))
+        return Approvals(approvals=tuple(view for view in wanted if self._concerns(view, context)))
 
-    async def approve(self, command: Approve, context: Context) -> Done:
-        """A person's answer to exactly this action."""
+    def _concerns(self, view: ApprovalView, context: Context) -> bool:
+        """Who is asked sees it, who it is for, who answers for the agent, and who may read the log anyway."""
+        agent = self._standing.find(view.tenant, view.agent)
+        groups = {DEVELOPERS, AUDITORS, *(ask.group for ask in view.asks)}
+        return bool(groups & set(context.groups)) or context.principal in (view.user, agent.sponsor if agent else None)
+
+    async def approve(self, command: Approve, context: Context) -> Answered:
+        """A person's answer to exactly this action; a refused one is counted."""
+        try:
+            return await self._approve(command, context)
+        except (Conflict, Forbidden, Invalid, Unauthenticated) as problem:
+            await self._refusals.count(context, command.action, problem)
+            raise
+
+    async def _approve(self, command: Approve, context: Context) -> Answered:
         await context.read_your_writes()
+        approver = self._approver(command, context)
         entry = await self._asked.find(context.tenant, command.action)
         if entry is None:
             raise Invalid(f"nothing waits under {command.action!r}; `dominie approvals list` shows what does")
@@ -118,30 +138,36 @@ class Handlers:
         person = await self._person(context.tenant, entry.view.user) if entry.view.user else None
         for _ in range(_TRIES):
             recorded = await self._store.read(stream)
-            events = answer(
-                State(answered=_answered(recorded[-1]) if recorded else None),
-                command,
-                self._waiting(entry),
-                Approver(context.principal, context.groups),
-                now_ms=self._now_ms(),
-                life_ms=self._approval_s * 1000,
-            )
-            if not events:
-                return Done()
+            state, now_ms = State(answers=tuple(map(_answered, recorded))), self._now_ms()
+            life_ms = self._approval_s * 1000
+            events = answer(state, command, self._waiting(entry), approver, now_ms=now_ms, life_ms=life_ms)
+            for event in events:
+                state = evolve(state, event)
             drafts = self._actions.drafts(context, stream, *events, person=person)
             drafts = [draft._replace(on_behalf_of=entry.view.user or None) for draft in drafts]
             try:
-                appended = await self._store.append(stream, drafts, expected_version=len(recorded))
+                if drafts:
+                    appended = await self._store.append(stream, drafts, expected_version=len(recorded))
+                    context.position = appended.position
             except WrongExpectedVersion:
                 continue
-            context.position = appended.position
-            return Done()
-        raise Invalid("others are answering too; look at it again")
+            return Answered(left=left(state, entry.parked, now_ms=now_ms))
+        raise Unavailable("others are answering too; try again", retry_after_s=0.1)
+
+    def _approver(self, command: Approve, context: Context) -> Approver:
+        registered = self._standing.find(context.tenant, context.principal)
+        if registered is None:
+            raise Forbidden(f"{context.principal} is not registered")
+        if command.proof is None:
+            raise Unauthenticated("an answer is signed with the approver's own key; `dominie approvals` does")
+        claims = read_answer(command.proof, registered.nkey)
+        return Approver(context.principal, registered.groups, registered.nkey, claims)
 
     def _waiting(self, entry: Entry) -> Waiting:
-        agent = self._standing.find(entry.view.tenant, entry.view.agent)
-        sponsor = agent.sponsor if agent else None
-        return Waiting(entry.parked, entry.view.user, entry.chain, sponsor, entry.view.category)
+        view = entry.view
+        return Waiting(
+            entry.parked, asker_of(self._standing, view.tenant, view.user, entry.chain), view.tenant, view.category
+        )
 
 
 def _checked(files: tuple[PolicyFile, ...]) -> int:

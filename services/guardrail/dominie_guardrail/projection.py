@@ -1,13 +1,14 @@
 """What guardrail knows: the policy set in force, and the actions that wait for a person."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from dominie_contracts import Recorded, StreamName
-from dominie_contracts.action import Approved, Finished, Parked
-from dominie_contracts.guardrail import ApprovalAnswered, ApprovalView, PoliciesPublished
+from dominie_contracts.action import Approved, Ask, Finished, Parked
+from dominie_contracts.approvals import holds, unanswered
+from dominie_contracts.guardrail import Answer, ApprovalAnswered, ApprovalView, PoliciesPublished
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import EventStore, InMemory
 
@@ -44,21 +45,30 @@ class Entry:
     used: bool = False
     ended: bool = False
 
-    def seen(self, answer: ApprovalAnswered | None, now_ms: int) -> ApprovalView:
-        """The action with its answer, at a time."""
-        by = {"by": answer.by, "note": answer.note} if answer else {}
-        return self.view.model_copy(update={"status": self._status(answer, now_ms), **by})
+    def seen(self, answers: Sequence[ApprovalAnswered], now_ms: int) -> ApprovalView:
+        """The action with what people said to it, at a time."""
+        left = unanswered(
+            self.parked.asks, [each for each in answers if holds(each, self.parked.digest, now_ms=now_ms)]
+        )
+        no = next((each for each in answers if each.decision == "deny"), None)
+        first = no or next(iter(answers), None)
+        return self.view.model_copy(
+            update={
+                "left": left,
+                "status": self._status(left, no, now_ms),
+                "answers": tuple(map(_answer, answers)),
+                **({"by": first.by, "note": first.note} if first else {}),
+            }
+        )
 
-    def _status(self, answer: ApprovalAnswered | None, now_ms: int) -> str:
+    def _status(self, left: tuple[Ask, ...], no: ApprovalAnswered | None, now_ms: int) -> str:
         if self.used:
             return "used"
-        if answer is not None and answer.decision == "deny":
+        if no is not None:
             return "denied"
-        if self.ended:
+        if self.ended or (left and now_ms > self.view.expires_ms):
             return "expired"
-        if answer is not None:
-            return "granted"
-        return "expired" if now_ms > self.view.expires_ms else "pending"
+        return "pending" if left else "granted"
 
 
 class Asked:
@@ -70,7 +80,7 @@ class Asked:
         """The category of each, in the order of their notes."""
         self._ended: dict[_Key, Entry] = {}
         """Those whose trail says no more."""
-        self._answers: dict[_Key, ApprovalAnswered] = {}
+        self._answers: dict[_Key, list[ApprovalAnswered]] = {}
 
     def note(self, event: Recorded, category: str) -> None:
         """Take in a note of an action in this category."""
@@ -82,7 +92,7 @@ class Asked:
         payload = parse_event(event.type, event.envelope.data)
         if isinstance(payload, ApprovalAnswered):
             stream = StreamName.parse(event.stream)
-            self._answers.setdefault((stream.tenant, stream.id), payload)
+            self._answers.setdefault((stream.tenant, stream.id), []).append(payload)
 
     async def find(self, tenant: str, action: str) -> Entry | None:
         """One asked action.
@@ -104,7 +114,7 @@ class Asked:
             some = keys[first : first + _AT_A_TIME]
             for key, entry in zip(some, await asyncio.gather(*map(self._entry, some)), strict=True):
                 if entry is not None:
-                    found.append((entry, entry.seen(self._answers.get(key), now_ms)))
+                    found.append((entry, entry.seen(self._answers.get(key, ()), now_ms)))
         return [view for _, view in sorted(found, key=lambda one: one[0].position)]
 
     def fresh(self) -> "Asked":
@@ -193,6 +203,11 @@ def entry_of(trail: Iterable[Recorded]) -> Entry | None:
     return entry
 
 
+def _answer(said: ApprovalAnswered) -> Answer:
+    policies = tuple(key.rpartition("@")[0] for key in said.asks)
+    return Answer(by=said.by, decision=said.decision, policies=policies, note=said.note, expires_ms=said.expires_ms)
+
+
 def _entry(event: Recorded, stream: StreamName, parked: Parked) -> Entry:
     envelope = event.envelope
     view = ApprovalView(
@@ -207,6 +222,7 @@ def _entry(event: Recorded, stream: StreamName, parked: Parked) -> Entry:
         arguments=parked.arguments,
         labels=parked.labels,
         asks=parked.asks,
+        left=parked.asks,
         digest=parked.digest,
         status="pending",
         expires_ms=parked.expires_ms,

@@ -12,17 +12,20 @@ from dominie_contracts.model import MODEL
 from dominie_contracts.tool import TOOL
 from dominie_guardrail.handlers import Handlers
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes
+from dominie_guardrail.refusals import Refusals, writer
+from dominie_kit.bus import now_ms
 from dominie_kit.handler_testing import Desk
-from dominie_kit.standing import Standing
 
 Park = Callable[..., Awaitable[Parked]]
 APPROVAL_S = 60
+LIFE_MS = 300_000
 
 
 class Clock:
-    """Unix time in milliseconds, as told."""
+    """Unix time in milliseconds, as told; it begins now."""
 
-    now_ms = 1_000
+    def __init__(self) -> None:
+        self.now_ms = now_ms()
 
     def __call__(self) -> int:
         return self.now_ms
@@ -44,8 +47,11 @@ def in_force() -> InForce:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk("guardrail")
+async def desk() -> Desk:
+    desk = Desk("guardrail")
+    for tenant in ("acme", "other"):
+        await desk.join("a-desk", tenant=tenant, sponsor="u-sam")
+    return desk
 
 
 @pytest.fixture
@@ -59,15 +65,22 @@ def asked(desk: Desk, in_force: InForce) -> Asked:
 
 
 @pytest.fixture
-def standing() -> Standing:
-    return Standing()
+def refusals(desk: Desk) -> Refusals:
+    return Refusals(writer(desk.store, desk.actions(APPROVAL)), every_s=0.0)
 
 
 @pytest.fixture
-def handlers(desk: Desk, standing: Standing, asked: Asked, clock: Clock) -> Handlers:
-    actions = desk.actions(APPROVAL)
+def handlers(desk: Desk, asked: Asked, refusals: Refusals, clock: Clock) -> Handlers:
     return Handlers(
-        desk.store, actions, standing, asked, desk.keyring.of, now_ms=clock, approval_s=APPROVAL_S, local=False
+        desk.store,
+        desk.actions(APPROVAL),
+        desk.standing,
+        asked,
+        refusals,
+        desk.keyring.of,
+        now_ms=clock,
+        approval_s=APPROVAL_S,
+        local=False,
     )
 
 
@@ -80,7 +93,7 @@ def waiting(cents: int = 9000, *, groups: tuple[str, ...] = ("finance",)) -> Par
         resource="refund",
         arguments={"cents": cents},
         labels={"cents": "untrusted"},
-        expires_ms=10_000,
+        expires_ms=now_ms() + LIFE_MS,
     )
 
 
@@ -102,6 +115,7 @@ def park(desk: Desk) -> Park:
             tenant=tenant,
             run="r-1",
             user=user,
+            actor="a-desk",
         )
         return parked
 

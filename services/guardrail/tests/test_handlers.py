@@ -6,27 +6,32 @@ from typing import Any
 
 import pytest
 
-from dominie_contracts import Conflict, Forbidden, Grants, Invalid, StreamName
+from dominie import Credentials
+from dominie.answers import sign_answer
+from dominie.keys import KeyPair
+from dominie_contracts import Conflict, Forbidden, Invalid, Problem, StreamName, Unauthenticated
 from dominie_contracts.guardrail import (
     APPROVAL,
     POLICY,
+    Answered,
+    AnswersRefused,
     Approve,
     ListApprovals,
     PolicyFile,
     ProposePolicies,
     PublishPolicies,
 )
-from dominie_contracts.identity import PRINCIPAL, Registered
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
+from dominie_contracts.registry import parse_own
 from dominie_contracts.tool import TOOL
 from dominie_guardrail.handlers import Handlers, read_policies
 from dominie_guardrail.projection import InForce
+from dominie_guardrail.refusals import Refusals
 from dominie_guardrail.settings import DEFAULT_POLICIES
 from dominie_kit.context import Context
 from dominie_kit.decision import check_policies
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.standing import Standing
 
 pytestmark = pytest.mark.anyio
 
@@ -41,8 +46,33 @@ def person(desk: Desk, name: str = "u-fay", *groups: str, tenant: str = "acme") 
     return replace(desk.context(agent=name, tenant=tenant), claims=None, groups=groups or ("finance",))
 
 
-def yes(action: str = "act-1", cents: int = 9000, decision: str = "grant") -> Approve:
-    return Approve.model_validate({"action": action, "digest": f"digest of {cents}", "decision": decision})
+class Say:
+    """What people answer; each is registered when they first do."""
+
+    def __init__(self, desk: Desk, handlers: Handlers) -> None:
+        self._desk, self._handlers = desk, handlers
+        self._people: dict[tuple[str, str], Credentials] = {}
+
+    async def __call__(
+        self, name: str = "u-fay", *groups: str, action: str = "act-1", decision: str = "grant", **more: Any
+    ) -> Answered:
+        context = person(self._desk, name, *groups, tenant=more.pop("tenant", "acme"))
+        shown = {"action": action, "digest": f"digest of {more.pop('cents', 9000)}", "decision": decision}
+        who = await self._who(context)
+        asks = [f"ask-{group}@" for group in ("finance", "legal")]
+        proof = more["proof"] if "proof" in more else sign_answer(who, **{**shown, "asks": asks, **more})
+        return await self._handlers.approve(Approve.model_validate({**shown, "proof": proof}), context)
+
+    async def _who(self, context: Context) -> Credentials:
+        name = context.tenant, context.principal
+        if name not in self._people:
+            self._people[name] = await self._desk.join(context.principal, *context.groups, tenant=context.tenant)
+        return self._people[name]
+
+
+@pytest.fixture
+def say(desk: Desk, handlers: Handlers) -> Say:
+    return Say(desk, handlers)
 
 
 async def statuses(handlers: Handlers, context: Context, status: Any = "all") -> dict[str, str]:
@@ -73,7 +103,10 @@ async def test_a_proposed_set_is_kept_in_its_tenant_and_not_in_force(
     assert [event.envelope.type for event in kept] == ["policy.proposed.v1"] * 2
     await desk.caught_up()
     assert in_force.digest != found[0].digest
-    assert (in_force.digest, in_force.position) == ((await handlers.publish(publish(), desk.context())).digest, 3 << 8)
+    assert (in_force.digest, in_force.position) == (
+        (await handlers.publish(publish(), desk.context())).digest,
+        found[1].position,
+    )
 
 
 @pytest.mark.parametrize("groups", [("finance",), ("developers",), ("operators",)])
@@ -137,75 +170,138 @@ async def test_what_waits_is_listed_whole(desk: Desk, handlers: Handlers, park: 
     )
 
 
-async def test_a_tenant_sees_its_own_alone(desk: Desk, handlers: Handlers, park: Any) -> None:
+async def test_a_tenant_sees_its_own_alone(desk: Desk, handlers: Handlers, park: Any, say: Say) -> None:
     await park("act-1")
     await park("act-2", tenant="other")
     assert await statuses(handlers, person(desk)) == {"act-1": "pending"}
     assert await statuses(handlers, person(desk, tenant="other")) == {"act-2": "pending"}
     with pytest.raises(Invalid, match="nothing waits"):
-        await handlers.approve(yes("act-2"), person(desk))
+        await say(action="act-2")
 
 
-async def test_a_yes_is_recorded_once_and_no_longer_pending(desk: Desk, handlers: Handlers, park: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "groups", "sees"),
+    [
+        ("u-fay", ("finance",), True),
+        ("u-dana", ("sales",), True),
+        ("u-sam", ("sales",), True),
+        ("u-dev", ("developers",), True),
+        ("u-ada", ("auditors",), True),
+        ("u-gil", ("sales",), False),
+        ("u-gil", ("privacy",), False),
+    ],
+)
+async def test_nobody_sees_what_does_not_concern_them(
+    desk: Desk, handlers: Handlers, park: Any, name: str, groups: tuple[str, ...], sees: bool
+) -> None:
+    await park(user="u-dana")
+    assert bool(await statuses(handlers, person(desk, name, *groups))) is sees
+
+
+async def test_a_yes_is_recorded_once_and_no_longer_pending(
+    desk: Desk, handlers: Handlers, park: Any, say: Say
+) -> None:
     await park()
     for _ in range(2):
-        await handlers.approve(yes(), person(desk))
+        assert (await say()).left == ()
     assert await desk.types(APPROVAL) == ["answered.v1"]
     assert await statuses(handlers, person(desk), "pending") == {}
     assert await statuses(handlers, person(desk)) == {"act-1": "granted"}
 
 
-async def test_the_answer_says_who_and_for_how_long(desk: Desk, handlers: Handlers, park: Any, clock: Any) -> None:
+async def test_the_answer_says_who_and_for_how_long(desk: Desk, say: Say, park: Any, clock: Any) -> None:
     await park()
-    await handlers.approve(yes(decision="deny"), person(desk, "u-fay", "finance", "legal"))
+    await say("u-fay", "finance", "legal", decision="deny")
     (event,) = [event async for event in desk.store.read_all(category=APPROVAL)]
     data = event.envelope.data
-    assert (data["by"], data["groups"], data["decision"]) == ("u-fay", ["finance", "legal"], "deny")
+    assert (data["by"], data["groups"], data["decision"]) == ("u-fay", ["finance"], "deny")
     assert data["expires_ms"] == clock.now_ms + 60_000
     assert event.envelope.stream.endswith("approval.act-1")
 
 
-async def test_the_answer_is_on_behalf_of_who_waits_under_whose_key_it_is(
-    desk: Desk, handlers: Handlers, park: Any
-) -> None:
+async def test_the_answer_is_on_behalf_of_who_waits_under_whose_key_it_is(desk: Desk, say: Say, park: Any) -> None:
     await park(user="u-dana")
-    await handlers.approve(yes(), person(desk))
+    await say()
     (event,) = [event async for event in desk.store.read_all(category=APPROVAL)]
     assert event.envelope.on_behalf_of == "u-dana"
 
 
-async def test_the_first_answer_stands(desk: Desk, handlers: Handlers, park: Any) -> None:
-    await park()
-    await handlers.approve(yes(), person(desk))
-    with pytest.raises(Conflict, match="answered already"):
-        await handlers.approve(yes(decision="deny"), person(desk))
-    with pytest.raises(Conflict, match="answered already"):
-        await handlers.approve(yes(), person(desk, "u-gil"))
-    assert await desk.types(APPROVAL) == ["answered.v1"]
-
-
-async def test_other_arguments_than_were_shown_are_a_conflict(desk: Desk, handlers: Handlers, park: Any) -> None:
-    await park(cents=9000)
-    with pytest.raises(Conflict, match="not those you were shown"):
-        await handlers.approve(yes(cents=10), person(desk))
-
-
-async def test_who_is_not_asked_may_not_answer(desk: Desk, handlers: Handlers, park: Any, standing: Standing) -> None:
-    await park()
-    registered = Registered(
-        tenant="acme", principal="svc-test", nkey="U", sponsor="u-sam", grants=Grants(), users=(), groups=(), by="o"
+async def test_each_group_answers_for_itself(desk: Desk, handlers: Handlers, park: Any, say: Say) -> None:
+    await park(groups=("finance", "legal"))
+    assert [ask.group for ask in (await say()).left] == ["legal"]
+    (view,) = (await handlers.approvals(ListApprovals(), person(desk))).approvals
+    assert (view.status, [ask.group for ask in view.left], view.answers[0].policies) == (
+        "pending",
+        ["legal"],
+        ("ask-finance",),
     )
-    for event in await desk.append(PRINCIPAL, "svc-test", registered):
-        standing.apply(event)
-    for context in (person(desk, "u-gil", "sales"), person(desk, "a-desk"), person(desk, "u-sam")):
-        with pytest.raises(Forbidden, match="you may not answer this"):
-            await handlers.approve(yes(), context)
-    assert await desk.types(APPROVAL) == []
+    assert (await say("u-leo", "legal")).left == ()
+    assert await statuses(handlers, person(desk)) == {"act-1": "granted"}
 
 
-async def test_after_its_time_nobody_answers(desk: Desk, handlers: Handlers, park: Any, clock: Any) -> None:
+async def test_what_was_answered_stands(desk: Desk, park: Any, say: Say) -> None:
     await park()
-    clock.now_ms = 10_001
-    with pytest.raises(Conflict, match="expired"):
-        await handlers.approve(yes(), person(desk))
+    await say()
+    with pytest.raises(Conflict, match="answered already"):
+        await say(decision="deny")
+    with pytest.raises(Conflict, match="answered already"):
+        await say("u-gil")
+    assert (await desk.types(APPROVAL)).count("answered.v1") == 1
+
+
+async def test_who_is_not_asked_may_not_answer(desk: Desk, park: Any, say: Say) -> None:
+    await park(user="u-dana")
+    for name, *groups in (("u-gil", "sales"), ("a-desk2",), ("u-sam",), ("u-dana",)):
+        with pytest.raises(Forbidden, match="you may not answer this"):
+            await say(name, *groups)
+    assert "answered.v1" not in await desk.types(APPROVAL)
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "why"),
+    [
+        ({"proof": None}, Unauthenticated, "signed with the approver's own key"),
+        ({"proof": "no token"}, Unauthenticated, "not signed"),
+        ({"cents": 10}, Conflict, "not those you were shown"),
+        ({"asks": ["ask-finance@of other words"]}, Conflict, "what asks is not"),
+        ({"action": "act-2"}, Invalid, "nothing waits"),
+    ],
+)
+async def test_what_is_no_answer_is_refused_and_counted(
+    desk: Desk, park: Any, say: Say, more: dict[str, Any], kind: type[Problem], why: str
+) -> None:
+    await park()
+    with pytest.raises(kind, match=why):
+        await say(**more)
+    assert await desk.types(APPROVAL) == ["refused.v1"]
+
+
+async def test_a_key_of_somebody_else_is_no_answer(desk: Desk, park: Any, say: Say) -> None:
+    await park()
+    other = Credentials("", "acme", "u-fay", KeyPair.generate())
+    with pytest.raises(Unauthenticated, match="not signed"):
+        await say(proof=sign_answer(other, "act-1", "digest of 9000", ["ask-finance@"], "grant"))
+
+
+async def test_after_its_time_nobody_answers(desk: Desk, handlers: Handlers, park: Any, clock: Any, say: Say) -> None:
+    parked = await park()
+    clock.now_ms = parked.expires_ms + 1
+    with pytest.raises(Unauthenticated, match="not signed when it was given"):
+        await say()
     assert await statuses(handlers, person(desk)) == {"act-1": "expired"}
+
+
+async def test_refusals_are_counted_and_seldom_written(desk: Desk, park: Any, say: Say, refusals: Refusals) -> None:
+    await park()
+    for number in range(20):
+        with pytest.raises((Forbidden, Invalid)):
+            await say("u-gil", "sales", action="act-1" if number % 2 else f"guess-{number}")
+    assert await desk.types(APPROVAL) == ["refused.v1"]
+    for _ in range(3):
+        await refusals.flush()
+    events = [parse_own(event) async for event in desk.store.read_all(category=APPROVAL)]
+    assert [event.problems for event in events if isinstance(event, AnswersRefused)] == [
+        {"invalid": 1},
+        {"forbidden": 10, "invalid": 9},
+    ]
+    assert all(isinstance(event, AnswersRefused) and event.by == "u-gil" for event in events)

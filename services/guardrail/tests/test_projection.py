@@ -29,7 +29,7 @@ SCRIPTS = st.lists(st.tuples(st.sampled_from(["act-1", "act-2"]), STEPS), max_si
 
 def answered(decision: str = "grant", by: str = "u-fay") -> ApprovalAnswered:
     known = {"action": "act-1", "category": TOOL, "digest": "d", "groups": ("finance",), "expires_ms": 9, "note": "ok"}
-    return ApprovalAnswered.model_validate({**known, "decision": decision, "by": by})
+    return ApprovalAnswered.model_validate({**known, "decision": decision, "by": by, "asks": ("p@",), "nkey": by})
 
 
 def parts(asked: Asked) -> dict[str, Projection]:
@@ -83,11 +83,27 @@ async def test_what_nobody_answers_in_time_expires(desk: Desk) -> None:
     assert [(await views(desk, now_ms=now))[0].status for now in (9, 10)] == ["pending", "expired"]
 
 
-async def test_the_first_answer_stands(desk: Desk) -> None:
+async def test_a_no_beats_every_yes(desk: Desk) -> None:
     await ask(desk, "act-1")
-    await desk.append(APPROVAL, "act-1", answered("deny"), answered("grant", by="u-gil"))
+    await desk.append(APPROVAL, "act-1", answered("grant", by="u-gil"), answered("deny"))
     (view,) = await views(desk)
-    assert (view.status, view.by) == ("denied", "u-fay")
+    assert (view.status, view.by, [said.by for said in view.answers]) == ("denied", "u-fay", ["u-gil", "u-fay"])
+
+
+async def test_a_yes_that_lapsed_is_waited_for_again(desk: Desk) -> None:
+    await desk.append(NOTES, "act-1", Noted(what="parked"))
+    await desk.append(TOOL, "act-1", PARKED.model_copy(update={"expires_ms": 99}))
+    await desk.append(APPROVAL, "act-1", answered())
+    found = [(await views(desk, now_ms=now))[0] for now in (9, 10, 100)]
+    assert [(view.status, len(view.left)) for view in found] == [("granted", 0), ("pending", 1), ("expired", 1)]
+
+
+async def test_what_is_asked_now_is_what_was_asked_last(desk: Desk) -> None:
+    again = PARKED.model_copy(update={"digest": "e"})
+    await ask(desk, "act-1", again)
+    await desk.append(APPROVAL, "act-1", answered())
+    (view,) = await views(desk)
+    assert (view.digest, view.status) == ("e", "pending")
 
 
 async def test_what_was_noted_and_never_asked_is_not_listed(desk: Desk) -> None:

@@ -31,7 +31,9 @@ from dominie_contracts.action import (
     Decided,
     Finished,
     Matter,
+    Mistaken,
     Noted,
+    Parked,
     Requested,
     Started,
     Unknown,
@@ -39,11 +41,12 @@ from dominie_contracts.action import (
     fold,
     noted_in,
 )
+from dominie_contracts.approvals import same_asks
 from dominie_contracts.digests import action_id, digest_json
 from dominie_contracts.problems import problem_from
 from dominie_contracts.registry import event_type, parse_own
 from dominie_eventstore import EventStore, EventStoreError, WrongExpectedVersion
-from dominie_kit.approving import Approving, approval_required, parked
+from dominie_kit.approving import MAX_ROUNDS, Approving, Heard, approval_required, lifted, parked
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint, Question
@@ -109,7 +112,7 @@ class Actions:
         except WrongExpectedVersion:
             await self._reload(action)
         if action.state.requested is None or action.state.requested.digest != requested.digest:
-            raise Conflict("this key was used for another request; use a new key")
+            raise await self._mistaken(action, requested)
         return await self._again(action, request, question, work)
 
     async def recorded(self, action: Action, request: Request) -> Action | None:
@@ -187,14 +190,12 @@ class Actions:
             for number, (type_, payload) in enumerate(zip(types, payloads, strict=True))
         ]
 
-    def _decide(
-        self, context: Context, question: Question | None, approved: frozenset[str] = frozenset()
-    ) -> Decided | None:
+    def _decide(self, context: Context, question: Question | None) -> Decided | None:
         if question is None:
             return None
         if context.fork is None:
-            return self._decisions.decide(question, approved=approved)
-        return self._decisions.decide_in(context.tenant, context.fork, question, approved=approved)
+            return self._decisions.decide(question)
+        return self._decisions.decide_in(context.tenant, context.fork, question)
 
     def _known(self, action: Action, known: Action, request: Request) -> Action | None:
         """A repeated command of a forked run meets its own record, whatever its parent's says."""
@@ -255,10 +256,10 @@ class Actions:
             await self.append(action, *opening, _failed(problem))
             raise problem
         if decided is not None and decided.decision == "ask":
-            waiting = parked(action, request, decided)
+            waiting = parked(action, request, decided.asks)
             await self._note(action, "parked")
             await self.append(action, *opening, waiting)
-            raise approval_required(action, waiting)
+            raise approval_required(action, waiting, waiting.asks)
         if work.effect:
             await self.append(action, *opening, self._started(action, work))
             return await self._run(action, work)
@@ -294,26 +295,35 @@ class Actions:
         raise Unavailable("others work on this action too; ask again with the same key", retry_after_s=0.2)
 
     async def _resume(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
-        waiting = action.state.parked
-        assert waiting is not None
-        answer = await self._approving.answer(action)
-        if answer is None:
-            if now_ms() <= waiting.expires_ms:
-                raise approval_required(action, waiting)
-            return await self._refuse(action, "nobody answered in time")
-        refused = self._approving.refusal(action, waiting, answer)
-        if refused:
-            return await self._refuse(action, refused)
-        approved = frozenset(ask.policy for ask in waiting.asks)
-        decided = self._decide(action.context, question, approved)
-        if decided is not None and decided.decision != "allow":
+        waiting, decided = action.state.parked, self._decide(action.context, question)
+        assert waiting is not None and decided is not None, "only what was decided waits"
+        if now_ms() > waiting.expires_ms:
+            raise await self._refuse(action, "nobody answered in time")
+        if decided.decision == "deny":
             problem = _forbidden(action, decided)
             await self.append(action, decided, _failed(problem))
             raise problem
-        used = Approved(approvals=(action.id,), by=(answer.by,))
-        again = () if decided is None else (decided,)
-        await self.append(action, used, *again, self._started(action, work))
+        now = parked(action, request, decided.asks)
+        heard = await self._approving.hear(action, waiting, now)
+        if heard.refused is not None:
+            raise await self._refuse(action, heard.refused)
+        if heard.left:
+            raise await self._wait_on(action, decided, now, heard)
+        used = (Approved(approvals=(action.id,), by=tuple(yes.by for yes in heard.yeses)),) if heard.yeses else ()
+        await self.append(action, *used, lifted(decided, heard.yeses), self._started(action, work))
         return await self._run(action, work)
+
+    async def _wait_on(self, action: Action, decided: Decided, now: Parked, heard: Heard) -> Problem:
+        """Wait on for what is asked already; what is new or changed, and what has lapsed, goes to people again."""
+        waiting = action.state.parked
+        assert waiting is not None
+        if not heard.lapsed and same_asks(waiting, now.digest, heard.left):
+            return approval_required(action, waiting, heard.left)
+        if len(action.state.asked) >= MAX_ROUNDS:
+            return await self._refuse(action, f"it has asked people {MAX_ROUNDS} times")
+        now = now.model_copy(update={"asks": heard.left})
+        await self.append(action, decided, now)
+        return approval_required(action, now, heard.left)
 
     async def _take_over(self, action: Action, work: Work) -> Action:
         started = action.state.started
@@ -388,10 +398,17 @@ class Actions:
         with contextlib.suppress(WrongExpectedVersion):
             await self._store.append(stream, drafts, expected_version=0)
 
-    async def _refuse(self, action: Action, why: str) -> Action:
+    async def _refuse(self, action: Action, why: str) -> Problem:
         problem = Forbidden(f"not approved: {why}", action=action.id)
         await self.append(action, _failed(problem))
-        raise problem
+        return problem
+
+    async def _mistaken(self, action: Action, requested: Requested) -> Conflict:
+        """Another request under the key of one that waits is on the record, once: that costs whoever tries nothing."""
+        if action.state.status == "parked" and not action.state.mistaken:
+            with contextlib.suppress(WrongExpectedVersion):
+                await self.append(action, Mistaken(digest=requested.digest))
+        return Conflict("this key was used for another request; use a new key", action=action.id)
 
     def _result(self, action: Action) -> Action:
         finished = action.state.finished

@@ -57,6 +57,16 @@ class Artifacts:
         self._blobs = blobs
         self._max_bytes = max_bytes
 
+    def check_size(self, size: int) -> None:
+        """Refuse what is larger than an artifact may be.
+
+        Raises:
+            Invalid: It is.
+        """
+        if size > self._max_bytes:
+            why = f"the value has {size} bytes or more; an artifact has at most {self._max_bytes}"
+            raise Invalid(why, size=size, limit=self._max_bytes, reason="too-large")
+
     async def put(self, holding: Holding, data: bytes) -> str:
         """Put a chunk; its name. The same bytes are put once more, and are as young as the last time.
 
@@ -78,8 +88,7 @@ class Artifacts:
             Invalid: It is too large, or a chunk was not put or is not as long as it has to be.
             Unavailable: It may be there, or not.
         """
-        if len(chunks) * CHUNK_BYTES >= self._max_bytes + CHUNK_BYTES:
-            raise self._too_large(len(chunks) * CHUNK_BYTES)
+        self.check_size((len(chunks) - 1) * CHUNK_BYTES)
         size = 0
         for number, name in enumerate(chunks):
             found = await self._young(holding.chunk(name))
@@ -90,8 +99,7 @@ class Artifacts:
                 why = f"chunk {number} has {len(data)} bytes; all but the last have {CHUNK_BYTES}"
                 raise Invalid(why, chunk=number, reason="chunk-out-of-order")
             size += len(data)
-        if size > self._max_bytes:
-            raise self._too_large(size)
+        self.check_size(size)
         manifest = Manifest(size=size, media_type=media_type, chunks=tuple(chunks))
         return await self._write(holding, manifest)
 
@@ -190,10 +198,6 @@ class Artifacts:
         if found is not None and datetime.now(UTC) - found.stored > FRESH_FOR:
             await self._blobs.put(subject, found.body)
         return found
-
-    def _too_large(self, size: int) -> Invalid:
-        why = f"the value has {size} bytes, and an artifact at most {self._max_bytes}"
-        return Invalid(why, size=size, limit=self._max_bytes, reason="too-large")
 
 
 def opened(holding: Holding, name: str, body: bytes) -> Artifact:

@@ -27,6 +27,13 @@ class Blob(NamedTuple):
     body: bytes
 
 
+class Held(NamedTuple):
+    """The subjects of all that is kept, and how much that is."""
+
+    subjects: tuple[str, ...]
+    size: int
+
+
 class Blobs(Protocol):
     """Keeps one body for each subject."""
 
@@ -39,10 +46,30 @@ class Blobs(Protocol):
         ...
 
     async def get(self, subject: str) -> Blob | None:
-        """What is kept under a subject.
+        """What is kept under a subject; under a pattern, the last of what fits.
 
         Raises:
             Unavailable: There is no telling.
+        """
+        ...
+
+
+class Shelf(Blobs, Protocol):
+    """Says what there is, and takes away."""
+
+    async def held(self) -> "Held":
+        """Everything that is kept.
+
+        Raises:
+            Unavailable: There is no telling.
+        """
+        ...
+
+    async def remove(self, blob: Blob) -> bool:
+        """Take away a body, and overwrite it; whether it was there. What was put in its place since then stays.
+
+        Raises:
+            Unavailable: It may be gone, or not.
         """
         ...
 
@@ -63,7 +90,7 @@ class StreamBlobs:
         found = answer.headers or {}
         if "Nats-Sequence" not in found:
             return await self._from_leader(subject)
-        return Blob(subject, int(found["Nats-Sequence"]), _time(found["Nats-Time-Stamp"]), answer.data)
+        return Blob(found["Nats-Subject"], int(found["Nats-Sequence"]), _time(found["Nats-Time-Stamp"]), answer.data)
 
     async def _from_leader(self, subject: str) -> Blob | None:
         answer = await self._ask(f"$JS.API.STREAM.MSG.GET.{ARTIFACTS_STREAM}", to_json({"last_by_subj": subject}))
@@ -71,7 +98,25 @@ class StreamBlobs:
         if said.get("error", {}).get("code") == _NOT_FOUND:
             return None
         found = self._answer(answer)["message"]
-        return Blob(subject, int(found["seq"]), _time(found["time"]), b64decode(found.get("data", "")))
+        return Blob(found["subject"], int(found["seq"]), _time(found["time"]), b64decode(found.get("data", "")))
+
+    async def held(self) -> Held:
+        """See `Shelf`. The broker names so many subjects at once."""
+        subjects = list[str]()
+        while True:
+            asked = {"subjects_filter": ARTIFACTS, "offset": len(subjects)}
+            found = self._answer(await self._ask(f"$JS.API.STREAM.INFO.{ARTIFACTS_STREAM}", to_json(asked)))
+            page = found["state"].get("subjects") or {}
+            subjects += page
+            if not page or len(subjects) >= found.get("total", 0):
+                return Held(tuple(subjects), int(found["state"]["bytes"]))
+
+    async def remove(self, blob: Blob) -> bool:
+        """See `Shelf`."""
+        answer = await self._ask(f"$JS.API.STREAM.MSG.DELETE.{ARTIFACTS_STREAM}", to_json({"seq": blob.sequence}))
+        if from_json(answer.data).get("error", {}).get("code") == _NOT_FOUND:
+            return False
+        return bool(self._answer(answer)["success"])
 
     async def _ask(self, subject: str, body: bytes) -> Msg:
         try:

@@ -24,6 +24,7 @@ from dominie_contracts.operations import ServiceStatus
 from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Fork
 from dominie_eventstore import InMemory
+from dominie_kit.asking import ask_of, wrong_annotations
 
 SCHEMA = """
 entity Agent, Tool, Model, Namespace;
@@ -88,7 +89,7 @@ class PolicyError(ValueError):
 @dataclass(frozen=True, slots=True)
 class _Note:
     name: str
-    ask: str | None
+    ask: Ask | None
     why: str
 
 
@@ -97,12 +98,12 @@ class Policies:
 
     def __init__(self, digest: str, files: tuple[PolicyFile, ...]) -> None:
         self.digest = digest
-        self._decided: OrderedDict[tuple[bytes, frozenset[str]], Decided] = OrderedDict()
+        self._decided: OrderedDict[bytes, Decided] = OrderedDict()
         self._schema = cedarpy.Schema.from_str(SCHEMA)
         self._entities = cedarpy.Entities.from_json_str("[]")
         text = "\n".join(file.text for file in files)
         parsed = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
-        self._notes = {key: _note(key, body.get("annotations", {})) for key, body in parsed.items()}
+        self._notes = {key: _note(key, body) for key, body in parsed.items()}
         self._all = cedarpy.PolicySet.from_str(text)
         firm = {key: body for key, body in parsed.items() if self._notes[key].ask is None}
         self._firm = cedarpy.PolicySet.from_json_str(
@@ -112,17 +113,17 @@ class Policies:
     def __len__(self) -> int:
         return len(self._notes)
 
-    def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
-        """Decide; asks of the policies in `approved` have their yes. The whole request is the cache's key."""
-        key = question.key, approved
+    def decide(self, question: Question) -> Decided:
+        """Decide. The whole request is the cache's key."""
+        key = question.key
         found = self._decided.get(key)
         if found is None:
-            found = self._decided[key] = self._decide(question.request, approved)
+            found = self._decided[key] = self._decide(question.request)
             if len(self._decided) > _CACHE:
                 self._decided.popitem(last=False)
         return found
 
-    def _decide(self, request: dict[str, JsonValue], approved: frozenset[str]) -> Decided:
+    def _decide(self, request: dict[str, JsonValue]) -> Decided:
         result = cedarpy.is_authorized(request, self._all, self._entities, self._schema)
         notes = [self._notes[key] for key in result.diagnostics.reasons]
         names = tuple(note.name for note in notes)
@@ -139,11 +140,7 @@ class Policies:
         if any(note.ask is None for note in notes) or not self._permitted(request):
             firm = [note for note in notes if note.ask is None]
             return _deny(request, names, *(note.why for note in firm or notes))
-        asks = tuple(
-            Ask(policy=note.name, group=note.ask or "", why=note.why) for note in notes if note.name not in approved
-        )
-        if not asks:
-            return Decided(decision="allow", policies=names, why=("approved",), request=request)
+        asks = tuple(note.ask for note in notes if note.ask is not None)
         return Decided(decision="ask", policies=names, why=tuple(ask.why for ask in asks), asks=asks, request=request)
 
     def _permitted(self, request: dict[str, JsonValue]) -> bool:
@@ -151,9 +148,11 @@ class Policies:
         return result.decision == cedarpy.Decision.Allow and not result.diagnostics.errors
 
 
-def _note(key: str, annotations: Mapping[str, str]) -> _Note:
+def _note(key: str, policy: Mapping[str, Mapping[str, str]]) -> _Note:
+    annotations = policy.get("annotations", {})
     name = annotations.get("id", key)
-    return _Note(name, annotations.get("ask"), annotations.get("why") or f"policy {name!r} forbids it")
+    why = annotations.get("why") or f"policy {name!r} forbids it"
+    return _Note(name, ask_of(name, why, policy), why)
 
 
 def _without_values(error: object) -> str:
@@ -183,6 +182,7 @@ def check_policies(files: tuple[PolicyFile, ...]) -> int:
         problems += [f"{file.name}: {error.error}" for error in result.errors]
         for key, body in parsed.items():
             name = body.get("annotations", {}).get("id")
+            problems += [f"{file.name}: {name or key}: {wrong}" for wrong in wrong_annotations(body)]
             if name is None:
                 problems.append(f"{file.name}: {key} has no @id, so nobody could say which policy decided")
             elif name in seen:
@@ -232,17 +232,15 @@ class DecisionPoint(InMemory):
         if heartbeat.policy_position <= self.position:
             self._fresh_at = self._clock()
 
-    def decide(self, question: Question, *, approved: frozenset[str] = frozenset()) -> Decided:
+    def decide(self, question: Question) -> Decided:
         """Allow, ask or deny.
 
         Raises:
             Unavailable: There are no policies yet, or they may be stale.
         """
-        return self._fresh().decide(question, approved=approved)
+        return self._fresh().decide(question)
 
-    def decide_in(
-        self, tenant: str, fork: Fork, question: Question, *, approved: frozenset[str] = frozenset()
-    ) -> Decided:
+    def decide_in(self, tenant: str, fork: Fork, question: Question) -> Decided:
         """As `decide`, in a run that was forked: under the set that was proposed for it, if one was.
 
         Raises:
@@ -251,8 +249,8 @@ class DecisionPoint(InMemory):
         """
         in_force = self._fresh()
         if fork.policies is None:
-            return in_force.decide(question, approved=approved)
-        return self._find(tenant, fork.policies, fork.policies_at).decide(question, approved=approved)
+            return in_force.decide(question)
+        return self._find(tenant, fork.policies, fork.policies_at).decide(question)
 
     def _keep(self, tenant: str, proposed: PoliciesProposed) -> None:
         self._proposed[tenant, proposed.digest] = proposed.files

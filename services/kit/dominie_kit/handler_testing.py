@@ -6,18 +6,23 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TypeVar
 
+from dominie import Credentials
+from dominie.answers import sign_answer
+from dominie.keys import KeyPair
 from dominie_contracts import Command, Draft, Message, Payload, Recorded, RunClaims, StreamName, Unavailable
+from dominie_contracts.action import Parked
 from dominie_contracts.audit import FromRecord
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesPublished, PolicyFile
-from dominie_contracts.identity import AskSubjectKeys, SubjectKey, SubjectKeys
-from dominie_contracts.registry import event_type
+from dominie_contracts.guardrail import APPROVAL, POLICY, POLICY_SET, ApprovalAnswered, PoliciesPublished, PolicyFile
+from dominie_contracts.identity import PRINCIPAL, AskSubjectKeys, Registered, SubjectKey, SubjectKeys
+from dominie_contracts.registry import event_type, parse_event
 from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Confirmation, Fork, Grants
 from dominie_eventstore import MemoryEventStore, Projection
 from dominie_kit.actions import Actions
-from dominie_kit.blobs import Blob
+from dominie_kit.blobs import Blob, Held
+from dominie_kit.bus import now_ms
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.keyring import Keyring
@@ -67,24 +72,43 @@ class Keys:
 
 
 class MemoryBlobs:
-    """See `Blobs`; `age` makes everything older."""
+    """See `Shelf`; `age` makes everything older."""
 
     def __init__(self) -> None:
-        self.held: dict[str, Blob] = {}
+        self.kept: dict[str, Blob] = {}
         self._count = 0
 
     async def put(self, subject: str, body: bytes) -> None:
         """See `Blobs`."""
         self._count += 1
-        self.held[subject] = Blob(subject, self._count, datetime.now(UTC), body)
+        self.kept[subject] = Blob(subject, self._count, datetime.now(UTC), body)
 
     async def get(self, subject: str) -> Blob | None:
         """See `Blobs`."""
-        return self.held.get(subject)
+        found = [blob for held, blob in self.kept.items() if fits(subject, held)]
+        return max(found, key=lambda blob: blob.sequence, default=None)
+
+    async def held(self) -> Held:
+        """See `Shelf`."""
+        return Held(tuple(self.kept), sum(len(blob.body) for blob in self.kept.values()))
+
+    async def remove(self, blob: Blob) -> bool:
+        """See `Shelf`."""
+        there = self.kept.get(blob.subject)
+        if there is None or there.sequence != blob.sequence:
+            return False
+        del self.kept[blob.subject]
+        return True
 
     def age(self, by: timedelta) -> None:
         """Time goes by."""
-        self.held = {subject: blob._replace(stored=blob.stored - by) for subject, blob in self.held.items()}
+        self.kept = {subject: blob._replace(stored=blob.stored - by) for subject, blob in self.kept.items()}
+
+
+def fits(pattern: str, subject: str) -> bool:
+    """Whether a subject fits a pattern whose wildcards stand for one token each."""
+    wanted, there = pattern.split("."), subject.split(".")
+    return len(wanted) == len(there) and all(want in ("*", have) for want, have in zip(wanted, there, strict=True))
 
 
 def term(tenant: str, word: str) -> str:
@@ -104,6 +128,7 @@ class Desk:
         self.blobs = MemoryBlobs()
         self.store = OpenedStore(self.log, self.keyring)
         self.decisions = DecisionPoint(staleness_s=3600)
+        self.standing = Standing()
         self._service = service
         self._follows: list[tuple[Projection, str | None]] = []
 
@@ -112,7 +137,7 @@ class Desk:
         instance = f"{self._service}-{uuid.uuid4().hex[:8]}"
         past = Past(self.store, self.services)
         return Actions(
-            self.store, self.decisions, Standing(), past, service=self._service, category=category, instance=instance
+            self.store, self.decisions, self.standing, past, service=self._service, category=category, instance=instance
         )
 
     def follow(self, projection: Projection, category: str | None) -> None:
@@ -132,6 +157,39 @@ class Desk:
         for event in await self.append(POLICY, POLICY_SET, published, tenant=PLATFORM):
             self.decisions.apply(event)
 
+    async def join(self, principal: str, *groups: str, tenant: str = "acme", **more: str) -> Credentials:
+        """Register a principal with a key of its own, or with what `more` says."""
+        keys = KeyPair.generate()
+        known = {"tenant": tenant, "principal": principal, "nkey": keys.public, "sponsor": None, "grants": Grants()}
+        registered = Registered.model_validate({**known, "users": (), "groups": groups, "by": "operator", **more})
+        for event in await self.append(PRINCIPAL, principal, registered, tenant=tenant):
+            self.standing.apply(event)
+        return Credentials("", tenant, principal, keys)
+
+    async def answer(self, stream: StreamName, who: Credentials, **more: object) -> None:
+        """Write what guardrail would of a person's answer to an action, without its rules.
+
+        `more` replaces what is written; `signed` in it what the person signs.
+        """
+        trail = [parse_event(event.type, event.envelope.data) for event in await self.store.read(stream)]
+        asked = [each for each in trail if isinstance(each, Parked)][-1]
+        signed = {"action": stream.id, "digest": asked.digest, "asks": [ask.key for ask in asked.asks]}
+        changed = more.pop("signed", {})
+        assert isinstance(changed, dict)
+        written = {
+            **signed,
+            "category": stream.category,
+            "decision": "grant",
+            "by": who.principal,
+            "groups": sorted({ask.group for ask in asked.asks}),
+            "expires_ms": now_ms() + 60_000,
+            "note": "",
+            "answered_ms": now_ms(),
+            "nkey": who.keys.public,
+            "proof": sign_answer(who, **{"decision": "grant", **signed, **changed}),
+        }
+        await self.append(APPROVAL, stream.id, ApprovalAnswered.model_validate({**written, **more}))
+
     def person(self, user: str = "u-dana") -> PersonKey:
         """The key of a person."""
         return PersonKey.of("acme", self.keys.of("acme", user))
@@ -144,6 +202,7 @@ class Desk:
         tenant: str = "acme",
         run: str | None = None,
         user: str | None = None,
+        actor: str = "svc-test",
     ) -> tuple[Recorded, ...]:
         """Write what another service would have written, after what is in the stream."""
         stream = StreamName(tenant, category, id)
@@ -153,7 +212,7 @@ class Desk:
                 source="dominie/test",
                 type=event_type(category, payload),
                 time=datetime.now(UTC),
-                actor="svc-test",
+                actor=actor,
                 data=payload.model_dump_json(),
                 on_behalf_of=user,
                 correlation_id=run,

@@ -1,6 +1,6 @@
 """The event log as the people of its events meant them: what is read from it is opened on the way."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
 import anyio
 import structlog
@@ -44,9 +44,12 @@ class OpenedStore:
             await self._load_index(event)
             yield opened
 
-    def subscribe(self, name: str, *, category: str | None = None, after: int = 0) -> Subscription:
+    def subscribe(
+        self, name: str, *, category: str | None = None, after: int = 0, skip: Collection[str] = ()
+    ) -> Subscription:
         """All events, and then each new one; while identity is away, they wait."""
-        return _Opened(self._store.subscribe(name, category=category, after=after), self._keyring, self._load_index)
+        subscription = self._store.subscribe(name, category=category, after=after, skip=skip)
+        return _Opened(subscription, self._keyring, self._load_index)
 
     async def _load_index(self, event: Recorded) -> None:
         """Have the key of the tenant's index at hand, for who writes terms."""

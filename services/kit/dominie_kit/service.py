@@ -14,10 +14,10 @@ import psutil
 import structlog
 from nats.aio.msg import Msg
 
-from dominie_contracts import Command, Message, Recorded
+from dominie_contracts import Command, Message, Payload, Recorded
 from dominie_contracts.heard import AtOnce
 from dominie_contracts.operations import AskStatus, Rebuild, ServiceStatus
-from dominie_contracts.registry import OWNER, check_known
+from dominie_contracts.registry import EVENTS, OWNER, check_known, event_type
 from dominie_contracts.rights import FOLLOWS
 from dominie_contracts.subjects import heartbeat_subject, out_subject, service_subject
 from dominie_eventstore import EventStore, Projection, Projector
@@ -131,11 +131,13 @@ class Service:
         name: str | None = None,
         own: bool = True,
         indexed: bool = False,
+        takes: Sequence[type[Payload]] = (),
     ) -> None:
         """Keep a read model up to date; with `own`, `Dominie-After` waits for it.
 
         Its name is what `dominie rebuild` takes: its class, in lower case, unless another is given. With `indexed`, the
-        keyring has the key of a tenant's index before an event of that tenant is applied.
+        keyring has the key of a tenant's index before an event of that tenant is applied. Where it `takes` a few
+        payloads alone, it is not told of the other known ones of its category.
         """
         projector = Projector(
             OpenedStore(self.log, self.keyring, indexed=True) if indexed else self.store,
@@ -143,6 +145,7 @@ class Service:
             name=f"{self.instance}-{category or 'all'}",
             category=category,
             check=self._check,
+            skip=_others(category, takes),
         )
         self.read_models.add(name or type(projection).__name__.lower(), projector, own=own)
 
@@ -255,3 +258,11 @@ class Service:
         heard = AtOnce[Msg](hear)
         await self.inner.client.subscribe(heartbeat_subject("guardrail"), future=heard)  # type: ignore[arg-type]
         await anyio.sleep_forever()
+
+
+def _others(category: str | None, takes: Sequence[type[Payload]]) -> frozenset[str]:
+    """The known event types of a category but for these; none where all are taken."""
+    if category is None or not takes:
+        return frozenset()
+    known = {type_ for type_ in EVENTS if type_.startswith(f"{category}.")}
+    return frozenset(known - {event_type(category, each) for each in takes})

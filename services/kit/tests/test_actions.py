@@ -14,7 +14,6 @@ from dominie_contracts import (
     Conflict,
     DeadlineExceeded,
     Forbidden,
-    Grants,
     Payload,
     Problem,
     StreamName,
@@ -22,16 +21,12 @@ from dominie_contracts import (
     Unavailable,
 )
 from dominie_contracts.action import Finished, Started
-from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered
-from dominie_contracts.identity import PRINCIPAL, Registered
 from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, Lost, NotDone, Outcome, Request, Work
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import Question
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.past import Past
-from dominie_kit.standing import Standing
 
 pytestmark = pytest.mark.anyio
 
@@ -136,14 +131,6 @@ async def parked(actions: Actions, context: Context, work: Work, **more: Any) ->
     return raised.value
 
 
-async def answer(desk: Desk, asked: ApprovalRequired, **more: Any) -> None:
-    """Write what guardrail would, without its rules."""
-    action, digest = str(asked.extra["action"]), asked.extra["digest"]
-    known = {"action": action, "category": TOOL, "digest": digest, "decision": "grant", "by": "u-fay"}
-    rest = {"groups": ("finance",), "expires_ms": now_ms() + 60_000, "note": ""}
-    await desk.append(APPROVAL, action, ApprovalAnswered.model_validate({**known, **rest, **more}))
-
-
 async def write(desk: Desk, action: Action, *payloads: Payload) -> None:
     """Go on with an action in another instance's name."""
     await desk.append(TOOL, action.id, *payloads)
@@ -227,19 +214,6 @@ async def test_a_refusal_of_the_service_is_on_the_record(desk: Desk, here: Actio
     assert await desk.types(TOOL) == ["requested.v1", "finished.v1"]
 
 
-async def test_an_ask_parks_and_a_yes_lets_it_go_on_once(
-    desk: Desk, here: Actions, there: Actions, ledger: Ledger
-) -> None:
-    work = Work(ledger.run, effect=True)
-    asked = await parked(here, desk.context("k"), work)
-    assert await parked(there, desk.context("k"), work) is not asked
-    assert not ledger.done
-    await answer(desk, asked)
-    for actions in (here, there, here):
-        assert result(await act(actions, desk.context("k"), work, tool="asked")) == 1
-    assert await desk.types(TOOL) == [*OPENED, "parked.v1", "approved.v1", "decided.v1", "started.v1", "finished.v1"]
-
-
 async def test_what_others_look_for_is_noted_before_it_is_written(desk: Desk, here: Actions, ledger: Ledger) -> None:
     await act(here, desk.context("plain"), Work(ledger.run))
     await act(here, desk.context("k"), Work(ledger.run, notes=("amounts",)))
@@ -254,81 +228,6 @@ async def test_what_others_look_for_is_noted_before_it_is_written(desk: Desk, he
         ("tool_parked.noted.v1", ids["asked"]),
     }
     assert all(position < last[id] for (_, id), position in noted.items())
-
-
-async def test_two_instances_consume_one_approval_once(
-    desk: Desk, here: Actions, there: Actions, ledger: Ledger
-) -> None:
-    work = Work(ledger.run, effect=True)
-    await answer(desk, await parked(here, desk.context("k"), work))
-    async with anyio.create_task_group() as group:
-        for actions in (here, there):
-            group.start_soon(lambda one: act(one, desk.context("k"), work, tool="asked"), actions)
-    assert len(ledger.done) == 1
-    assert (await desk.types(TOOL)).count("approved.v1") == 1
-
-
-@pytest.mark.parametrize(
-    ("changed", "why"),
-    [
-        ({"decision": "deny", "note": "too much"}, "u-fay said no: too much"),
-        ({"digest": "of something else"}, "for something else"),
-        ({"expires_ms": 1}, "expired"),
-        ({"by": "a-desk"}, "no person"),
-        ({"by": "u-dana"}, "asked for it"),
-        ({"groups": ("sales",)}, "not in finance"),
-    ],
-)
-async def test_what_is_no_yes_ends_it(
-    desk: Desk, here: Actions, there: Actions, ledger: Ledger, changed: dict[str, Any], why: str
-) -> None:
-    work = Work(ledger.run, effect=True)
-    await answer(desk, await parked(here, desk.context("k"), work), **changed)
-    for actions in (there, here):
-        with pytest.raises(Forbidden, match=why):
-            await act(actions, desk.context("k"), work, tool="asked")
-    assert await desk.types(TOOL) == [*OPENED, "parked.v1", "finished.v1"]
-    assert not ledger.done
-
-
-async def test_the_agents_sponsor_cannot_approve_it(desk: Desk, ledger: Ledger) -> None:
-    registered = Registered(
-        tenant="acme",
-        principal="a-desk",
-        nkey="U",
-        sponsor="u-fay",
-        grants=Grants(),
-        users=(),
-        groups=(),
-        by="operator",
-    )
-    standing = Standing()
-    for event in await desk.append(PRINCIPAL, "a-desk", registered):
-        standing.apply(event)
-    past = Past(desk.store, desk.services)
-    here = Actions(desk.store, desk.decisions, standing, past, service="tool", category=TOOL, instance="tool-1")
-    work = Work(ledger.run, effect=True)
-    await answer(desk, await parked(here, desk.context("k"), work))
-    with pytest.raises(Forbidden, match="sponsor"):
-        await act(here, desk.context("k"), work, tool="asked")
-
-
-async def test_policies_that_became_harder_beat_a_yes(desk: Desk, here: Actions, ledger: Ledger) -> None:
-    work = Work(ledger.run, effect=True)
-    await answer(desk, await parked(here, desk.context("k"), work))
-    await desk.publish(HARDER)
-    for _ in range(2):
-        with pytest.raises(Forbidden, match="frozen"):
-            await act(here, desk.context("k"), work, tool="asked")
-    assert not ledger.done
-
-
-async def test_a_yes_is_for_its_own_action_alone(desk: Desk, here: Actions, ledger: Ledger) -> None:
-    work = Work(ledger.run, effect=True)
-    first, second = [await parked(here, desk.context(key), work) for key in ("k1", "k2")]
-    assert first.extra["digest"] != second.extra["digest"]
-    await answer(desk, first)
-    await parked(here, desk.context("k2"), work)
 
 
 async def test_while_the_lease_lives_another_waits_for_the_outcome(
@@ -512,7 +411,7 @@ class Play:
         try:
             done = await act(self.instances[there], context, work, tool=kind)
         except ApprovalRequired as asked:
-            await answer(self.desk, asked)
+            await self.desk.answer(StreamName("acme", TOOL, str(asked.extra["action"])), self.fay)
             return await self.step(number, kind, there)
         except Problem as problem:
             return problem.details
@@ -520,6 +419,8 @@ class Play:
 
     async def play(self, steps: list[tuple[str, bool]], repeats: list[tuple[int, int, bool]]) -> object:
         await self.desk.publish(POLICIES)
+        await self.desk.join("a-desk")
+        self.fay = await self.desk.join("u-fay", "finance")
         for number, (kind, there) in enumerate(steps):
             self.answers[number] = await self.step(number, kind, there)
             for _, which, other in [repeat for repeat in repeats if repeat[0] == number]:

@@ -51,8 +51,8 @@ async def test_what_is_kept_comes_back_and_is_sealed(size: int) -> None:
     artifacts = Artifacts(blobs)
     found = await keep(artifacts, data, holding())
     assert (found.size, await read(artifacts, found, holding())) == (size, data)
-    assert len(blobs.held) == -(-size // CHUNK_BYTES) + 1
-    assert not any(data[:64] in blob.body for blob in blobs.held.values()) or size < 64
+    assert len(blobs.kept) == -(-size // CHUNK_BYTES) + 1
+    assert not any(data[:64] in blob.body for blob in blobs.kept.values()) or size < 64
     assert await keep(artifacts, data, holding()) == found, "the same bytes are the same artifact"
 
 
@@ -93,35 +93,35 @@ Damage = Callable[[MemoryBlobs, list[str], str], None]
 
 
 def cut(blobs: MemoryBlobs, chunks: list[str], manifest: str) -> None:
-    blobs.held[chunks[1]] = blobs.held[chunks[1]]._replace(body=blobs.held[chunks[1]].body[:-1])
+    blobs.kept[chunks[1]] = blobs.kept[chunks[1]]._replace(body=blobs.kept[chunks[1]].body[:-1])
 
 
 def swapped(blobs: MemoryBlobs, chunks: list[str], manifest: str) -> None:
-    one, two = (blobs.held[chunk].body for chunk in chunks[:2])
-    blobs.held[chunks[0]] = blobs.held[chunks[0]]._replace(body=two)
-    blobs.held[chunks[1]] = blobs.held[chunks[1]]._replace(body=one)
+    one, two = (blobs.kept[chunk].body for chunk in chunks[:2])
+    blobs.kept[chunks[0]] = blobs.kept[chunks[0]]._replace(body=two)
+    blobs.kept[chunks[1]] = blobs.kept[chunks[1]]._replace(body=one)
 
 
 def flipped(blobs: MemoryBlobs, chunks: list[str], manifest: str) -> None:
-    body = bytearray(blobs.held[chunks[2]].body)
+    body = bytearray(blobs.kept[chunks[2]].body)
     body[40] ^= 1
-    blobs.held[chunks[2]] = blobs.held[chunks[2]]._replace(body=bytes(body))
+    blobs.kept[chunks[2]] = blobs.kept[chunks[2]]._replace(body=bytes(body))
 
 
 def gone(blobs: MemoryBlobs, chunks: list[str], manifest: str) -> None:
-    del blobs.held[chunks[2]]
+    del blobs.kept[chunks[2]]
 
 
 def reordered(blobs: MemoryBlobs, chunks: list[str], manifest: str) -> None:
-    found = Manifest.model_validate_json(blobs.held[manifest].body)
+    found = Manifest.model_validate_json(blobs.kept[manifest].body)
     other = found.model_copy(update={"chunks": found.chunks[::-1]})
-    blobs.held[manifest] = blobs.held[manifest]._replace(body=other.model_dump_json().encode())
+    blobs.kept[manifest] = blobs.kept[manifest]._replace(body=other.model_dump_json().encode())
 
 
 def truncated(blobs: MemoryBlobs, chunks: list[str], manifest: str) -> None:
-    found = Manifest.model_validate_json(blobs.held[manifest].body)
+    found = Manifest.model_validate_json(blobs.kept[manifest].body)
     other = found.model_copy(update={"chunks": found.chunks[:-1]})
-    blobs.held[manifest] = blobs.held[manifest]._replace(body=other.model_dump_json().encode())
+    blobs.kept[manifest] = blobs.kept[manifest]._replace(body=other.model_dump_json().encode())
 
 
 @pytest.mark.parametrize("damage", [cut, swapped, flipped, gone, reordered, truncated])
@@ -130,7 +130,7 @@ async def test_damage_is_found(damage: Damage) -> None:
     artifacts = Artifacts(blobs)
     found = await keep(artifacts, content(3 * CHUNK_BYTES), holding())
     assert len(await read(artifacts, found, holding())) == 3 * CHUNK_BYTES
-    damage(blobs, [name for name in blobs.held if ".c." in name], holding().manifest(found.name))
+    damage(blobs, [name for name in blobs.kept if ".c." in name], holding().manifest(found.name))
     with pytest.raises(Conflict, match="digest differs") as raised:
         await read(artifacts, found, holding())
     assert raised.value.extra["reason"] == "digest-differs"
@@ -151,7 +151,7 @@ async def test_what_was_not_put_or_does_not_fit_is_refused_and_nothing_is_kept()
     assert (await refusal(artifacts, [short, whole])).extra == {"chunk": 0, "reason": "chunk-out-of-order"}
     for size in (3, 4, 5):
         assert (await refusal(artifacts, [whole] * size)).extra["reason"] == "too-large"
-    assert not [subject for subject in blobs.held if ".m." in subject]
+    assert not [subject for subject in blobs.kept if ".m." in subject]
     for data in (b"", content(CHUNK_BYTES + 1)):
         with pytest.raises(Invalid, match="a chunk has"):
             await artifacts.put(holding(), data)
@@ -170,13 +170,13 @@ async def test_what_is_old_is_written_anew_before_an_event_refers_to_it() -> Non
     blobs = MemoryBlobs()
     artifacts = Artifacts(blobs)
     found = await keep(artifacts, content(300_000), holding())
-    before = dict(blobs.held)
+    before = dict(blobs.kept)
     await artifacts.accept(holding(), [found])
-    assert blobs.held == before
+    assert blobs.kept == before
     blobs.age(FRESH_FOR + timedelta(seconds=1))
     await artifacts.accept(holding(), [found])
-    assert all(blobs.held[subject].sequence > before[subject].sequence for subject in before)
+    assert all(blobs.kept[subject].sequence > before[subject].sequence for subject in before)
     blobs.age(FRESH_FOR + timedelta(seconds=1))
     chunks = [subject.rpartition(".")[2] for subject in before if ".c." in subject]
     await artifacts.keep(holding(), chunks, "text/plain")
-    assert all(blobs.held[subject].sequence > 2 * len(before) for subject in before)
+    assert all(blobs.kept[subject].sequence > 2 * len(before) for subject in before)

@@ -80,22 +80,17 @@ def test_a_forbid_with_ask_asks_its_group() -> None:
 
 
 def test_a_hard_forbid_beats_an_ask() -> None:
-    decided = policies(PERMIT_ALL, OVER_50, HARD).decide(ask(amount=90), approved=frozenset({"big"}))
+    decided = policies(PERMIT_ALL, OVER_50, HARD).decide(ask(amount=90))
     assert (decided.decision, decided.why) == ("deny", ("the account is frozen",))
 
 
 def test_an_ask_without_a_permit_is_deny() -> None:
     assert policies(OVER_50).decide(ask(amount=90)).decision == "deny"
-    assert policies(OVER_50).decide(ask(amount=90), approved=frozenset({"big"})).decision == "deny"
 
 
-def test_an_approved_ask_passes_and_another_still_asks() -> None:
+def test_each_policy_asks_for_itself() -> None:
     found = policies(PERMIT_ALL, OVER_50, '@id("night") @ask("ops") forbid (principal, action, resource);')
-    both = found.decide(ask(amount=90))
-    assert sorted(each.policy for each in both.asks) == ["big", "night"]
-    left = found.decide(ask(amount=90), approved=frozenset({"big"}))
-    assert [each.policy for each in left.asks] == ["night"]
-    assert found.decide(ask(amount=90), approved=frozenset({"big", "night"})).decision == "allow"
+    assert sorted(each.policy for each in found.decide(ask(amount=90)).asks) == ["big", "night"]
 
 
 @pytest.mark.parametrize(
@@ -127,11 +122,10 @@ def test_names_are_values_never_policy_text() -> None:
     assert found.decide(ask("refund")).decision == "deny"
 
 
-def test_the_cache_tells_requests_and_approvals_apart() -> None:
+def test_the_cache_tells_requests_apart() -> None:
     found = policies(PERMIT_ALL, OVER_50)
     for _ in range(2):
         assert [found.decide(ask(amount=amount)).decision for amount in (50, 51)] == ["allow", "ask"]
-        assert found.decide(ask(amount=51), approved=frozenset({"big"})).decision == "allow"
         assert [found.decide(ask(amount=amount)).decision for amount in (1, True, 1.0, "1")] == ["allow", *["deny"] * 3]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -64,6 +65,15 @@ async def base_url() -> AsyncIterator[str]:
 async def provider() -> AsyncIterator[Provider]:
     async with LiteLLMProvider.open() as opened:
         yield opened
+
+
+async def test_what_litellm_logs_goes_to_the_handler_of_the_house_alone(
+    provider: Provider, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
+        logging.getLogger(name).error("quotes what was asked")
+    assert len(caplog.records) == 3
+    assert "quotes" not in "".join(capfd.readouterr())
 
 
 def request(

@@ -2,6 +2,7 @@
 
 from pydantic import JsonValue
 
+from dominie_contracts.action import Finished
 from dominie_contracts.rights import serves
 from dominie_contracts.tool import (
     CATALOG,
@@ -57,7 +58,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     )
     service.resource(workers.listening)
     service.follow(catalog, CATALOG)
-    service.follow(records, TOOL)
+    service.follow(records, TOOL, takes=(Finished,))
     service.route(RegisterTool, handlers.register, token=False)
     service.route(ListTools, handlers.list_tools, token=False)
     service.route(InvokeTool, handlers.invoke, resource="tool")

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dominie import Client
+    from dominie_contracts.action import Ask
     from dominie_contracts.audit import Entries
-    from dominie_contracts.guardrail import ApprovalView
+    from dominie_contracts.guardrail import Answer, ApprovalView
 
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="The action's id, or how it begins.")]
 As = Annotated[str, typer.Option("--as", metavar="NAME", help="Who you are.")]
@@ -38,11 +39,12 @@ def list_approvals(
 ) -> None:
     """What waits for a person."""
     from dominie.commands._people import approver
+    from dominie_contracts.action import whom
 
     with approver(as_, key) as client:
-        found = _all(client, "all" if everything else "pending")
+        found = client.approvals(everything=everything)
     rows = [
-        (each.action[:12], each.status, each.agent, each.user, _call(each), ", ".join(ask.group for ask in each.asks))
+        (each.action[:12], each.status, each.agent, each.user, _call(each), ", ".join(whom(each.left or each.asks)))
         for each in found
     ]
     columns = ("action", "status", "agent", "for", "wants", "asks")
@@ -82,29 +84,33 @@ def _answer(
     action: str, decision: Literal["grant", "deny"], note: str, as_: str, key: Path | None, *, json: bool
 ) -> None:
     from dominie.commands._people import approver
-    from dominie_contracts.guardrail import Approve
-    from dominie_contracts.identity import Done
+    from dominie_contracts.action import whom
 
     with approver(as_, key) as client:
         found = _one(client, action)
-        client.ask(Approve(action=found.action, digest=found.digest, decision=decision, note=note), Done)
+        left: tuple[Ask, ...] = ()
+        if decision == "grant":
+            left = client.approve(found, note=note)
+        else:
+            client.deny(found, note=note)
         by = client.agent
     word = "approved" if decision == "grant" else "denied"
-    data = {"action": found.action, "digest": found.digest, "decision": decision, "by": by}
-    text = safe(f"{by} {word} {_call(found)} of {found.agent} for {found.user}.")
+    waits = f" It still waits for {', '.join(whom(left))}." if left else ""
+    data = {
+        "action": found.action,
+        "digest": found.digest,
+        "decision": decision,
+        "by": by,
+        "left": [ask.model_dump(mode="json") for ask in left],
+    }
+    text = safe(f"{by} {word} {_call(found)} of {found.agent} for {found.user}.{waits}")
     say(data, lambda console: console.print(text, markup=False, highlight=False), as_json=json)
-
-
-def _all(client: "Client", status: Literal["pending", "all"]) -> "tuple[ApprovalView, ...]":
-    from dominie_contracts.guardrail import Approvals, ListApprovals
-
-    return client.ask(ListApprovals(status=status), Approvals).approvals
 
 
 def _one(client: "Client", action: str) -> "ApprovalView":
     from dominie import Invalid
 
-    found = [each for each in _all(client, "all") if each.action.startswith(action)]
+    found = [each for each in client.approvals(everything=True) if each.action.startswith(action)]
     if len(found) != 1:
         many = "several actions begin" if found else "no action begins"
         raise Invalid(f"{many} with {action!r}; `dominie approvals list --all` shows what there is")
@@ -115,6 +121,11 @@ def _call(found: "ApprovalView") -> str:
     return f"{found.resource or found.command}({arguments_of(found.arguments)})"
 
 
+def _said(answer: "Answer") -> str:
+    word = "yes" if answer.decision == "grant" else "no"
+    return f"{word} ({', '.join(answer.policies)})" + (f": {answer.note}" if answer.note else "")
+
+
 def _print(console: "Console", found: "ApprovalView", run: "Entries | None") -> None:
     import json
     from datetime import UTC, datetime
@@ -123,17 +134,20 @@ def _print(console: "Console", found: "ApprovalView", run: "Entries | None") -> 
     from rich.text import Text
 
     from dominie.commands.audit import print_entries
+    from dominie_contracts.action import whom
 
     until = datetime.fromtimestamp(found.expires_ms / 1000, UTC)
     facts = [
         ("action", found.action),
-        ("status", found.status + (f" by {found.by}" if found.by else "") + (f": {found.note}" if found.note else "")),
+        ("status", found.status),
+        *((f"  {each.by}", _said(each)) for each in found.answers),
         ("agent", found.agent),
         ("for", found.user),
         ("wants", found.resource or found.command),
         *((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in found.arguments.items()),
         *((f"  {place} is", label) for place, label in found.labels.items()),
-        *((f"asks {ask.group}", f"{ask.why} ({ask.policy})") for ask in found.asks),
+        *((f"asks {', '.join(whom([ask]))}", f"{ask.why} ({ask.policy})") for ask in found.asks),
+        *((("waits for", ", ".join(whom(found.left))),) if found.status == "pending" else ()),
         ("until", f"{until:%Y-%m-%d %H:%M:%S} UTC"),
         ("digest", found.digest),
     ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dominie.commands import bundle, erase, export, proofs, search
+from dominie.commands import artifact, bundle, erase, export, proofs, search
 from dominie.commands._show import Json, note, safe, say
 from dominie.commands._witnesses import Quorum, WitnessKeys, check_witnessed, witness_keys
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
     audit = group(app, "audit", help=AUDIT_HELP)
     audit.command("verify")(verify)
-    for module in (search, export, bundle, proofs, erase):
+    for module in (search, export, bundle, artifact, proofs, erase):
         module.register(audit)
     app.command()(trace)
 

@@ -7,6 +7,7 @@ global cache: one open provider a process.
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 import os
 import time
@@ -22,6 +23,7 @@ from dominie_model.adapters.litellm_errors import provider_error
 from dominie_model.adapters.provider import OPTIONS, Chunk, ProviderError, ProviderRequest, ProviderResult, Target
 
 _CLOSE_S = 5.0
+_LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router")
 
 
 class LiteLLMProvider:
@@ -91,6 +93,8 @@ def _load() -> Any:
     litellm: Any = importlib.import_module("litellm")
     litellm.telemetry = False
     litellm.suppress_debug_info = True
+    for name in _LOGGERS:
+        logging.getLogger(name).handlers.clear()  # they quote what was asked; the house's own handler does not
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # pydantic's, on litellm's types, at the first use of each
         litellm.ModelResponseStream()

@@ -10,9 +10,9 @@ import anyio
 from pydantic import JsonValue
 
 from dominie_contracts import Forbidden, Invalid, Unauthenticated, Unavailable
-from dominie_contracts.artifact import CallPass, Reference, holder, names, references
+from dominie_contracts.artifact import CallPass, Chunk, Reference, holder, names, references
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.tool import Chunk, ChunkPut, FetchChunk, KeepArtifact, PutChunk
+from dominie_contracts.tool import ChunkPut, FetchChunk, KeepArtifact, PutChunk
 from dominie_kit import Context
 from dominie_kit.artifacts import Artifacts, Holding
 from dominie_kit.sealing import PersonKey
@@ -44,6 +44,7 @@ class Parties:
             data = base64.b64decode(command.data, validate=True)
         except binascii.Error as error:
             raise Invalid("a chunk's data are base64") from error
+        self._artifacts.check_size(command.size)
         return ChunkPut(name=await self._artifacts.put(await self._holding(command.call, context), data))
 
     async def keep(self, command: KeepArtifact, context: Context) -> Reference:

@@ -18,6 +18,7 @@ from dominie_audit.adapters.tlog.published import Published
 from dominie_audit.aggregate import Row, tenants_seen
 from dominie_audit.projection import Log
 from dominie_contracts import Recorded
+from dominie_contracts.artifact import names
 from dominie_contracts.audit import Erasing, Erasure, ErasureStage, Receipt
 from dominie_contracts.guardrail import POLICY
 from dominie_contracts.identity import Erase, Forgotten
@@ -65,11 +66,12 @@ class Eraser:
         heartbeats: Heartbeats,
         stored: Stored,
         identity: Callable[[Context, Erase], Awaitable[Forgotten]],
+        beginning: Callable[[str, str], Awaitable[str]],
         *,
         elsewhere: tuple[str, ...] = (),
         timeout_s: float,
     ) -> None:
-        """`elsewhere` names the stores whose files are not among what is `stored`."""
+        """`beginning` reads some of an artifact; `elsewhere` names the stores whose files are not among `stored`."""
         self._store = store
         self._log = log
         self._keyring = keyring
@@ -79,6 +81,7 @@ class Eraser:
         self._stored = stored
         self._elsewhere = elsewhere
         self._identity = identity
+        self._beginning = beginning
         self._timeout_s = timeout_s
         self._one = anyio.Lock()
         self._under: _Under | None = None
@@ -155,6 +158,8 @@ class Eraser:
             opened = await self._keyring.open(events)
             ids |= {id_ for event in events for id_ in key_ids(event.raw)}
             await run_sync(_take, sample, events, opened)
+            for name in {name for event in opened for name in names(event.envelope.data)}:
+                await run_sync(sample.add, [await self._beginning(tenant, name)])
         known = await run_sync(Needles, sample.pieces)
         clear = set[bytes]()
         async for raw in self._clear(tenant, subject):

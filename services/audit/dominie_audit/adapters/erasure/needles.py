@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from ahocorasick_rs import BytesAhoCorasick, Implementation
 from pydantic import JsonValue
 
+from dominie_contracts.artifact import reference
 from dominie_contracts.identity import SubjectKey
 
 SHORTEST, LONGEST = 8, 64
@@ -87,7 +88,7 @@ def _texts(value: JsonValue) -> Iterator[str]:
     match value:
         case str():
             yield value
-        case dict():
+        case dict() if reference(value) is None:
             for part in value.values():
                 yield from _texts(part)
         case list():

@@ -1,6 +1,5 @@
 """The words of an event, and the terms that stand for them in the index: each tenant has its own."""
 
-import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from unicodedata import normalize
 
 from pydantic import JsonValue
 
+from dominie_contracts.digests import digest_bytes
 from dominie_kit.keys import write_once
 
 Term = Callable[[str, str], str]
@@ -52,7 +52,7 @@ def own_terms(path: Path) -> Term:
     key = bytes.fromhex(path.read_text().strip())
 
     def term(tenant: str, word: str) -> str:
-        return hmac.digest(key, f"{tenant} {word}".encode(errors="surrogatepass"), "sha256").hex()[:16]
+        return digest_bytes(f"{tenant} {word}".encode(errors="surrogatepass"), key=key)[:16]
 
     return term
 
