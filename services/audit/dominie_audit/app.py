@@ -86,7 +86,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     blobs = StreamBlobs(service.inner.client)
     reader = Reader(log, blobs, service.keyring)
     sweeper = Sweeper(log, blobs, caught_up, grace_s=settings.audit_artifact_grace_s, interval_s=settings.audit_sweep_s)
-    heartbeats = Heartbeats(Deployed(service.log, settings.audit_services).services)
+    heartbeats = Heartbeats()
 
     async def destroy(context: Context, erase: Erase) -> Forgotten:
         return await service.inner.call(context, erase, Forgotten)
@@ -101,7 +101,9 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         own.published,
         own.signer,
         heartbeats,
+        Deployed(service.log, settings.audit_services),
         Stored(settings.state, archive, archive_folder=archive_folder(settings)),
+        folder / "receipts",
         destroy,
         reader.beginning,
         elsewhere=_elsewhere(settings),

@@ -1,7 +1,7 @@
 """The order of an erasure: the key goes before a file is read, whatever time the caller has left."""
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -17,13 +17,14 @@ from dominie_audit.adapters.tlog.published import Own
 from dominie_audit.app import _elsewhere
 from dominie_audit.projection import Log
 from dominie_audit.settings import Settings
-from dominie_contracts import Forbidden, StreamName
+from dominie_contracts import Forbidden, Recorded, StreamName
 from dominie_contracts.action import Finished
 from dominie_contracts.audit import Erasure
 from dominie_contracts.guardrail import POLICY, PoliciesPublished, PolicyFile
 from dominie_contracts.identity import Erase, Forgotten
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.tool import TOOL
+from dominie_eventstore import MemoryEventStore, StoreUnavailable
 from dominie_eventstore.archive import FolderBlobs
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
@@ -38,16 +39,22 @@ def an_eraser(
 ) -> Eraser:
     """One that waits for nobody, though it must hear memory."""
 
-    async def must_answer() -> frozenset[str]:
-        return frozenset(("memory",))
-
-    stored, heartbeats = Stored(folder, FolderBlobs(folder / "archive")), Heartbeats(must_answer)
-
     async def beginning(tenant: str, name: str) -> str:
         return ""
 
     return Eraser(
-        desk.log, log, desk.keyring, own.published, own.signer, heartbeats, stored, identity, beginning, timeout_s=0.01
+        desk.log,
+        log,
+        desk.keyring,
+        own.published,
+        own.signer,
+        Heartbeats(),
+        Deployed(desk.log, "memory"),
+        Stored(folder, FolderBlobs(folder / "archive")),
+        folder / "receipts",
+        identity,
+        beginning,
+        timeout_s=0.01,
     )
 
 
@@ -110,7 +117,30 @@ async def test_it_says_how_far_it_is_while_it_reads_and_the_same_key_gets_the_sa
             go_on.set()
         await erase()
     assert receipts[0] == receipts[1] and receipts[0].receipt.read_bytes > 0
+    assert [kept.read_text() for kept in (tmp_path / "receipts").iterdir()] == [receipts[0].note]
     assert [*stages, erasing.erasing.stage] == ["destroying", "reading", None]
+
+
+class Away(MemoryEventStore):
+    """A log that cannot be read."""
+
+    def read_all(
+        self, *, category: str | None = None, after: int = 0, until: int | None = None
+    ) -> AsyncIterator[Recorded]:
+        raise StoreUnavailable("reading")
+
+
+async def test_nothing_is_destroyed_while_nobody_can_say_who_has_to_be_heard(tmp_path: Path) -> None:
+    async def identity(context: Context, erase: Erase) -> Forgotten:
+        raise AssertionError("the key was destroyed")
+
+    desk, own = Desk("audit"), Own.open(tmp_path, "dominie/test")
+    desk.log = Away()
+    with Log(term=own_terms(tmp_path / "index.key")) as log:
+        erasing = an_eraser(desk, log, own, tmp_path, identity)
+        with pytest.raises(StoreUnavailable):
+            await erasing.erase("u-dana", desk.context("one"))
+    assert erasing.erasing.stage is None
 
 
 async def test_what_a_policy_says_is_said_of_nobody(tmp_path: Path) -> None:

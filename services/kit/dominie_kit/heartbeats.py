@@ -1,7 +1,7 @@
 """Which services there are, by their heartbeats, and how far each is with forgetting."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import anyio
 from nats.aio.client import Client
@@ -16,10 +16,7 @@ _ALIVE_S = 5.0
 class Heartbeats:
     """The last heartbeat of each instance."""
 
-    def __init__(self, must_answer: Callable[[], Awaitable[frozenset[str]]]) -> None:
-        """`must_answer` names the services that have to be heard, whether they ever were or not."""
-        self._must_answer = must_answer
-        self._expected = frozenset[str]()
+    def __init__(self) -> None:
         self._heard: dict[str, tuple[float, ServiceStatus]] = {}
         self._changed = anyio.Event()
 
@@ -29,25 +26,26 @@ class Heartbeats:
         await client.subscribe("hb.*", future=heard)  # type: ignore[arg-type]  # stands for one
         await anyio.sleep_forever()
 
-    async def forgotten(self, position: int, timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    async def forgotten(
+        self, position: int, expected: frozenset[str], timeout_s: float
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The services that have built everything anew after an erasure, and those that had not in time.
 
-        One that is silent is late, though it was never heard: it builds when it is back. Nobody waits for it longer
-        than for a heartbeat.
+        `expected` have to be heard, whether they ever were or not. One that is silent is late: it builds when it is
+        back. Nobody waits for it longer than for a heartbeat.
         """
-        self._expected = await self._must_answer()
         with anyio.move_on_after(timeout_s):
             with anyio.move_on_after(_ALIVE_S):
-                await self._until(lambda: self._expected <= {status.service for status in self._alive})
+                await self._until(lambda: expected <= {status.service for status in self._alive})
             await self._until(lambda: not self._behind(position))
-        late = self.late(position)
+        late = self.late(position, expected)
         return tuple(sorted({status.service for status in self._alive} - set(late))), late
 
-    def late(self, position: int) -> tuple[str, ...]:
+    def late(self, position: int, expected: frozenset[str]) -> tuple[str, ...]:
         """The services that have not built everything anew, or are silent."""
         alive = {status.service for status in self._alive} - self._behind(position)
         known = {status.service for _, status in self._heard.values()}
-        return tuple(sorted((known | self._expected) - alive))
+        return tuple(sorted((known | expected) - alive))
 
     async def _until(self, done: Callable[[], bool]) -> None:
         while not done():

@@ -39,38 +39,32 @@ def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def listening(*names: str) -> Heartbeats:
-    """What has to hear these services."""
-
-    async def must_answer() -> frozenset[str]:
-        return frozenset(names)
-
-    return Heartbeats(must_answer)
+NOBODY, BOTH = frozenset[str](), frozenset(("audit", "memory"))
 
 
 async def test_who_is_silent_is_late_whatever_they_said_last(now: SimpleNamespace) -> None:
-    heard = listening()
+    heard = Heartbeats()
     heard._hear(beat("memory", 0))
     heard._hear(beat("tool", 9))
     now.now += 6
     heard._hear(beat("audit", 9))
     heard._hear(beat("model", 3))
-    assert await heard.forgotten(9, 0.01) == (("audit",), ("memory", "model", "tool"))
+    assert await heard.forgotten(9, NOBODY, 0.01) == (("audit",), ("memory", "model", "tool"))
 
 
 async def test_who_was_never_heard_is_late_too() -> None:
-    heard = listening("audit", "memory")
+    heard = Heartbeats()
     heard._hear(beat("audit", 9))
-    assert await heard.forgotten(9, 0.01) == (("audit",), ("memory",))
-    assert heard.late(9) == ("memory",)
+    assert await heard.forgotten(9, BOTH, 0.01) == (("audit",), ("memory",))
+    assert heard.late(9, BOTH) == ("memory",)
 
 
 async def test_who_is_heard_while_it_waits_is_not_late() -> None:
-    heard = listening("audit", "memory")
+    heard = Heartbeats()
     heard._hear(beat("audit", 9))
     async with anyio.create_task_group() as group:
         group.start_soon(beats, heard, beat("memory", 3), beat("memory", 9))
-        assert await heard.forgotten(9, 20) == (("audit", "memory"), ())
+        assert await heard.forgotten(9, BOTH, 20) == (("audit", "memory"), ())
 
 
 async def beats(heard: Heartbeats, *messages: Msg) -> None:

@@ -16,7 +16,7 @@ _ASK_S, _POLL_S = 30.0, 0.5
 _WHAT = {
     "collecting": "collecting what to look for",
     "destroying": "destroying the key",
-    "rebuilding": "waiting until everything is built anew",
+    "rebuilding": "building everything anew",
     "reading": "looking for what is left",
 }
 

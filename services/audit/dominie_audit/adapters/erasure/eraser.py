@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import anyio
 from anyio import from_thread
@@ -12,6 +13,7 @@ from anyio.to_thread import run_sync
 from pydantic import JsonValue
 
 from dominie.notes import Signer
+from dominie_audit.adapters.erasure.deployed import Deployed
 from dominie_audit.adapters.erasure.needles import Needles, Sample, pieces_of_key
 from dominie_audit.adapters.erasure.residue import Looked, Stored, Wanted, look
 from dominie_audit.adapters.tlog.published import Published
@@ -50,6 +52,7 @@ class _Under:
 
     stage: ErasureStage = "collecting"
     position: int = 0
+    services: frozenset[str] = frozenset()
     looked: Looked = field(default_factory=Looked)
 
 
@@ -64,7 +67,9 @@ class Eraser:
         published: Published,
         signer: Signer,
         heartbeats: Heartbeats,
+        deployed: Deployed,
         stored: Stored,
+        receipts: Path,
         identity: Callable[[Context, Erase], Awaitable[Forgotten]],
         beginning: Callable[[str, str], Awaitable[str]],
         *,
@@ -78,7 +83,9 @@ class Eraser:
         self._published = published
         self._signer = signer
         self._heartbeats = heartbeats
+        self._deployed = deployed
         self._stored = stored
+        self._receipts = receipts
         self._elsewhere = elsewhere
         self._identity = identity
         self._beginning = beginning
@@ -96,7 +103,7 @@ class Eraser:
         looked = under.looked
         return Erasing(
             stage=under.stage,
-            waits_for=self._heartbeats.late(under.position) if under.stage == "rebuilding" else (),
+            waits_for=self._heartbeats.late(under.position, under.services) if under.stage == "rebuilding" else (),
             files=looked.files.total(),
             read_bytes=looked.read_bytes,
             all_bytes=looked.all_bytes,
@@ -117,20 +124,21 @@ class Eraser:
             return erasure
 
     async def _erase(self, subject: str, context: Context, under: _Under) -> Erasure:
+        under.services = await self._deployed.services()  # asked before anything is destroyed: the log may be away
         wanted = await self._wanted(context.tenant, subject)
         under.stage = "destroying"
         erase = Erase(tenant=context.tenant, principal=subject, by=context.principal)
         forgotten = await self._identity(replace(context, deadline=deadline_in(_DESTROY_S)), erase)
         context.position = under.position = forgotten.position
         under.stage = "rebuilding"
-        rebuilt, late = await self._heartbeats.forgotten(forgotten.position, self._timeout_s)
+        rebuilt, late = await self._heartbeats.forgotten(under.position, under.services, self._timeout_s)
         under.stage, looked = "reading", under.looked
         await run_sync(lambda: look(self._stored, wanted, looked, between=from_thread.check_cancelled))
         receipt = Receipt(
             tenant=context.tenant,
             subject=subject,
             by=context.principal,
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             keys=forgotten.keys,
             position=forgotten.position,
             held={store: count for store, count in looked.held.items() if count},
@@ -146,7 +154,13 @@ class Eraser:
             checkpoint=await self._checkpoint(forgotten.position),
         )
         note = self._signer.sign(f"{TITLE}\n{receipt.model_dump_json()}\n")
+        await run_sync(self._keep, receipt, note)
         return Erasure(receipt=receipt, note=note, key=str(self._published.key))
+
+    def _keep(self, receipt: Receipt, note: str) -> None:
+        """Whoever asked may be gone, and what was said cannot be looked for a second time."""
+        self._receipts.mkdir(exist_ok=True)
+        (self._receipts / f"{receipt.tenant}.{receipt.subject}.{receipt.time}").write_text(note)
 
     async def _wanted(self, tenant: str, subject: str) -> Wanted:
         """What is looked for, known while their key is there, and kept in memory until the end.
