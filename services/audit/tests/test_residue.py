@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from dominie_kit.sealing import new_key
 
 SAID: JsonValue = {"text": "Dana Whitlock lives at 17 Gooseberry Lane", "order": "ZX-99412", "plain": "refund"}
 KEY = new_key("u-dana")
+NOBODY = 65534
 
 
 LEFT = {
@@ -92,11 +94,24 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert (sorted(found.unread), found.files) == (["archive", "cut.gz", "garbled.gz"], {".": 1})
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir(mode=0)
-    (tmp_path / "file").touch(mode=0)
-    assert sorted(looked(tmp_path).unread) == ["file", "folder"]
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A folder to look into as somebody who is not root, who may read everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_what_may_not_be_read_is_named(nobody: Path) -> None:
+    (nobody / "folder").mkdir(mode=0)
+    (nobody / "file").touch(mode=0)
+    uid = os.geteuid()
+    os.seteuid(uid or NOBODY)
+    try:
+        found = looked(nobody)
+    finally:
+        os.seteuid(uid)
+    assert sorted(found.unread) == ["file", "folder"]
 
 
 @pytest.mark.parametrize(
