@@ -31,7 +31,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service = Service("guardrail", settings, store=store)
     in_force, asked = InForce(), Asked(service.store)
     actions = service.actions(APPROVAL)
-    refusals = Refusals(writer(service.store, actions))
+    refusals = Refusals(writer(service.store, actions), every_s=settings.guardrail_refusals_s)
     handlers = Handlers(
         service.store,
         actions,

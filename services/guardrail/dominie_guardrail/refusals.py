@@ -14,7 +14,6 @@ from dominie_contracts.guardrail import APPROVAL, AnswersRefused
 from dominie_eventstore import EventStore, EventStoreError
 from dominie_kit import Actions, Context
 
-EVERY_S = 60.0
 _ACTIONS = 5
 _ASKERS = 4096
 log = structlog.get_logger()
@@ -36,12 +35,12 @@ class _Window:
 
 
 class Refusals:
-    """Writes the first refusal of a person at once, and then their number, once a minute at most.
+    """Writes the first refusal of a person at once, and then their number, every so many seconds at most.
 
     What was counted and not written yet is lost with the process.
     """
 
-    def __init__(self, write: Callable[[Context, AnswersRefused], Awaitable[None]], *, every_s: float = EVERY_S):
+    def __init__(self, write: Callable[[Context, AnswersRefused], Awaitable[None]], *, every_s: float) -> None:
         self._write = write
         self._every_s = every_s
         self._windows: dict[tuple[str, str], _Window] = {}

@@ -14,3 +14,5 @@ class Settings(KitSettings):
     """A folder of `*.cedar` files to publish at every start; without one, the default set is published once."""
     guardrail_approval_s: int = 3600
     """How long a yes holds."""
+    guardrail_refusals_s: float = 60.0
+    """How often, at most, it is written how many answers of a person were refused."""
