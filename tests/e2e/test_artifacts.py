@@ -1,5 +1,6 @@
 """Values too large for a command: 5 MB go to a worker's tool and come back, and the record has what stands for them."""
 
+import base64
 import json
 import os
 import re
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 
 import dominie
-from dominie_contracts.artifact import CHUNK_BYTES, size_text
+from dominie_contracts.artifact import CHUNK_BYTES, Reference, size_text
 from dominie_contracts.audit import Entries, Trail
 from dominie_contracts.identity import SubjectKey
+from dominie_contracts.tool import ChunkPut, KeepArtifact, PutChunk
 from dominie_kit.sealing import PersonKey, Unreadable
 from dominie_kit.system import System
 
@@ -147,10 +149,28 @@ def test_a_function_of_the_agents_own_may_return_megabytes(client: dominie.Clien
         assert (first.result, run.call_local(twice, {"text": BIG}, key="once").result) == (BIG * 2, BIG * 2)
 
 
-def test_the_tool_service_is_killed_between_chunks(system: System, client: dominie.Client) -> None:
-    with client.run(user="dana", id="r-killed") as run, ThreadPoolExecutor(1) as pool:
+@pytest.mark.anyio
+async def test_the_tool_service_is_killed_between_chunks_and_before_the_event(system: System, project: Path) -> None:
+    parts = [BIG[at : at + CHUNK_BYTES].encode() for at in range(0, 3 * CHUNK_BYTES, CHUNK_BYTES)]
+    with chdir(project):
+        found = dominie.AsyncClient("reader")
+    async with found as client, client.run(user="dana", id="r-killed") as run:
+        chunks = list[str]()
+        for number, part in enumerate(parts):
+            command = PutChunk(data=base64.b64encode(part).decode(), size=3 * CHUNK_BYTES)
+            chunks.append((await run._asker.ask(command, ChunkPut, key=f"chunk-{number}")).name)
+            system.kill("tool")
+        keep = KeepArtifact(chunks=tuple(chunks), media_type="text/plain")
+        kept = await run._asker.ask(keep, Reference, key="keep")
+        killed = system.kill("tool")
+        done = await run.invoke("shout", {"text": kept.stand_in})
+    assert done.result == b"".join(parts).decode().upper()
+    system.wait_for_restart("tool", after=killed)
+
+
+def test_the_tool_service_is_killed_on_the_way(system: System, client: dominie.Client) -> None:
+    with client.run(user="dana", id="r-way") as run, ThreadPoolExecutor(1) as pool:
         calling = pool.submit(run.invoke, "shout", {"text": BIG})
-        time.sleep(0)
         killed = system.kill("tool")
         assert calling.result(60).result == BIG.upper()
     system.wait_for_restart("tool", after=killed)

@@ -12,11 +12,16 @@ from nats.errors import Error
 import dominie
 from dominie.keys import KeyPair
 from dominie_contracts import Problem, Unavailable
+from dominie_contracts.artifact import CHUNK_BYTES
 from dominie_contracts.identity import MintRunToken, RunToken
+from dominie_contracts.subjects import chunk_subject
 from dominie_eventstore import JetStreamEventStore, verify_chain
 from dominie_identity import build
 from dominie_identity.settings import Settings
+from dominie_kit.blobs import Blob, StreamBlobs
 from dominie_kit.broker import connect_operator
+from dominie_kit.bus import Inner
+from dominie_kit.settings import KitSettings
 from dominie_kit.system import System
 from dominie_kit.testing import House, connected, house, serving
 
@@ -101,6 +106,35 @@ async def test_a_full_disk_is_left_behind_by_itself(
                 while not await _opened(client):
                     continue
         assert house.pid_of("broker") != first
+
+
+async def test_an_artifact_that_does_not_fit_is_refused(rooms: House, disk: Path) -> None:
+    tool = Inner("tool", KitSettings(nats_url=rooms.url, keys=rooms.keys.path))
+    await tool.open()
+    try:
+        blobs, chunk = StreamBlobs(tool.client), os.urandom(CHUNK_BYTES)
+        await blobs.put(chunk_subject("acme", "k", "before"), chunk)
+        fill(disk / "filler")
+        with pytest.raises(Unavailable, match="store of artifacts"):
+            for number in range(500):
+                await blobs.put(chunk_subject("acme", "k", str(number)), chunk)
+        (disk / "filler").unlink()
+        rooms.broker.stop()
+        rooms.broker.start()
+        with anyio.fail_after(AGAIN_S):
+            while (found := await _got(blobs, chunk_subject("acme", "k", "before"))) is None:
+                continue
+        assert found.body == chunk
+    finally:
+        await tool.close()
+
+
+async def _got(blobs: StreamBlobs, subject: str) -> Blob | None:
+    """What is there, once the broker is back."""
+    try:
+        return await blobs.get(subject)
+    except Unavailable:
+        return None
 
 
 async def _opened(client: dominie.AsyncClient) -> bool:

@@ -15,6 +15,8 @@ from dominie_contracts.subjects import ARTIFACTS, ARTIFACTS_STREAM
 _TIMEOUT_S = 5.0
 _EXISTS = 10058
 _NOT_FOUND = 404
+_GONE = ("no message found", "deleted message")
+"""What nats-server calls a message that is not there any more."""
 _MAX_BYTES = 512 * 1024
 
 
@@ -114,7 +116,7 @@ class StreamBlobs:
     async def remove(self, blob: Blob) -> bool:
         """See `Shelf`."""
         answer = await self._ask(f"$JS.API.STREAM.MSG.DELETE.{ARTIFACTS_STREAM}", to_json({"seq": blob.sequence}))
-        if from_json(answer.data).get("error", {}).get("code") == _NOT_FOUND:
+        if from_json(answer.data).get("error", {}).get("description") in _GONE:
             return False
         return bool(self._answer(answer)["success"])
 
