@@ -15,8 +15,6 @@ from dominie_contracts.subjects import ARTIFACTS, ARTIFACTS_STREAM
 _TIMEOUT_S = 5.0
 _EXISTS = 10058
 _NOT_FOUND = 404
-_GONE = ("no message found", "deleted message")
-"""What nats-server calls a message that is not there any more."""
 _MAX_BYTES = 512 * 1024
 
 
@@ -114,10 +112,12 @@ class StreamBlobs:
                 return Held(tuple(subjects), int(found["state"]["bytes"]))
 
     async def remove(self, blob: Blob) -> bool:
-        """See `Shelf`."""
+        """See `Shelf`. The broker has several errors for a message that is gone."""
         answer = await self._ask(f"$JS.API.STREAM.MSG.DELETE.{ARTIFACTS_STREAM}", to_json({"seq": blob.sequence}))
-        if from_json(answer.data).get("error", {}).get("description") in _GONE:
-            return False
+        if "error" in from_json(answer.data):
+            there = await self.get(blob.subject)
+            if there is None or there.sequence != blob.sequence:
+                return False
         return bool(self._answer(answer)["success"])
 
     async def _ask(self, subject: str, body: bytes) -> Msg:
