@@ -124,6 +124,7 @@ async def test_a_store_that_is_away_is_no_failure_of_the_tool(
 
 async def test_a_yes_is_bound_to_the_bytes(desk: Desk, handlers: Handlers, have: Any) -> None:
     await have("file", {"text": STRING})
+    await desk.join("a-desk")
     await desk.publish(ASK)
     digests, context = set(), desk.context()
     for key, data in (("k", b"a long text"), ("k", b"a long text"), ("l", b"a long tale")):
