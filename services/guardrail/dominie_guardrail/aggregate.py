@@ -7,7 +7,16 @@ from dominie_contracts import Conflict, Forbidden, Unauthenticated
 from dominie_contracts.action import Ask, Parked, whom
 from dominie_contracts.approvals import AnswerClaims, Asker, counts, holds, refuse_claims, refuse_person, unanswered
 from dominie_contracts.digests import digest_json
-from dominie_contracts.guardrail import ApprovalAnswered, Approve, PoliciesPublished, PolicyFile, PublishPolicies
+from dominie_contracts.guardrail import (
+    ApprovalAnswered,
+    Approve,
+    PoliciesPublished,
+    PolicyDiff,
+    PolicyFile,
+    PublishPolicies,
+)
+
+NOTHING_NEW = PolicyDiff()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Approver:
 class State:
     """The policy set in force, and the answers to one action."""
 
-    digest: str | None = None
+    in_force: PoliciesPublished | None = None
     answers: tuple[ApprovalAnswered, ...] = ()
 
 
@@ -43,10 +52,23 @@ def digest_of(files: tuple[PolicyFile, ...]) -> str:
     return digest_json({file.name: file.text for file in files})
 
 
-def publish(state: State, command: PublishPolicies, *, by: str) -> list[PoliciesPublished]:
-    """A set that is in force already is not published again."""
-    digest = digest_of(command.files)
-    return [] if digest == state.digest else [PoliciesPublished(digest=digest, files=command.files, by=by)]
+def publish(
+    state: State, command: PublishPolicies, *, by: str, diff: PolicyDiff = NOTHING_NEW
+) -> list[PoliciesPublished]:
+    """A set that is in force already is not published again; `diff` is beside the one that is."""
+    digest, before = digest_of(command.files), state.in_force
+    if before is not None and digest == before.digest:
+        return []
+    return [
+        PoliciesPublished(
+            digest=digest,
+            files=command.files,
+            by=by,
+            author=command.author,
+            replaces=before.digest if before else None,
+            diff=diff,
+        )
+    ]
 
 
 def answer(
@@ -126,7 +148,7 @@ def evolve(state: State, event: PoliciesPublished | ApprovalAnswered) -> State:
     """The state after one more event."""
     match event:
         case PoliciesPublished():
-            return replace(state, digest=event.digest)
+            return replace(state, in_force=event)
         case ApprovalAnswered():
             return replace(state, answers=(*state.answers, event))
         case _:

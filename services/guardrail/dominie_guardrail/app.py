@@ -11,15 +11,17 @@ from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
 from dominie_contracts.rights import caller
 from dominie_contracts.subjects import PLATFORM
-from dominie_contracts.tool import TOOL
+from dominie_contracts.tool import CATALOG, TOOL
 from dominie_eventstore import EventStore
-from dominie_guardrail.handlers import Handlers, read_policies
-from dominie_guardrail.projection import Answers, Asked, InForce, Notes
+from dominie_guardrail.handlers import Handlers
+from dominie_guardrail.projection import Answers, Asked, InForce, Notes, Shapes
 from dominie_guardrail.refusals import Refusals, writer
 from dominie_guardrail.settings import DEFAULT_POLICIES, Settings
 from dominie_kit import Context, Service
 from dominie_kit.bus import now_ms
 from dominie_kit.context import deadline_in
+from dominie_kit.errors import KitError
+from dominie_kit.policy.folder import read_policies
 
 log = structlog.get_logger()
 _START_S = 30.0
@@ -29,7 +31,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     """Guardrail as a service; `store` replaces the event log in tests."""
     settings = settings or Settings()
     service = Service("guardrail", settings, store=store)
-    in_force, asked = InForce(), Asked(service.store)
+    in_force, asked, shapes = InForce(), Asked(service.store), Shapes()
     actions = service.actions(APPROVAL)
     refusals = Refusals(writer(service.store, actions), every_s=settings.guardrail_refusals_s)
     handlers = Handlers(
@@ -39,12 +41,14 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         asked,
         refusals,
         service.keyring.of,
+        shapes,
         now_ms=now_ms,
         approval_s=settings.guardrail_approval_s,
         local=settings.local,
     )
     service.in_force = lambda: (in_force.digest, in_force.position)
     service.follow(in_force, POLICY)
+    service.follow(shapes, CATALOG)
     for category in (TOOL, MODEL, MEMORY):
         service.follow(Notes(asked, category), noted_in(category, "parked"), name=f"asked-{category}")
     service.follow(Answers(asked), APPROVAL)
@@ -65,8 +69,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         )
         try:
             await handlers.publish(PublishPolicies(files=read_policies(folder or DEFAULT_POLICIES)), context)
-        except Problem as problem:
-            log.error("guardrail.policies_refused", folder=str(folder), why=problem.detail)
+        except (Problem, KitError) as problem:
+            log.error("guardrail.policies_refused", folder=str(folder), why=str(problem))
 
     service.background(publish_at_start)
     service.background(refusals.run)

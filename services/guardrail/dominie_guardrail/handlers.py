@@ -1,7 +1,6 @@
 """Guardrail's commands: publish policies, list and answer approvals."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from dominie.answers import read_answer
 from dominie_contracts import Conflict, Forbidden, Invalid, Recorded, StreamName, Unauthenticated, Unavailable
@@ -28,11 +27,12 @@ from dominie_contracts.rights import AUDITORS, DEVELOPERS, OPERATORS
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest_of, evolve, left, publish
-from dominie_guardrail.projection import Asked, Entry
+from dominie_guardrail.projection import Asked, Entry, Shapes
 from dominie_guardrail.refusals import Refusals
 from dominie_kit import Actions, Context
 from dominie_kit.approving import asker_of
-from dominie_kit.decision import PolicyError, check_policies
+from dominie_kit.policy.checking import PolicyError, check_policies
+from dominie_kit.policy.rules import diff
 from dominie_kit.sealing import PersonKey
 from dominie_kit.standing import Standing
 
@@ -50,6 +50,7 @@ class Handlers:
         asked: Asked,
         refusals: Refusals,
         person: Callable[[str, str], Awaitable[PersonKey]],
+        shapes: Shapes,
         *,
         now_ms: Callable[[], int],
         approval_s: int,
@@ -61,31 +62,37 @@ class Handlers:
         self._asked = asked
         self._refusals = refusals
         self._person = person
+        self._shapes = shapes
         self._now_ms = now_ms
         self._approval_s = approval_s
         self._local = local
 
     async def publish(self, command: PublishPolicies, context: Context) -> Published:
         """Validate a set and make it the one in force; the last good one stays if it does not hold."""
-        count = _checked(command.files)
-        stream = StreamName(PLATFORM, POLICY, POLICY_SET)
+        tenant = command.tenant or PLATFORM
+        stream = StreamName(tenant, POLICY, POLICY_SET)
+        others = await self._beside(tenant)
+        count = self._checked(command.files, tenant, others)
         for _ in range(_TRIES):
             recorded = await self._store.read(stream)
             state = State()
-            for event in recorded:
-                payload = parse_own(event)
-                assert isinstance(payload, PoliciesPublished)
-                state = evolve(state, payload)
-            events = publish(state, command, by=context.principal)
+            for past in recorded:
+                state = evolve(state, _published(past))
+            before = state.in_force.files if state.in_force else ()
+            events = publish(state, command, by=context.principal, diff=diff(before, command.files))
             if not events:
-                return Published(digest=state.digest or "", policies=count, changed=False)
+                digest, position = digest_of(command.files), recorded[-1].position
+                return Published(digest=digest, policies=count, changed=False, position=position)
             drafts = self._actions.drafts(context, stream, *events)
             try:
                 appended = await self._store.append(stream, drafts, expected_version=len(recorded))
             except WrongExpectedVersion:
                 continue
             context.position = appended.position
-            return Published(digest=events[-1].digest, policies=count, changed=True)
+            (event,) = events
+            return Published(
+                digest=event.digest, policies=count, changed=True, position=appended.position, diff=event.diff
+            )
         raise Invalid("others are publishing too; look at what is in force and try again")
 
     async def propose(self, command: ProposePolicies, context: Context) -> Proposed:
@@ -93,7 +100,7 @@ class Handlers:
         missing = {DEVELOPERS, *(() if self._local else (OPERATORS,))} - set(context.groups)
         if missing:
             raise Forbidden(f"{context.principal} is not in {', '.join(sorted(missing))}: ask the operator")
-        count, digest = _checked(command.files), digest_of(command.files)
+        count, digest = self._checked(command.files, context.tenant), digest_of(command.files)
         stream = StreamName(context.tenant, POLICY, digest)
         event = PoliciesProposed(digest=digest, files=command.files, by=context.principal)
         for _ in range(_TRIES):
@@ -163,6 +170,20 @@ class Handlers:
         claims = read_answer(command.proof, registered.nkey)
         return Approver(context.principal, registered.groups, registered.nkey, claims)
 
+    def _checked(self, files: tuple[PolicyFile, ...], tenant: str, beside: tuple[PolicyFile, ...] = ()) -> int:
+        try:
+            check_policies((*beside, *files), self._shapes.of(tenant))
+            return check_policies(files, self._shapes.of(tenant))
+        except PolicyError as error:
+            raise Invalid("; ".join(error.problems), problems=list(error.problems)) from error
+
+    async def _beside(self, tenant: str) -> tuple[PolicyFile, ...]:
+        """What is in force for a tenant beside its own set: ids are taken once."""
+        if tenant == PLATFORM:
+            return ()
+        recorded = await self._store.read(StreamName(PLATFORM, POLICY, POLICY_SET))
+        return _published(recorded[-1]).files if recorded else ()
+
     def _waiting(self, entry: Entry) -> Waiting:
         view = entry.view
         return Waiting(
@@ -170,26 +191,13 @@ class Handlers:
         )
 
 
-def _checked(files: tuple[PolicyFile, ...]) -> int:
-    try:
-        return check_policies(files)
-    except PolicyError as error:
-        raise Invalid("; ".join(error.problems), problems=list(error.problems)) from error
+def _published(event: Recorded) -> PoliciesPublished:
+    payload = parse_own(event)
+    assert isinstance(payload, PoliciesPublished)
+    return payload
 
 
 def _answered(event: Recorded) -> ApprovalAnswered:
     payload = parse_own(event)
     assert isinstance(payload, ApprovalAnswered)
     return payload
-
-
-def read_policies(folder: Path) -> tuple[PolicyFile, ...]:
-    """The `*.cedar` files of a folder, by name.
-
-    Raises:
-        Invalid: The folder is not there, or holds none.
-    """
-    files = tuple(PolicyFile(name=path.name, text=path.read_text()) for path in sorted(folder.glob("*.cedar")))
-    if not files:
-        raise Invalid(f"{str(folder)!r} holds no *.cedar file")
-    return files

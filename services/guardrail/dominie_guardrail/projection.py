@@ -10,7 +10,10 @@ from dominie_contracts.action import Approved, Ask, Finished, Parked
 from dominie_contracts.approvals import holds, unanswered
 from dominie_contracts.guardrail import Answer, ApprovalAnswered, ApprovalView, PoliciesPublished
 from dominie_contracts.registry import parse_event
+from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.tool import ToolRegistered
 from dominie_eventstore import EventStore, InMemory
+from dominie_kit.policy.shapes import Shape, shape_of
 
 _AT_A_TIME = 32
 """Trails that are read at once."""
@@ -19,19 +22,38 @@ _Key = tuple[str, str]
 
 
 class InForce(InMemory):
-    """The policy set in force; a projection of the category `policy`."""
+    """The platform's policy set in force; a projection of the category `policy`."""
 
     def __init__(self) -> None:
         self.position = 0
-        self.version = 0
         self.digest: str | None = None
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
-        self.position, self.version = event.position, event.envelope.version
+        self.position = event.position
         payload = parse_event(event.envelope.type, event.envelope.data)
-        if isinstance(payload, PoliciesPublished):
+        if isinstance(payload, PoliciesPublished) and event.envelope.tenant == PLATFORM:
             self.digest = payload.digest
+
+
+class Shapes(InMemory):
+    """The actions of all tool versions that were ever registered; a projection of the category `catalog`."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._known: dict[tuple[str, str], Shape] = {}
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event."""
+        self.position = event.position
+        payload = parse_event(event.envelope.type, event.envelope.data)
+        if isinstance(payload, ToolRegistered):
+            shape = shape_of(payload.spec)
+            self._known[event.envelope.tenant, shape.action] = shape
+
+    def of(self, tenant: str) -> list[Shape]:
+        """A tenant's; the platform has everybody's."""
+        return [shape for (owner, _), shape in self._known.items() if tenant in (owner, PLATFORM)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from dominie_contracts.action import Ask, Decided, Noted, Parked, Requested, not
 from dominie_contracts.guardrail import APPROVAL, POLICY
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
-from dominie_contracts.tool import TOOL
+from dominie_contracts.tool import CATALOG, TOOL
 from dominie_guardrail.handlers import Handlers
-from dominie_guardrail.projection import Answers, Asked, InForce, Notes
+from dominie_guardrail.projection import Answers, Asked, InForce, Notes, Shapes
 from dominie_guardrail.refusals import Refusals, writer
 from dominie_kit.bus import now_ms
 from dominie_kit.handler_testing import Desk
@@ -55,9 +55,15 @@ async def desk() -> Desk:
 
 
 @pytest.fixture
-def asked(desk: Desk, in_force: InForce) -> Asked:
+def shapes() -> Shapes:
+    return Shapes()
+
+
+@pytest.fixture
+def asked(desk: Desk, in_force: InForce, shapes: Shapes) -> Asked:
     asked = Asked(desk.store)
     desk.follow(in_force, POLICY)
+    desk.follow(shapes, CATALOG)
     desk.follow(Answers(asked), APPROVAL)
     for category in (TOOL, MODEL, MEMORY):
         desk.follow(Notes(asked, category), noted_in(category, "parked"))
@@ -70,7 +76,7 @@ def refusals(desk: Desk) -> Refusals:
 
 
 @pytest.fixture
-def handlers(desk: Desk, asked: Asked, refusals: Refusals, clock: Clock) -> Handlers:
+def handlers(desk: Desk, asked: Asked, refusals: Refusals, shapes: Shapes, clock: Clock) -> Handlers:
     return Handlers(
         desk.store,
         desk.actions(APPROVAL),
@@ -78,6 +84,7 @@ def handlers(desk: Desk, asked: Asked, refusals: Refusals, clock: Clock) -> Hand
         asked,
         refusals,
         desk.keyring.of,
+        shapes,
         now_ms=clock,
         approval_s=APPROVAL_S,
         local=False,

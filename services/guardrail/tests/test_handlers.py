@@ -13,6 +13,7 @@ from dominie_contracts import Conflict, Forbidden, Invalid, Problem, StreamName,
 from dominie_contracts.guardrail import (
     APPROVAL,
     POLICY,
+    POLICY_SET,
     Answered,
     AnswersRefused,
     Approve,
@@ -24,14 +25,16 @@ from dominie_contracts.guardrail import (
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
 from dominie_contracts.registry import parse_own
-from dominie_contracts.tool import TOOL
-from dominie_guardrail.handlers import Handlers, read_policies
+from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
+from dominie_guardrail.handlers import Handlers
 from dominie_guardrail.projection import InForce
 from dominie_guardrail.refusals import Refusals
 from dominie_guardrail.settings import DEFAULT_POLICIES
 from dominie_kit.context import Context
-from dominie_kit.decision import check_policies
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_kit.policy.checking import check_policies
+from dominie_kit.policy.folder import NoPolicies, read_policies
 
 pytestmark = pytest.mark.anyio
 
@@ -150,7 +153,7 @@ def test_the_default_set_holds() -> None:
 
 def test_a_folder_without_policies_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(Invalid, match="holds no"):
+        with pytest.raises(NoPolicies):
             read_policies(folder)
     for name in ("b.cedar", "a.cedar", "notes.txt"):
         (tmp_path / name).write_text(name)
@@ -305,3 +308,43 @@ async def test_refusals_are_counted_and_seldom_written(desk: Desk, park: Any, sa
         {"forbidden": 10, "invalid": 9},
     ]
     assert all(isinstance(event, AnswersRefused) and event.by == "u-gil" for event in events)
+
+
+async def test_a_set_says_who_wrote_it_and_what_is_new_in_it(desk: Desk, handlers: Handlers) -> None:
+    await handlers.publish(publish().model_copy(update={"author": "dana"}), desk.context())
+    done = await handlers.publish(publish(MORE), desk.context())
+    assert (done.diff.added, done.diff.changed, done.diff.removed) == (("frozen",), (), ())
+    first, second = await desk.store.read(StreamName(PLATFORM, POLICY, POLICY_SET))
+    assert (first.envelope.data["author"], first.envelope.data["replaces"]) == ("dana", None)
+    assert second.envelope.data["replaces"] == first.envelope.data["digest"]
+    assert done.position == second.position
+    again = await handlers.publish(publish(MORE), desk.context())
+    assert (again.changed, again.position) == (False, second.position)
+
+
+async def test_a_tenants_set_is_its_own_and_takes_no_id_of_everybodys(
+    desk: Desk, handlers: Handlers, in_force: InForce
+) -> None:
+    everybodys = await handlers.publish(publish(), desk.context())
+    own = publish('@id("frozen") forbid (principal, action, resource);').model_copy(update={"tenant": "acme"})
+    done = await handlers.publish(own, desk.context())
+    assert [event.stream for event in (await desk.store.read(StreamName("acme", POLICY, POLICY_SET)))]
+    await desk.caught_up()
+    assert (in_force.digest, in_force.position) == (everybodys.digest, done.position)
+    with pytest.raises(Invalid, match="the id 'all' is taken"):
+        await handlers.publish(publish(MORE).model_copy(update={"tenant": "acme"}), desk.context())
+
+
+async def test_a_policy_may_name_the_tools_that_are_registered_and_no_others(desk: Desk, handlers: Handlers) -> None:
+    rule = '@id("x") forbid (principal, action == Action::"pay", resource) when { context.amount > 5 };'
+    with pytest.raises(Invalid, match="no such tool"):
+        await handlers.publish(publish(PERMIT_ALL + rule), desk.context())
+    cents: Any = {"type": "integer", "x-dominie": {"role": "amount"}}
+    schema: Any = {"type": "object", "properties": {"cents": cents}, "required": ["cents"]}
+    registered = ToolRegistered(spec=ToolSpec(name="pay", input_schema=schema), owner="w-bank")
+    await desk.append(CATALOG, "pay", registered)
+    await desk.caught_up()
+    assert (await handlers.publish(publish(PERMIT_ALL + rule), desk.context())).changed
+    others = publish(rule.replace('"x"', '"y"')).model_copy(update={"tenant": "other"})
+    with pytest.raises(Invalid, match="no such tool"):
+        await handlers.publish(others, desk.context())

@@ -49,8 +49,9 @@ from dominie_eventstore import EventStore, EventStoreError, WrongExpectedVersion
 from dominie_kit.approving import MAX_ROUNDS, Approving, Heard, approval_required, lifted, parked
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
-from dominie_kit.decision import DecisionPoint, Question
+from dominie_kit.decision import DecisionPoint
 from dominie_kit.past import Past, Served
+from dominie_kit.policy.policies import Question
 from dominie_kit.sealing import PersonKey, sealed_json
 from dominie_kit.standing import Standing
 from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
@@ -168,7 +169,12 @@ class Actions:
             Unavailable: There is no such key.
         """
         append, now, name = secrets.token_hex(16), datetime.now(UTC), str(stream)
-        actor, user, run, policies = context.chain, context.user, context.run, self._decisions.digest
+        actor, user, run, policies = (
+            context.chain,
+            context.user,
+            context.run,
+            self._decisions.digest_for(context.tenant),
+        )
         cause, person = context.cause, person or context.person
         types = [event_type(stream.category, payload) for payload in payloads]
         if context.fork is not None and context.fork.policies is not None:
@@ -194,7 +200,7 @@ class Actions:
         if question is None:
             return None
         if context.fork is None:
-            return self._decisions.decide(question)
+            return self._decisions.decide(context.tenant, question)
         return self._decisions.decide_in(context.tenant, context.fork, question)
 
     def _known(self, action: Action, known: Action, request: Request) -> Action | None:
@@ -256,6 +262,7 @@ class Actions:
             await self.append(action, *opening, _failed(problem))
             raise problem
         if decided is not None and decided.decision == "ask":
+            self._decisions.check_asking()
             waiting = parked(action, request, decided.asks)
             await self._note(action, "parked")
             await self.append(action, *opening, waiting)

@@ -1,4 +1,4 @@
-"""`dominie up | down | status | rebuild | serve | provision | policy`; nothing heavy is imported before one runs."""
+"""`dominie up | down | status | rebuild | serve | provision`; nothing heavy is imported before one runs."""
 
 import os
 import sys
@@ -16,7 +16,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Folder = Annotated[Path, typer.Option("--folder", help="The project folder.", file_okay=False)]
 NatsUrl = Annotated[str | None, typer.Option("--nats-url", envvar="DOMINIE_NATS_URL", help="The broker.")]
 Keys = Annotated[Path | None, typer.Option("--keys", envvar="DOMINIE_KEYS", help="The folder of keys.")]
-Policies = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of *.cedar files.")]
 HERE = Path()
 
 
@@ -26,11 +25,9 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
     from dominie.cli import AUDIT_HELP, group
     from dominie_kit import segment_commands
+    from dominie_kit.policy import commands as policy_commands
 
-    policy = typer.Typer(help="The policies that decide what agents may do.", no_args_is_help=True)
-    policy.command("check")(policy_check)
-    policy.command("publish")(policy_publish)
-    app.add_typer(policy, name="policy")
+    policy_commands.register(app)
     segment_commands.register(group(app, "audit", help=AUDIT_HELP))
 
 
@@ -54,7 +51,7 @@ def up(
 
     from dominie_kit.keys import KeyFolder
     from dominie_kit.plan import Plan, rights_s_from_environment
-    from dominie_kit.policies import read_policies
+    from dominie_kit.policy.folder import read_policies
     from dominie_kit.store import check_store
     from dominie_kit.system import command, launch
 
@@ -192,45 +189,6 @@ def provision(
         url, held = where(folder, nats_url, keys)
         stream = segment_stream(anyio.run(lambda: create(url, held, replicas=replicas)))
     say({"stream": stream, "replicas": replicas}, f"{stream} is there, {replicas}-fold.", json=json)
-
-
-def policy_check(directory: Policies, json: Json = False) -> None:
-    """Check a folder of policies: do they parse, and do they fit what can be asked?"""
-    from dominie_kit.decision import PolicyError, check_policies
-    from dominie_kit.policies import read_policies
-
-    with problems():
-        files = read_policies(directory)
-    try:
-        count = check_policies(files)
-    except PolicyError as error:
-        say({"ok": False, "policies": 0, "errors": error.problems}, None, json=json)
-        for problem in error.problems:
-            typer.echo(f"{directory / problem}", err=True)
-        raise typer.Exit(1) from None
-    say({"ok": True, "policies": count, "errors": []}, f"{count} policies in {len(files)} files fit.", json=json)
-
-
-def policy_publish(
-    directory: Policies, folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, json: Json = False
-) -> None:
-    """Put a folder of policies in force. As the operator."""
-    import anyio
-
-    from dominie_contracts.guardrail import Published, PublishPolicies
-    from dominie_kit.operator import operator
-    from dominie_kit.policies import read_policies
-
-    async def publish() -> Published:
-        async with operator(url, held) as asking:
-            return await asking.ask(command, Published, timeout_s=10)
-
-    with problems():
-        command = PublishPolicies(files=read_policies(directory))
-        url, held = where(folder, nats_url, keys)
-        done = anyio.run(publish)
-    text = f"{done.policies} policies are {'now' if done.changed else 'already'} in force ({done.digest[:12]})."
-    say(done.model_dump(), text, json=json)
 
 
 @contextmanager

@@ -19,10 +19,14 @@ ATTEMPT_S = 2.0
 
 
 class Operator:
-    """Sends commands to services as the operator."""
+    """Sends commands to services as the operator.
+
+    Attributes:
+        client: The connection, which hears heartbeats too.
+    """
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self.client = client
 
     async def ask(
         self, command: Command, reply: type[R], *, service: str | None = None, timeout_s: float = ATTEMPT_S
@@ -42,7 +46,7 @@ class Operator:
         target = service or owner
         sent = {headers.KEY: uuid.uuid4().hex, headers.DEADLINE: str(int(timeout_s * 1000))}
         try:
-            answer = await self._client.request(
+            answer = await self.client.request(
                 service_subject(target, name), command.model_dump_json().encode(), timeout=timeout_s, headers=sent
             )
         except (nats.errors.Error, TimeoutError) as error:

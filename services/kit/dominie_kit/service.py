@@ -58,7 +58,7 @@ class Service:
         self.keyring = Keyring(keys or FromIdentity(self.inner, name))
         self.log: EventStore = store or self._opened_store()
         self.store: EventStore = OpenedStore(self.log, self.keyring)
-        self.decisions = DecisionPoint(staleness_s=settings.staleness_s)
+        self.decisions = DecisionPoint(staleness_s=settings.staleness_s, silence_s=settings.staleness_s / 2)
         self.read_models = ReadModels(name)
         self.forgetting = Forgetting(self.keyring, self.read_models, settings.state / name / "forgotten")
         self.standing = Standing(self.forgetting.hear)

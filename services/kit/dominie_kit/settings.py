@@ -30,8 +30,9 @@ class KitSettings(BaseSettings):
     """Commands at once; beyond it the answer is `unavailable`, with a time to try again."""
     default_deadline_s: float = Field(default=30.0, gt=0)
     """For a command that names none."""
-    staleness_s: float = Field(default=15.0, gt=0)
-    """How old the policies may be, by guardrail's heartbeat, before everything is refused."""
+    staleness_s: float = Field(default=5.0, gt=0)
+    """How old the policies may be, by guardrail's heartbeat, before everything is refused; after half of it nobody can
+    be asked."""
     heartbeat_s: float = Field(default=1.0, gt=0)
     local: bool = False
     """Local development: an asserted user counts."""

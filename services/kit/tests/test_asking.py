@@ -4,8 +4,9 @@ import pytest
 
 from dominie_contracts.action import Ask
 from dominie_contracts.guardrail import PolicyFile
-from dominie_kit.decision import Policies, PolicyError, Question, check_policies
 from dominie_kit.handler_testing import PERMIT_ALL
+from dominie_kit.policy.checking import PolicyError, check_policies
+from dominie_kit.policy.policies import Policies, Question
 
 FORBID = '@id("big") {} forbid (principal, action, resource);'
 CHAT = Question(

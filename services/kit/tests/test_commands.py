@@ -127,6 +127,7 @@ def test_good_policies_fit(tmp_path: Path) -> None:
         "ok": True,
         "policies": 1,
         "errors": [],
+        "unknown_tools": [],
     }
 
 

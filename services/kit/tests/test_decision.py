@@ -11,9 +11,13 @@ from pydantic import JsonValue
 from dominie_contracts import Forbidden, Unavailable
 from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesProposed, PoliciesPublished, PolicyFile
 from dominie_contracts.operations import ServiceStatus
+from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork
-from dominie_kit.decision import DecisionPoint, Policies, PolicyError, Question, check_policies
+from dominie_kit.decision import DecisionPoint
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_kit.policy.checking import PolicyError, check_policies
+from dominie_kit.policy.policies import Policies, Question, _Slice
+from dominie_kit.policy.rules import read_set
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +57,7 @@ async def test_of_the_proposed_sets_the_latest_are_kept() -> None:
         (event,) = await desk.append(POLICY, str(n), proposed)
         desk.decisions.apply(event)
         forks.append(Fork(run="r", at=1, policies=str(n), policies_at=event.position))
-    assert desk.decisions.decide(ask()).decision == "deny"
+    assert desk.decisions.decide("acme", ask()).decision == "deny"
     assert {desk.decisions.decide_in("acme", fork, ask()).decision for fork in forks[2:]} == {"allow"}
     with pytest.raises(Forbidden, match="too many"):
         desk.decisions.decide_in("acme", forks[1], ask())
@@ -134,11 +138,15 @@ json_values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
+LOOKS_AT_ALL = '@id("x") forbid (principal, action, resource) when {context == {a: 1}};'
 
 
 @given(st.dictionaries(st.text(), json_values), st.dictionaries(st.text(), json_values))
 def test_equal_requests_and_no_others_have_one_key(one: dict[str, Any], other: dict[str, Any]) -> None:
-    keys = [Question("a", "x", "Tool", "t", context).key for context in (one, json.loads(json.dumps(one)), other)]
+    part = _Slice(read_set((PolicyFile(name="a.cedar", text=LOOKS_AT_ALL),)))
+    keys = [
+        part.key(Question("a", "x", "Tool", "t", context), 0) for context in (one, json.loads(json.dumps(one)), other)
+    ]
     assert keys[0] == keys[1]
     assert (keys[0] == keys[2]) == (json.dumps(one) == json.dumps(other))
 
@@ -193,17 +201,17 @@ def heartbeat(position: int) -> ServiceStatus:
     )
 
 
-async def published(point: DecisionPoint, text: str = PERMIT_ALL) -> int:
+async def published(point: DecisionPoint, text: str = PERMIT_ALL, tenant: str = PLATFORM) -> int:
     files = (PolicyFile(name="a.cedar", text=text),)
     event = PoliciesPublished(digest=str(len(json.dumps(text))), files=files, by="operator")
-    (recorded,) = await Desk("guardrail").append(POLICY, POLICY_SET, event)
+    (recorded,) = await Desk("guardrail").append(POLICY, POLICY_SET, event, tenant=tenant)
     point.apply(recorded)
     return recorded.position
 
 
 def test_without_policies_nothing_is_decided() -> None:
     with pytest.raises(Unavailable, match="no policies have been published"):
-        DecisionPoint(staleness_s=15).decide(ask())
+        DecisionPoint(staleness_s=15).decide("acme", ask())
 
 
 async def test_policies_hold_for_a_while_without_word_and_then_no_longer() -> None:
@@ -211,10 +219,10 @@ async def test_policies_hold_for_a_while_without_word_and_then_no_longer() -> No
     point = DecisionPoint(staleness_s=15, clock=clock)
     await published(point)
     clock.now = 15
-    assert point.decide(ask()).decision == "allow"
+    assert point.decide("acme", ask()).decision == "allow"
     clock.now = 16
     with pytest.raises(Unavailable, match="last confirmed 16 s ago"):
-        point.decide(ask())
+        point.decide("acme", ask())
 
 
 async def test_a_heartbeat_confirms_the_policies_in_force_and_no_others() -> None:
@@ -225,9 +233,9 @@ async def test_a_heartbeat_confirms_the_policies_in_force_and_no_others() -> Non
     point.hear(heartbeat(position + 1))
     clock.now = 20
     with pytest.raises(Unavailable):
-        point.decide(ask())
+        point.decide("acme", ask())
     point.hear(heartbeat(position))
-    assert point.decide(ask()).decision == "allow"
+    assert point.decide("acme", ask()).decision == "allow"
 
 
 async def test_new_policies_come_into_force_and_a_reset_forgets_them() -> None:
@@ -236,10 +244,10 @@ async def test_new_policies_come_into_force_and_a_reset_forgets_them() -> None:
     before = point.digest
     await published(point, HARD)
     assert point.digest != before
-    assert point.decide(ask()).decision == "deny"
+    assert point.decide("acme", ask()).decision == "deny"
     point.reset()
     with pytest.raises(Unavailable):
-        point.decide(ask())
+        point.decide("acme", ask())
 
 
 def test_a_reason_quotes_no_value_of_the_request() -> None:
@@ -250,3 +258,58 @@ def test_a_reason_quotes_no_value_of_the_request() -> None:
         decided = Policies("d", (PolicyFile(name="a", text=overflow),)).decide(asked)
         assert (decided.decision, decided.why[0][:12]) == ("deny", "undecidable:")
         assert str(amount) not in decided.why[0]
+
+
+async def test_a_tenants_own_policies_hold_beside_everybodys_and_for_nobody_else() -> None:
+    point = DecisionPoint(staleness_s=15)
+    await published(point, HARD, tenant="acme")
+    with pytest.raises(Unavailable, match="no policies have been published"):
+        point.decide("acme", ask())
+    await published(point)
+    assert [point.decide(tenant, ask()).decision for tenant in ("acme", "other")] == ["deny", "allow"]
+    assert point.digest_for("other") == point.digest != point.digest_for("acme")
+    assert point.decide("acme", ask()).policy_set == point.digest_for("acme")
+    await published(point, HARD.replace("refund", "mail"), tenant="acme")
+    assert point.decide("acme", ask()).decision == "allow"
+
+
+async def test_what_only_another_tenant_permits_is_denied() -> None:
+    point = DecisionPoint(staleness_s=15)
+    await published(point, HARD)
+    await published(point, PERMIT_ALL, tenant="other")
+    assert [point.decide(tenant, ask("mail")).decision for tenant in ("acme", "other")] == ["deny", "allow"]
+
+
+async def test_a_proposed_set_of_the_streams_name_comes_not_into_force() -> None:
+    point = DecisionPoint(staleness_s=15)
+    await published(point)
+    event = PoliciesPublished(digest="x", files=(PolicyFile(name="a.cedar", text=HARD),), by="operator")
+    (recorded,) = await Desk("guardrail").append(POLICY, "other", event, tenant=PLATFORM)
+    point.apply(recorded)
+    assert point.decide("acme", ask()).decision == "allow"
+
+
+async def test_a_set_that_cannot_be_read_decides_nothing() -> None:
+    point = DecisionPoint(staleness_s=15)
+    await published(point, "permit (")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        point.decide("acme", ask())
+
+
+async def test_nobody_can_be_asked_while_guardrail_is_silent() -> None:
+    clock = Clock()
+    point = DecisionPoint(staleness_s=5, silence_s=2.5, clock=clock)
+    position = await published(point)
+    point.hear(heartbeat(position))
+    clock.now = 2.5
+    point.check_asking()
+    clock.now = 2.6
+    assert point.decide("acme", ask()).decision == "allow"
+    with pytest.raises(Unavailable) as raised:
+        point.check_asking()
+    assert raised.value.retry_after_s == 1
+    point.hear(heartbeat(position + 1))
+    point.check_asking()
+    clock.now = 5.1
+    with pytest.raises(Unavailable, match="last confirmed"):
+        point.decide("acme", ask())

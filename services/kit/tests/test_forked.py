@@ -26,8 +26,8 @@ from dominie_contracts.token import Fork
 from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, Outcome, Request, Work
 from dominie_kit.context import Context
-from dominie_kit.decision import Question
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_kit.policy.policies import Question
 
 pytestmark = pytest.mark.anyio
 

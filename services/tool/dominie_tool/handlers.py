@@ -20,7 +20,7 @@ from dominie_contracts import (
 )
 from dominie_contracts.action import Finished, Integrity
 from dominie_contracts.artifact import names
-from dominie_contracts.labels import amount, label_arguments, label_result
+from dominie_contracts.labels import label_arguments, label_result
 from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.tool import (
@@ -39,6 +39,7 @@ from dominie_contracts.tool import (
 )
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
+from dominie_kit.policy.asking import Command
 from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import check_schemas
@@ -233,14 +234,14 @@ class Handlers:
         return Registrant(context.principal, developer or granted, developer)
 
     async def _labels(self, tool: Tool, arguments: dict[str, JsonValue], context: Context) -> dict[str, Integrity]:
-        if not tool.roles:
+        if not tool.typed.roles:
             return {}
         await context.read_your_writes()
-        return label_arguments(arguments, tool.roles, self._records.of(context.tenant, context.run))
+        return label_arguments(arguments, tool.typed.roles, self._records.of(context.tenant, context.run))
 
     def _question(
         self,
-        command: str,
+        command: Command,
         tool: Tool,
         arguments: dict[str, JsonValue],
         whole: dict[str, JsonValue],
@@ -254,26 +255,16 @@ class Handlers:
         wrong = tool.schema.wrong(whole)
         if wrong is not None:
             raise Invalid(f"{spec.name}: {wrong}")
-        if unseen := [name for name in tool.roles if names(arguments.get(name))]:
+        if unseen := [name for name in tool.typed.roles if names(arguments.get(name))]:
             raise Invalid(f"{spec.name}: policies decide by {unseen[0]!r}, so it must not be an artifact")
-        asked: dict[str, JsonValue] = {
-            "tenant": context.tenant,
-            "user": context.user or "",
-            "effect": spec.effect,
-            "kind": spec.kind,
-            "version": spec.version,
-            "untrusted": list[JsonValue](
-                sorted({tool.roles[name] for name, label in labels.items() if label == "untrusted"})
-            ),
-        }
-        for name, role in tool.roles.items():
-            value = arguments.get(name)
-            if role != "amount" and isinstance(value, str):
-                asked[role] = value
-        total = amount(arguments, tool.roles)
-        if total is not None:
-            asked["amount"] = total
-        return Question(context.principal, command, "Tool", spec.name, asked)
+        return tool.typed.question(
+            command,
+            arguments,
+            labels,
+            principal=context.principal,
+            tenant=context.tenant,
+            user=context.user or "",
+        )
 
 
 def _check_schemas(spec: ToolSpec) -> None:

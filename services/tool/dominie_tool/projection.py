@@ -9,10 +9,11 @@ from pydantic import BaseModel
 
 from dominie_contracts import Recorded
 from dominie_contracts.action import Finished, Matter
-from dominie_contracts.labels import Role, record_values, roles
+from dominie_contracts.labels import Role, record_values
 from dominie_contracts.registry import parse_event
 from dominie_contracts.tool import TOOL, ToolRegistered, ToolSpec
 from dominie_eventstore import InMemory
+from dominie_kit.policy.asking import Typed
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import State, binding_version, evolve
 
@@ -28,7 +29,8 @@ class Tool:
     spec: ToolSpec
     version: str
     """What a yes is bound to."""
-    roles: dict[str, Role]
+    typed: Typed
+    """What policies are told of its calls."""
     schema: InputSchema
     notes: tuple[Matter, ...]
     """What others look for in the trails of its calls."""
@@ -36,14 +38,14 @@ class Tool:
 
 def tool_of(state: State, spec: ToolSpec) -> Tool:
     """A tool's specification with what calling it needs, made once."""
-    marked = roles(spec.input_schema)
+    typed = Typed.of(spec)
     return Tool(
         state=state,
         spec=spec,
         version=binding_version(spec),
-        roles=marked,
+        typed=typed,
         schema=InputSchema(spec.input_schema),
-        notes=tuple(_notes(spec, marked)),
+        notes=tuple(_notes(spec, typed.roles)),
     )
 
 

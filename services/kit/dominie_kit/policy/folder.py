@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dominie_contracts.guardrail import PolicyFile
 from dominie_kit.errors import KitError
+from dominie_kit.policy.rules import TOOLS
 
 
 class NoPolicies(KitError):
@@ -15,7 +16,7 @@ class NoPolicies(KitError):
 
 
 def read_policies(folder: Path) -> tuple[PolicyFile, ...]:
-    """Every `*.cedar` file of a folder, by name.
+    """Every `*.cedar` file of a folder, by name, and its `tools.json`.
 
     Raises:
         NoPolicies: There is none, or one cannot be read.
@@ -23,7 +24,9 @@ def read_policies(folder: Path) -> tuple[PolicyFile, ...]:
     if not folder.is_dir():
         raise NoPolicies(folder, "is no folder")
     try:
-        found = tuple(PolicyFile(name=path.name, text=path.read_text()) for path in sorted(folder.glob("*.cedar")))
+        paths = sorted(folder.glob("*.cedar"))
+        tools = [folder / TOOLS] if paths and (folder / TOOLS).exists() else []
+        found = tuple(PolicyFile(name=path.name, text=path.read_text()) for path in [*paths, *tools])
     except (OSError, UnicodeDecodeError) as error:
         raise NoPolicies(folder, f"cannot be read ({error})") from error
     if not found:

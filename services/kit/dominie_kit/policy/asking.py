@@ -1,0 +1,103 @@
+"""What policies are told of a tool's call. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+from dominie_contracts import Invalid
+from dominie_contracts.action import Integrity
+from dominie_contracts.labels import Role, amount, roles
+from dominie_contracts.tool import ToolSpec
+from dominie_kit.policy.policies import Question
+from dominie_kit.policy.schema import ARGUMENTS
+from dominie_kit.policy.shapes import Shape, shape_of
+from dominie_kit.policy.types import Type, record_type, undeclared, value_of
+
+Command = Literal["tool.invoke", "tool.begin"]
+_ENOUGH = 16
+"""So many names of undeclared arguments say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A tool's specification as policies need it, made once.
+
+    Attributes:
+        roles: What each marked argument is.
+        shape: The action of this version.
+        arguments: The type of all arguments.
+    """
+
+    spec: ToolSpec
+    roles: dict[str, Role]
+    shape: Shape
+    arguments: Type
+
+    @classmethod
+    def of(cls, spec: ToolSpec) -> "Typed":
+        """The same, from the specification."""
+        return cls(spec, roles(spec.input_schema), shape_of(spec), record_type(spec.input_schema))
+
+    def question(
+        self,
+        command: Command,
+        arguments: Mapping[str, JsonValue],
+        labels: Mapping[str, Integrity],
+        *,
+        principal: str,
+        tenant: str,
+        user: str,
+    ) -> Question:
+        """What is asked of policies. A local function's own words type nothing: its roles are all that is told.
+
+        Raises:
+            Invalid: An amount or a time is none.
+        """
+        spec = self.spec
+        told: dict[str, JsonValue] = {
+            "tenant": tenant,
+            "user": user,
+            "effect": spec.effect,
+            "kind": spec.kind,
+            "version": spec.version,
+            "untrusted": [*sorted({self.roles[name] for name, label in labels.items() if label == "untrusted"})],
+            **self._told(arguments),
+        }
+        if command == "tool.begin":
+            return Question(principal, command, "Tool", spec.name, told)
+        unnamed = sorted(undeclared(dict(arguments), self.arguments))
+        if unnamed:
+            told["undeclared"] = [*unnamed[:_ENOUGH]]
+        told[ARGUMENTS] = value_of(dict(arguments), self.arguments)
+        return Question(principal, command, "Tool", spec.name, told, self.shape)
+
+    def _told(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The arguments that have a role, by it."""
+        found: dict[str, JsonValue] = {}
+        for name, role in self.roles.items():
+            value = arguments.get(name)
+            if role == "when" and value is not None:
+                found[role] = moment(name, value)
+            elif role != "amount" and isinstance(value, str):
+                found[role] = value
+        total = amount(arguments, self.roles)
+        return found if total is None else {**found, "amount": total}
+
+
+def moment(name: str, value: JsonValue) -> str:
+    """A time as Cedar reads it; without an offset it is in UTC.
+
+    Raises:
+        Invalid: It is none.
+    """
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+        utc = found and (found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        utc = None
+    if utc is None:
+        raise Invalid(f"{name!r} must be a time as ISO 8601 writes it, 2026-11-21T09:30:00Z, not {value!r}")
+    return f"{utc.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

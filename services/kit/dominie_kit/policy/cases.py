@@ -1,0 +1,155 @@
+"""The cases that a folder of policies carries, `cases.toml`, and whether the policies decide them as it says.
+
+[[case]]
+name = "a large refund asks finance"
+tool = "refund"
+arguments = { order = "A1", amount_cents = 9000 }
+expect = "ask"
+"""
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, JsonValue, ValidationError
+
+from dominie_contracts import Message, Problem
+from dominie_contracts.action import Decided, Decision, Integrity
+from dominie_contracts.tool import ToolSpec
+from dominie_kit.errors import KitError
+from dominie_kit.policy.asking import Command, Typed
+from dominie_kit.policy.policies import Policies, Question
+
+CASES = "cases.toml"
+
+
+class BadCase(KitError):
+    """A case that cannot be asked."""
+
+
+class Case(Message):
+    """One request, and how it is to be decided."""
+
+    name: str = Field(min_length=1)
+    expect: Decision
+    policies: tuple[str, ...] | None = None
+    """By which policies; None: whichever."""
+    agent: str = "a-test"
+    user: str = "u-test"
+    tenant: str = "local"
+    tool: str | None = None
+    version: str | None = None
+    model: str | None = None
+    namespace: str | None = None
+    command: Literal["tool.invoke", "tool.begin", "memory.remember", "memory.recall"] | None = None
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    untrusted: tuple[str, ...] = ()
+    """The arguments that come from no record of the run."""
+    tools: tuple[str, ...] = ()
+    """What a model is offered."""
+    priority: str = "standard"
+    now: datetime | None = None
+
+
+class Result(Message):
+    """How a case went."""
+
+    name: str
+    ok: bool
+    expect: Decision
+    got: Decision
+    policies: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+def read_cases(folder: Path) -> list[Case]:
+    """The cases of a folder.
+
+    Raises:
+        BadCase: There are none, or one cannot be read.
+    """
+    path = folder / CASES
+    try:
+        found = tomllib.loads(path.read_text())
+        if found.keys() != {"case"}:
+            raise BadCase(f"{str(path)!r} holds something else than [[case]]: {', '.join(sorted(found)) or 'nothing'}")
+        return [Case.model_validate(each) for each in found["case"]]
+    except FileNotFoundError as error:
+        raise BadCase(f"{str(path)!r} is not there: write one [[case]] for each thing that must hold") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadCase(f"{str(path)!r} cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadCase(f"{str(path)!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def run_cases(cases: Iterable[Case], policies: Policies, specs: Sequence[ToolSpec]) -> list[Result]:
+    """Decide each.
+
+    Raises:
+        BadCase: One names a tool or an argument that is not known.
+    """
+    return [_result(case, decide_case(case, policies, specs)) for case in cases]
+
+
+def decide_case(case: Case, policies: Policies, specs: Sequence[ToolSpec]) -> Decided:
+    """How one is decided.
+
+    Raises:
+        BadCase: It names a tool or an argument that is not known, or a value that is none.
+    """
+    clock_s = int((case.now or datetime.now(UTC)).timestamp())
+    try:
+        return policies.decide(_question(case, specs), clock_s=clock_s)
+    except Problem as problem:
+        raise BadCase(f"{case.name!r}: {problem.detail}") from problem
+
+
+def unproven(results: Iterable[Result], policies: Policies) -> list[str]:
+    """The policies that decided no case."""
+    decided = {name for result in results for name in result.policies}
+    return [rule.name for rule in policies.rules if rule.name not in decided]
+
+
+def _question(case: Case, specs: Sequence[ToolSpec]) -> Question:
+    own: dict[str, JsonValue] = {"tenant": case.tenant, "user": case.user}
+    if sum(each is not None for each in (case.tool, case.model, case.namespace)) != 1:
+        raise BadCase(f"{case.name!r}: name one of tool, model, namespace")
+    if case.tool is not None:
+        return _of_tool(case, case.tool, specs)
+    if case.model is not None:
+        told: dict[str, JsonValue] = {**own, "tools": [*case.tools], "priority": case.priority}
+        return Question(case.agent, "model.chat", "Model", case.model, told)
+    return Question(case.agent, case.command or "memory.recall", "Namespace", case.namespace or "", own)
+
+
+def _of_tool(case: Case, name: str, specs: Sequence[ToolSpec]) -> Question:
+    known = [spec for spec in specs if spec.name == name and case.version in (None, spec.version)]
+    if not known:
+        raise BadCase(
+            f"{case.name!r}: no tool {name!r} is known: `dominie tool list --json > tools.json` in the folder says "
+            "which there are"
+        )
+    typed = Typed.of(known[-1])
+    strange = {*case.untrusted} - typed.roles.keys()
+    if strange:
+        raise BadCase(f"{case.name!r}: {name} has no argument with a role called {', '.join(sorted(strange))}")
+    labels: dict[str, Integrity] = {
+        each: "untrusted" if each in case.untrusted else "record" for each in typed.roles if each in case.arguments
+    }
+    command: Command = "tool.begin" if case.command == "tool.begin" else "tool.invoke"
+    return typed.question(command, case.arguments, labels, principal=case.agent, tenant=case.tenant, user=case.user)
+
+
+def _result(case: Case, decided: Decided) -> Result:
+    same = case.policies is None or {*case.policies} == {*decided.policies}
+    return Result(
+        name=case.name,
+        ok=decided.decision == case.expect and same,
+        expect=case.expect,
+        got=decided.decision,
+        policies=decided.policies,
+        why=decided.why,
+    )

@@ -1,0 +1,129 @@
+"""The actions that policies speak of: one for each tool version, with its arguments; the others have one each. Pure.
+
+Action::"tool.invoke"        every registered tool
+└── Action::"refund"         every version of one
+    └── Action::"refund@1"   one version: what is asked
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from pydantic import JsonValue
+
+from dominie_contracts.digests import digest_json
+from dominie_contracts.labels import ROLES, roles
+from dominie_contracts.tool import ToolSpec
+from dominie_kit.policy.types import MOMENT, NUMBER, TEXT, TEXTS, Type, inferred, is_required, optional, record_type
+
+INVOKE = "tool.invoke"
+VERSION = "@"
+"""Parts a tool's name, which holds none, from its version."""
+_ROLE_TYPES: Mapping[str, Type] = {role: {"amount": NUMBER, "when": MOMENT}.get(role, TEXT) for role in ROLES}
+_CALL: dict[str, Type] = {
+    **{name: TEXT for name in ("tenant", "user", "effect", "kind", "version")},
+    **{role: optional(kind) for role, kind in _ROLE_TYPES.items()},
+    "untrusted": TEXTS,
+    "undeclared": optional(TEXTS),
+}
+"""`untrusted`: the roles whose argument came from no record of the run. `undeclared`: the arguments that the tool's
+schema does not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An action, what it is done to, and the attributes of its context with their types.
+
+    Attributes:
+        digest: 16 hex digits of the digest of all this.
+    """
+
+    action: str
+    groups: tuple[str, ...]
+    resource: str
+    digest: str
+    text: str = field(repr=False)
+    """The attributes, as JSON: what tells shapes apart."""
+
+    @property
+    def attributes(self) -> dict[str, Type]:
+        """The attributes of the context; `arguments` is one where the tool is known."""
+        found: dict[str, Type] = json.loads(self.text)
+        return found
+
+
+def _shape(action: str, groups: tuple[str, ...], resource: str, attributes: Mapping[str, Type]) -> Shape:
+    text = json.dumps(attributes, sort_keys=True, separators=(",", ":"))
+    digest = digest_json({"action": action, "groups": list(groups), "resource": resource, "attributes": text})
+    return Shape(action, groups, resource, digest[:16], text)
+
+
+_OWN = {"tenant": TEXT, "user": TEXT}
+PLAIN: Mapping[str, Shape] = {
+    shape.action: shape
+    for shape in (
+        _shape("tool.begin", (), "Tool", _CALL),
+        _shape("model.chat", (), "Model", {**_OWN, "tools": TEXTS, "priority": TEXT}),
+        _shape("memory.remember", (), "Namespace", _OWN),
+        _shape("memory.recall", (), "Namespace", _OWN),
+    )
+}
+"""The actions that no tool makes."""
+ANY_TOOL = _shape(f"{INVOKE}{VERSION}", (INVOKE,), "Tool", _CALL)
+"""Stands for tools that are not known yet where policies are checked."""
+
+
+def shape_of(spec: ToolSpec) -> Shape:
+    """The action of a tool version. A role that is always there need not be asked for with `has`."""
+    schema, marked = spec.input_schema, roles(spec.input_schema)
+    arguments = record_type(schema)
+    known = arguments["attributes"]
+    assert isinstance(known, dict)
+    found = {**_CALL, "arguments": arguments}
+    for name, role in marked.items():
+        declared = known.get(name)
+        text = TEXT if role == "when" else _ROLE_TYPES[role]
+        if isinstance(declared, dict) and declared.get("type") == text["type"] and is_required(schema, name):
+            found[role] = _ROLE_TYPES[role]
+    return _shape(f"{spec.name}{VERSION}{spec.version}", _groups(spec.name), "Tool", found)
+
+
+@lru_cache(4096)
+def _untyped(name: str, version: str) -> Shape:
+    return _shape(f"{name}{VERSION}{version}", _groups(name), "Tool", _CALL)
+
+
+def shape_for(action: str, resource: str, context: Mapping[str, JsonValue]) -> Shape | None:
+    """The action of a request whose tool is not at hand, typed as its arguments show; None: there is none."""
+    if action in PLAIN:
+        return PLAIN[action]
+    name, at, version = action.partition(VERSION)
+    if action == INVOKE:
+        name, at, version = resource, VERSION, str(context.get("version", ""))
+    if not at or name != resource:
+        return None
+    arguments = context.get("arguments")
+    if not isinstance(arguments, dict):
+        return _untyped(name, version)
+    return _shape(f"{name}{VERSION}{version}", _groups(name), "Tool", {**_CALL, "arguments": inferred(arguments)})
+
+
+def is_group(action: str) -> bool:
+    """Whether an action is a group of others, so that nothing asks for it itself."""
+    return action not in PLAIN and VERSION not in action
+
+
+def variants(shapes: Iterable[Shape]) -> list[list[Shape]]:
+    """Sets of shapes that hold each once: two tenants may have different tools of one name and version."""
+    named: dict[str, dict[str, Shape]] = {}
+    for shape in shapes:
+        named.setdefault(shape.action, {})[shape.digest] = shape
+    most = max((len(found) for found in named.values()), default=1)
+    rows = [list(found.values()) for found in named.values()]
+    return [[row[min(number, len(row) - 1)] for row in rows] for number in range(most)]
+
+
+def _groups(name: str) -> tuple[str, ...]:
+    """The tool's own group, unless its name is that of an action already."""
+    return (INVOKE,) if name in PLAIN or name == INVOKE else (name, INVOKE)
