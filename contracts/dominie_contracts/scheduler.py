@@ -60,6 +60,8 @@ class PermitGranted(Payload):
     priority: Priority
     waited_ms: NonNegativeFloat
     lease_until_ms: NonNegativeInt
+    charged: tuple[str, ...] = ()
+    """The runs with a ceiling that the call is charged to, as `TENANT/RUN`: its own, and those that it is part of."""
 
 
 class PermitReleased(Payload):

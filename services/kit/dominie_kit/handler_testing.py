@@ -18,7 +18,7 @@ from dominie_contracts.identity import PRINCIPAL, AskSubjectKeys, Registered, Su
 from dominie_contracts.registry import event_type, parse_event
 from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.subjects import PLATFORM
-from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Confirmation, Fork, Grants
+from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Ceiling, Confirmation, Fork, Grants
 from dominie_eventstore import MemoryEventStore, Projection
 from dominie_kit.actions import Actions
 from dominie_kit.blobs import Blob, Held
@@ -243,6 +243,7 @@ class Desk:
         session: str | None = None,
         grants: Grants = ALL,
         fork: Fork | None = None,
+        ceilings: tuple[Ceiling, ...] = (),
         deadline_s: float = 5.0,
     ) -> Context:
         """A command of an agent acting for a user, as the edge would hand it on; it has seen all that is stored."""
@@ -256,7 +257,7 @@ class Desk:
             session=session,
             cnf=Confirmation(nkey="U"),
             fork=fork,
-            authorization_details=(Authorization(grants=grants),),
+            authorization_details=(Authorization(grants=grants), *ceilings),
             iat=0,
             exp=300,
             jti="j" * 8,

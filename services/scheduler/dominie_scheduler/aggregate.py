@@ -1,10 +1,13 @@
-"""Who goes next: slots per model, and a queue by priority, then earliest deadline, then arrival. Pure."""
+"""Who goes next: slots per model, ceilings per run, a queue by priority, then earliest deadline, then arrival. Pure."""
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from dominie_contracts.action import Priority
 from dominie_contracts.scheduler import AskPermit, PermitGranted, PermitReleased, ReleasePermit
+from dominie_contracts.token import Ceiling
 
 ORDER: dict[Priority, int] = {"interactive": 0, "standard": 1, "background": 2}
 
@@ -15,6 +18,7 @@ class Holder:
 
     model: str
     lease_until_ms: int
+    charged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,12 @@ class Waiting:
     until_ms: int
     number: int
     """The order of arrival."""
+    ceilings: tuple[Ceiling, ...] = ()
+
+    @property
+    def charged(self) -> tuple[str, ...]:
+        """The runs that it is charged to."""
+        return tuple(f"{self.ask.tenant}/{ceiling.run}" for ceiling in self.ceilings)
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -38,10 +48,18 @@ class State:
     """Who holds a slot. The queue is no part of the record: moves in a queue are never events."""
 
     holders: tuple[tuple[str, Holder], ...] = ()
+    spent: Mapping[str, float] = field(default_factory=dict)
+    """In USD, by those runs that have a ceiling; infinite where a price was not known."""
 
 
 def decide(
-    state: State, command: AskPermit | ReleasePermit, *, now_ms: int, slots: int, waited_ms: float
+    state: State,
+    command: AskPermit | ReleasePermit,
+    *,
+    now_ms: int,
+    slots: int,
+    waited_ms: float,
+    charged: tuple[str, ...] = (),
 ) -> list[PermitGranted | PermitReleased]:
     """What is written: a grant where a slot is free, nothing where none is; a release of what is held."""
     holders = dict(state.holders)
@@ -59,6 +77,7 @@ def decide(
                     priority=command.priority,
                     waited_ms=waited_ms,
                     lease_until_ms=until_ms,
+                    charged=charged,
                 )
             ]
         case ReleasePermit():
@@ -83,18 +102,52 @@ def evolve(state: State, event: PermitGranted | PermitReleased) -> State:
     holders = dict(state.holders)
     match event:
         case PermitGranted():
-            holders[event.permit] = Holder(event.model, event.lease_until_ms)
+            holders[event.permit] = Holder(event.model, event.lease_until_ms, event.charged)
+            return replace(state, holders=tuple(holders.items()))
         case PermitReleased():
-            holders.pop(event.permit, None)
+            held = holders.pop(event.permit, None)
+            spent = _charge(state.spent, held.charged, _cost(event)) if held else state.spent
+            return replace(state, holders=tuple(holders.items()), spent=spent)
         case _:
             assert_never(event)
-    return replace(state, holders=tuple(holders.items()))
+
+
+def exhausted(state: State, waiting: Waiting) -> str | None:
+    """The run whose ceiling is reached; None where none is."""
+    for ceiling, run in zip(waiting.ceilings, waiting.charged, strict=True):
+        if state.spent.get(run, 0.0) >= ceiling.max_cost_usd:
+            return ceiling.run
+    return None
+
+
+def has_room(state: State, waiting: Waiting, *, now_ms: int, reserve_usd: float) -> bool:
+    """Whether it may begin beside the calls under way that are charged to the same runs.
+
+    Nobody knows what a call will cost, so each one under way is taken to cost `reserve_usd`. One goes alone as long as
+    anything is left.
+    """
+    for ceiling, run in zip(waiting.ceilings, waiting.charged, strict=True):
+        under_way = sum(run in held.charged and held.lease_until_ms > now_ms for _, held in state.holders)
+        if under_way and state.spent.get(run, 0.0) + (under_way + 1) * reserve_usd > ceiling.max_cost_usd:
+            return False
+    return True
 
 
 def free(state: State, model: str, slots: int, *, now_ms: int) -> int:
     """How many slots of a model are free; a lease that has ended holds none."""
     taken = sum(1 for _, held in state.holders if held.model == model and held.lease_until_ms > now_ms)
     return slots - taken
+
+
+def _cost(event: PermitReleased) -> float:
+    """What a call cost; one that did not come about cost nothing, and one without a price nobody knows what."""
+    if event.cost_usd is None:
+        return 0.0 if event.input_tokens is None else math.inf
+    return event.cost_usd
+
+
+def _charge(spent: Mapping[str, float], runs: tuple[str, ...], usd: float) -> Mapping[str, float]:
+    return {**spent, **{run: spent.get(run, 0.0) + usd for run in runs}} if runs else spent
 
 
 def next_waiting(queue: list[Waiting], model: str, *, now_ms: int) -> Waiting | None:

@@ -15,7 +15,12 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service = Service("scheduler", settings, store=store)
     slots, offers = Slots(), Offers()
     handlers = Handlers(
-        service.store, service.actions(PERMIT), slots, offers, default_slots=settings.scheduler_default_slots
+        service.store,
+        service.actions(PERMIT),
+        slots,
+        offers,
+        default_slots=settings.scheduler_default_slots,
+        reserve_usd=settings.scheduler_reserve_usd,
     )
     service.follow(slots, PERMIT)
     service.follow(offers, OFFER)

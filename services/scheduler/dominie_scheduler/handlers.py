@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from dominie_contracts import DeadlineExceeded, StreamName
+from dominie_contracts import BudgetExceeded, DeadlineExceeded, StreamName
 from dominie_contracts.scheduler import (
     PERMIT,
     AskPermit,
@@ -18,7 +18,7 @@ from dominie_contracts.scheduler import (
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Actions, Context
 from dominie_kit.bus import now_ms
-from dominie_scheduler.aggregate import Waiting, decide, next_waiting
+from dominie_scheduler.aggregate import Waiting, decide, exhausted, has_room, next_waiting
 from dominie_scheduler.projection import Offers, Slots
 
 _TICK_S = 0.25
@@ -34,13 +34,21 @@ class Handlers:
     """Answers `permit` and `release`."""
 
     def __init__(
-        self, store: EventStore, actions: Actions, slots: Slots, offers: Offers, *, default_slots: int
+        self,
+        store: EventStore,
+        actions: Actions,
+        slots: Slots,
+        offers: Offers,
+        *,
+        default_slots: int,
+        reserve_usd: float,
     ) -> None:
         self._store = store
         self._actions = actions
         self._slots = slots
         self._offers = offers
         self._default_slots = default_slots
+        self._reserve_usd = reserve_usd
         self._numbers = itertools.count()
         self._queue: dict[int, _Turn] = {}
 
@@ -48,7 +56,8 @@ class Handlers:
         """Answer when it is this call's turn; the same permit asked for again is the same question."""
         arrived_ms = now_ms()
         until_ms = arrived_ms + min(command.deadline_ms, int(context.left_s * 1000))
-        turn = _Turn(Waiting(command, arrived_ms, until_ms, next(self._numbers)))
+        ceilings = context.claims.ceilings if context.claims else ()
+        turn = _Turn(Waiting(command, arrived_ms, until_ms, next(self._numbers), ceilings))
         self._queue[turn.waiting.number] = turn
         try:
             while True:
@@ -79,15 +88,23 @@ class Handlers:
         waited_ms = float(at_ms - turn.waiting.arrived_ms)
         if held is not None and held.lease_until_ms > at_ms:
             return Permit(permit=ask.permit, waited_ms=waited_ms, lease_until_ms=held.lease_until_ms)
-        first = next_waiting([entry.waiting for entry in self._queue.values()], ask.model, now_ms=at_ms)
-        if first is not turn.waiting:
+        if (run := exhausted(self._slots.state, turn.waiting)) is not None:
+            raise BudgetExceeded(f"run {run!r} has spent all that it may", run=run)
+        if next_waiting(self._able(at_ms), ask.model, now_ms=at_ms) is not turn.waiting:
             return None
         slots = self._offers.slots(ask.model, self._default_slots)
-        for event in decide(self._slots.state, ask, now_ms=at_ms, slots=slots, waited_ms=waited_ms):
+        charged = turn.waiting.charged
+        for event in decide(self._slots.state, ask, now_ms=at_ms, slots=slots, waited_ms=waited_ms, charged=charged):
             assert isinstance(event, PermitGranted)
             await self._write(ask.permit, event, context, tenant=ask.tenant, expected_version=0)
             return Permit(permit=ask.permit, waited_ms=waited_ms, lease_until_ms=event.lease_until_ms)
         return None
+
+    def _able(self, at_ms: int) -> list[Waiting]:
+        """Those in the queue who need not wait for what their own runs have under way."""
+        state, reserve_usd = self._slots.state, self._reserve_usd
+        queue = (entry.waiting for entry in self._queue.values())
+        return [each for each in queue if has_room(state, each, now_ms=at_ms, reserve_usd=reserve_usd)]
 
     async def _write(
         self,

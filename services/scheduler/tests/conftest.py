@@ -29,7 +29,7 @@ def instance(desk: Desk) -> Callable[[], Handlers]:
         slots, offers = Slots(), Offers()
         desk.follow(slots, PERMIT)
         desk.follow(offers, OFFER)
-        return Handlers(desk.store, desk.actions(PERMIT), slots, offers, default_slots=1)
+        return Handlers(desk.store, desk.actions(PERMIT), slots, offers, default_slots=1, reserve_usd=0.5)
 
     return build
 

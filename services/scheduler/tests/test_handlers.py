@@ -187,7 +187,7 @@ def test_there_are_never_more_live_holders_than_slots(calls: list[tuple[str, boo
     async def run() -> None:
         desk, live = Desk("scheduler"), Slots()
         desk.follow(live, PERMIT)
-        handlers = Handlers(desk.store, desk.actions(PERMIT), live, Offers(), default_slots=slots)
+        handlers = Handlers(desk.store, desk.actions(PERMIT), live, Offers(), default_slots=slots, reserve_usd=0)
         holding: set[str] = set()
 
         async def call(permit: str, priority: str, late: bool) -> None:
