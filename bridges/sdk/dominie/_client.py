@@ -171,7 +171,7 @@ class AsyncClient:
         await self._answer(approval, "deny", note)
 
     async def _answer(self, approval: ApprovalView, decision: Literal["grant", "deny"], note: str) -> tuple[Ask, ...]:
-        shown, asks = (approval.action, approval.digest), [ask.key for ask in approval.left]
+        shown, asks = (approval.action, approval.digest), [ask.key for ask in approval.asks]
         proof = sign_answer(self.credentials, *shown, asks, decision)
         command = Approve(action=shown[0], digest=shown[1], decision=decision, note=note, proof=proof)
         return (await self.ask(command, Answered)).left

@@ -8,6 +8,7 @@ import typer
 
 GROUP = "dominie.commands"
 DEBUG = "DOMINIE_DEBUG"
+APPROVALS_HELP = "What agents may do only when a person says yes."
 AUDIT_HELP = "What agents did, and whether the log is whole."
 
 

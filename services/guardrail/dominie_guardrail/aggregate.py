@@ -27,6 +27,8 @@ class Waiting:
     asker: Asker
     tenant: str
     category: str
+    over: bool = False
+    """It has ended, or somebody has gone on with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def answer(
         raise Unauthenticated(f"{refused}: sign in and answer again")
     if any(_same(each, said, now_ms=now_ms) for each in state.answers):
         return []
-    _check_open(state, said, parked, now_ms=now_ms)
+    _check_open(state, said, waiting, now_ms=now_ms)
     return [said]
 
 
@@ -133,11 +135,14 @@ def left(state: State, parked: Parked, *, now_ms: int) -> tuple[Ask, ...]:
     return unanswered(parked.asks, [each for each in state.answers if holds(each, parked.digest, now_ms=now_ms)])
 
 
-def _check_open(state: State, said: ApprovalAnswered, parked: Parked, *, now_ms: int) -> None:
+def _check_open(state: State, said: ApprovalAnswered, waiting: Waiting, *, now_ms: int) -> None:
+    parked = waiting.parked
     open_ = left(state, parked, now_ms=now_ms)
     if not open_:
         final = next((each for each in state.answers if each.decision == "deny"), state.answers[-1])
         raise Conflict(f"{final.by} has answered already: {final.decision}")
+    if waiting.over:
+        raise Conflict("it is over: the agent went on, or was refused")
     if now_ms > parked.expires_ms:
         raise Conflict("it has expired; the agent has to ask again")
     if said.decision == "grant" and not any(counts(said, ask) for ask in open_):

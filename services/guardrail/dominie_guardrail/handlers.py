@@ -186,9 +186,8 @@ class Handlers:
 
     def _waiting(self, entry: Entry) -> Waiting:
         view = entry.view
-        return Waiting(
-            entry.parked, asker_of(self._standing, view.tenant, view.user, entry.chain), view.tenant, view.category
-        )
+        asker = asker_of(self._standing, view.tenant, view.user, entry.chain)
+        return Waiting(entry.parked, asker, view.tenant, view.category, over=entry.used or entry.ended)
 
 
 def _published(event: Recorded) -> PoliciesPublished:

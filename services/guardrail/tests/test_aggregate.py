@@ -1,5 +1,6 @@
 """Given what is in force or answered, when a set is published or a person answers, then this is written."""
 
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -176,6 +177,11 @@ def test_what_changed_since_it_was_shown_is_not_answered() -> None:
         decide(approve(digest="of other arguments"))
     with pytest.raises(Conflict, match="what asks is not what you were shown"):
         decide(approve(), asks=("ask-finance@of other words",))
+
+
+def test_what_is_over_is_not_answered() -> None:
+    with pytest.raises(Conflict, match="it is over"):
+        decide(approve(), asked=replace(waiting(), over=True))
 
 
 def test_what_has_expired_is_not_answered() -> None:

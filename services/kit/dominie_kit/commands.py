@@ -23,12 +23,13 @@ def register(app: typer.Typer) -> None:
     """Add the kit's commands to `dominie`."""
     for command in (up, down, status, rebuild, serve, provision):
         app.command()(command)
-    from dominie.cli import AUDIT_HELP, group
-    from dominie_kit import segment_commands
+    from dominie.cli import APPROVALS_HELP, AUDIT_HELP, group
+    from dominie_kit import approver_commands, segment_commands
     from dominie_kit.policy import commands as policy_commands
 
     policy_commands.register(app)
     segment_commands.register(group(app, "audit", help=AUDIT_HELP))
+    approver_commands.register(group(app, "approvals", help=APPROVALS_HELP))
 
 
 def up(

@@ -23,12 +23,13 @@ Note = Annotated[str, typer.Option(help="Why; it is recorded.")]
 
 def register(app: typer.Typer) -> None:
     """Add `approvals`."""
-    approvals = typer.Typer(help="What agents may do only when a person says yes.", no_args_is_help=True)
+    from dominie.cli import APPROVALS_HELP, group
+
+    approvals = group(app, "approvals", help=APPROVALS_HELP)
     approvals.command("list")(list_approvals)
     approvals.command("show")(show)
     approvals.command("approve")(approve)
     approvals.command("deny")(deny)
-    app.add_typer(approvals, name="approvals")
 
 
 def list_approvals(
