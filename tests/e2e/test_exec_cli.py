@@ -139,7 +139,8 @@ def test_a_person_says_yes_from_the_command_line(
     ask: Ask, system: System, ledger: Ledger, dominie_command: str, surroundings: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "policies.cedar").write_text(POLICIES)
-    assert ask("policy", "check", str(tmp_path)) == {"ok": True, "policies": 2, "errors": []}
+    checked = ask("policy", "check", str(tmp_path))
+    assert (checked["ok"], checked["policies"], checked["errors"]) == (True, 2, [])
     assert ask("policy", "publish", str(tmp_path))["changed"] is True
     assert ask("policy", "publish", str(tmp_path))["changed"] is False
     program = [sys.executable, "with_dominie.py", "run-asking", "pay"]

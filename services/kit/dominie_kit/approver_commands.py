@@ -41,5 +41,10 @@ def enrol(
     with problems():
         url, held = where(folder, nats_url, keys)
         found = anyio.run(ask)
-    data = {"principal": found.principal, "tenant": found.tenant, "groups": list(found.groups), "nkey": found.nkey}
+    data: dict[str, object] = {
+        "principal": found.principal,
+        "tenant": found.tenant,
+        "groups": list(found.groups),
+        "nkey": found.nkey,
+    }
     say(data, f"{found.principal} answers for {', '.join(found.groups)}.", json=json)
