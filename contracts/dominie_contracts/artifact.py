@@ -69,7 +69,7 @@ class CallPass(Message):
     agent: str
     names: tuple[str, ...]
     run: str
-    proof: str
+    proof: str = Field(max_length=128)
     """The id of the user's key, a point, and a digest under it of all of this."""
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 from pydantic import JsonValue, ValidationError
 
@@ -20,7 +21,7 @@ from dominie_contracts.action import (
     Unknown,
     whom,
 )
-from dominie_contracts.artifact import reference, size_text
+from dominie_contracts.artifact import reference, references, size_text
 from dominie_contracts.base import Payload
 from dominie_contracts.personal import is_erased, is_hidden
 from dominie_contracts.registry import parse_event
@@ -28,6 +29,7 @@ from dominie_contracts.token import Grants
 
 MAX_CHARS = 300
 _VALUE_CHARS = 60
+_ARTIFACTS = 3
 _REFUSALS = ("forbidden", "held", "unauthenticated", "approval-required", "diverged")
 
 
@@ -156,6 +158,7 @@ def _finished(finished: Finished) -> str:
         parts.append(f"{finished.input_tokens or 0} + {finished.output_tokens or 0} tokens")
     if finished.cost_usd is not None:
         parts.append(money(finished.cost_usd))
+    parts += [_value(found.stand_in) for found in islice(references(finished.result), _ARTIFACTS)]
     return ", ".join(parts)
 
 

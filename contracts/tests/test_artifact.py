@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from dominie_contracts.action import Finished
 from dominie_contracts.artifact import Reference, names, reference, references, size_text
 from dominie_contracts.labels import label_arguments, label_result, leaves, record_values
-from dominie_contracts.summary import signature
+from dominie_contracts.summary import signature, summarise
 
 NAME, OTHER = "0" * 31 + "a", "f" * 32
 TEXT = Reference(name=NAME, size=5_000_000, media_type="text/plain")
@@ -66,6 +67,8 @@ def test_an_artifact_from_a_record_vouches_for_itself_and_for_none_of_its_parts(
 def test_people_see_what_it_is_and_not_the_bytes() -> None:
     shown = signature("tool.invoke", "file", {"text": TEXT.stand_in, "n": 1})
     assert shown == f"file(text=<5.0 MB text/plain {NAME}>, n=1)"
+    done = Finished(outcome="ok", result={"copies": [TEXT.stand_in] * 9}, duration_ms=5).model_dump(mode="json")
+    assert summarise("tool.finished.v1", done) == f"finished in 5.0 ms{f', <5.0 MB text/plain {NAME}>' * 3}"
     assert [size_text(size) for size in (0, 999, 1000, 999_949, 999_950)] == [
         "0 B",
         "999 B",

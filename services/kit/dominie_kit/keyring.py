@@ -81,14 +81,15 @@ class Keyring:
         return kept[person]
 
     async def by_id(self, tenant: str, id_: str) -> PersonKey | None:
-        """A key of a tenant by its id; None where there is none, or none any more.
+        """A key of a tenant by its id, whoever made that up; None where there is none, or none any more.
 
         Raises:
             Unavailable: Identity does not answer.
         """
         if id_ not in self._keys:
-            await self._ask(tenant, [id_])
-        found = self._keys.get(id_)
+            kept = self._keep(tenant, await self._source.keys(AskSubjectKeys(tenant=tenant, ids=(id_,))))
+            return next(iter(kept.values()), None)
+        found = self._keys[id_]
         return found if found is not None and found.owner[0] == tenant else None
 
     async def load(self, events: Iterable[Recorded]) -> None:

@@ -67,11 +67,12 @@ class Parties:
             return of_run(context)
         if call is None:
             raise Unauthenticated("artifacts need a run token, or the pass of a call that a worker was given")
-        tenant = context.tenant
-        person = await self._key(tenant, call.proof.partition(".")[0])
-        right = person is not None and hmac.compare_digest(call.proof, proof(person, call))
-        if person is None or not right or not self._serves(tenant, context.principal, call.tool):
-            raise Forbidden(f"{context.principal} was not given this call of {call.tool!r}", reason="not-yours")
+        tenant, worker = context.tenant, context.principal
+        person = (
+            await self._key(tenant, call.proof.partition(".")[0]) if self._serves(tenant, worker, call.tool) else None
+        )
+        if person is None or not hmac.compare_digest(call.proof.encode(), _proven(person, call).encode()):
+            raise Forbidden(f"{worker} was not given this call of {call.tool!r}", reason="not-yours")
         return Holding(person, holder(tenant, call.agent, call.run))
 
 
@@ -86,23 +87,21 @@ def of_run(context: Context) -> Holding:
     return Holding(context.person, holder(context.tenant, context.principal, context.run))
 
 
-def proof(person: PersonKey, call: CallPass) -> str:
-    """That a worker was given a call. The run comes last, since nobody else says what it may hold."""
-    parts = ("call", *person.owner, call.tool, call.action, call.agent, ",".join(call.names), call.run)
+def proof(context: Context, tool: str, action: str, arguments: JsonValue) -> str:
+    """The proof of a call that a worker is given; empty where it is for nobody."""
+    if context.person is None:
+        return ""
+    return _proof(context.person, tool, action, context.principal, names(arguments), context.run or "")
+
+
+def _proven(person: PersonKey, call: CallPass) -> str:
+    return _proof(person, call.tool, call.action, call.agent, call.names, call.run)
+
+
+def _proof(person: PersonKey, tool: str, action: str, agent: str, given: tuple[str, ...], run: str) -> str:
+    """The run comes last, since nobody else says what it may hold."""
+    parts = ("call", *person.owner, tool, action, agent, ",".join(given), run)
     return f"{person.id}.{digest_bytes(chr(0).join(parts).encode(), key=person.names)}"
-
-
-def pass_of(context: Context, tool: str, action: str, arguments: JsonValue) -> CallPass:
-    """The pass for a worker that is given a call."""
-    call = CallPass(
-        tool=tool,
-        action=action,
-        agent=context.principal,
-        names=names(arguments),
-        run=context.run or "",
-        proof="",
-    )
-    return call if context.person is None else call.model_copy(update={"proof": proof(context.person, call)})
 
 
 class Values:

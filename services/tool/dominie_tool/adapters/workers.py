@@ -17,7 +17,7 @@ from dominie_contracts.heard import AtOnce
 from dominie_contracts.subjects import call_subject, return_subject
 from dominie_contracts.tool import ToolSpec, WorkerAnswer
 from dominie_kit import Context, Lost, NotDone
-from dominie_tool.adapters.artifacts import pass_of
+from dominie_tool.adapters.artifacts import proof
 
 _NOBODY = "503"
 
@@ -63,7 +63,7 @@ class Workers:
             "run": context.run or "",
             "deadline_ms": int(spec.timeout_s * 1000),
             "reply_to": reply_to,
-            "proof": pass_of(context, spec.name, key, arguments).proof,
+            "proof": proof(context, spec.name, key, arguments),
         }
         loop = asyncio.get_running_loop()
         answered = self._waiting[reply_to] = loop.create_future()
