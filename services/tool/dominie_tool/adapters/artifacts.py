@@ -68,9 +68,8 @@ class Parties:
         if call is None:
             raise Unauthenticated("artifacts need a run token, or the pass of a call that a worker was given")
         tenant, worker = context.tenant, context.principal
-        person = (
-            await self._key(tenant, call.proof.partition(".")[0]) if self._serves(tenant, worker, call.tool) else None
-        )
+        may = self._serves(tenant, worker, call.tool)
+        person = await self._key(tenant, call.proof.partition(".")[0]) if may else None
         if person is None or not hmac.compare_digest(call.proof.encode(), _proven(person, call).encode()):
             raise Forbidden(f"{worker} was not given this call of {call.tool!r}", reason="not-yours")
         return Holding(person, holder(tenant, call.agent, call.run))
