@@ -29,6 +29,17 @@ class Register(Command):
     """A person's groups."""
 
 
+class Rotate(Command):
+    """Give an agent or a tool worker another key; the one before is taken for a while longer."""
+
+    NAME: ClassVar[str] = "identity.rotate"
+    principal: str
+    nkey: str
+    """The new public key."""
+    tenant: str | None = None
+    overlap_s: int = Field(default=600, ge=0, le=30 * 86400)
+
+
 class Revoke(Command):
     """Take a principal's identity away, for good."""
 
@@ -278,6 +289,14 @@ class Registered(Payload):
     users: tuple[str, ...]
     groups: tuple[str, ...]
     by: str
+    previous: str | None = None
+    """The key before this one, where it was rotated."""
+    previous_until_s: int = 0
+    """Unix time until when that is taken too."""
+
+    def takes(self, nkey: str, now_s: float) -> bool:
+        """Whether this is the principal's key, or was until not long ago."""
+        return nkey == self.nkey or (nkey == self.previous and now_s < self.previous_until_s)
 
 
 class Revoked(Payload):
@@ -457,6 +476,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Resume,
     Revoke,
     RevokeApiKey,
+    Rotate,
     Suspend,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {

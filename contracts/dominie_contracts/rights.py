@@ -65,6 +65,7 @@ DEVELOPER_COMMANDS = (
     "identity.register",
     "identity.list",
     "identity.revoke",
+    "identity.rotate",
     "identity.suspend",
     "identity.resume",
     "identity.fork",
@@ -235,7 +236,7 @@ def _reading(filters: tuple[str, ...]) -> tuple[str, ...]:
 def operator_rights() -> Rights:
     """The operator: makes and seals segments, registers people, publishes policies, asks for status, rebuilds."""
     commands = (
-        *("identity.register", "identity.revoke", "identity.suspend", "identity.resume"),
+        *("identity.register", "identity.revoke", "identity.rotate", "identity.suspend", "identity.resume"),
         *("guardrail.publish", "tool.register", "audit.archive"),
     )
     return Rights(

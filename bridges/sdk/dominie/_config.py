@@ -79,6 +79,7 @@ def from_environment(environment: Mapping[str, str]) -> Credentials:
         keys=_keys(environment),
         rights_s=rights_s,
         user=as_user(user) if user else None,
+        seed_file=None if environment.get(SEED) else Path(environment[SEED_FILE]),
     )
 
 

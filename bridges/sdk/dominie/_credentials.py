@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from joserfc import jwt
@@ -41,6 +42,18 @@ class Credentials:
     """On whose behalf a run acts that names nobody."""
     auth_time: int = field(default_factory=lambda: int(time.time()))
     """When the key was opened (Unix time): a person's answers want it to be of late."""
+    seed_file: Path | None = None
+    """Where the key is kept; it is read again for each connection, for it may have been rotated."""
+
+    def fresh(self) -> "Credentials":
+        """These, with the key that is in its file now."""
+        if self.seed_file is None:
+            return self
+        try:
+            keys = KeyPair.load(self.seed_file)
+        except Exception:  # it is gone, or being written; nkeys raises what it likes
+            return self
+        return self if keys.seed == self.keys.seed else replace(self, keys=keys)
 
     @property
     def inbox_prefix(self) -> str:

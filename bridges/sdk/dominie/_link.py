@@ -155,6 +155,7 @@ class Link:
                 if self._new:
                     await self._admitted()
                 began_s = time.monotonic()
+                self.credentials = self.credentials.fresh()
                 connection = Connection(self.credentials, self._lost)
                 self._connections.add(connection)
                 await connection.open()

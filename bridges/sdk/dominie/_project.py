@@ -78,7 +78,7 @@ class Project:
             keys=keys,
         )
 
-    def credentials(self, principal: str, keys: KeyPair) -> Credentials:
+    def credentials(self, principal: str, keys: KeyPair, *, seed_file: Path | None = None) -> Credentials:
         """A principal's credentials here."""
         return Credentials(
             url=self.url,
@@ -87,6 +87,7 @@ class Project:
             keys=keys,
             rights_s=self.rights_s,
             user=self.developer,
+            seed_file=seed_file,
         )
 
     def developer_credentials(self) -> Credentials:
@@ -101,7 +102,23 @@ class Project:
         """An agent's or a worker's; its key is made at the first time, of which the second value tells."""
         path = self.seed_path(principal)
         new = not path.exists() and _write_new(path, KeyPair.generate().seed)
-        return self.credentials(principal, load_keys(path)), new
+        return self.credentials(principal, load_keys(path), seed_file=path), new
+
+    def next_keys(self, principal: str) -> KeyPair:
+        """The key that a principal is to have next; the same until `rotated`."""
+        path = self._next_path(principal)
+        if not path.exists():
+            _write_new(path, KeyPair.generate().seed)
+        return load_keys(path)
+
+    def rotated(self, principal: str) -> Path:
+        """Put the next key in the place of the present one; running programs read it for their next connection."""
+        path = self.seed_path(principal)
+        os.replace(self._next_path(principal), path)
+        return path
+
+    def _next_path(self, principal: str) -> Path:
+        return self.seed_path(principal).with_suffix(".next")
 
     def seed_path(self, principal: str) -> Path:
         """Where its seed is."""

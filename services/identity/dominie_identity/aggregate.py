@@ -21,6 +21,7 @@ from dominie_contracts.identity import (
     Revoke,
     RevokeApiKey,
     Revoked,
+    Rotate,
     RunEnded,
     RunOpened,
     Suspend,
@@ -38,7 +39,7 @@ MAX_NAME_CHARS = 200
 MAX_REASON_CHARS = 500
 MAX_DELEGATION_S = 366 * 86400
 
-PrincipalCommand = Register | Revoke | Suspend | Resume | IssueApiKey | RevokeApiKey
+PrincipalCommand = Register | Rotate | Revoke | Suspend | Resume | IssueApiKey | RevokeApiKey
 PrincipalEvent = (
     Registered
     | Revoked
@@ -109,7 +110,7 @@ def place(command: PrincipalCommand, caller: Caller) -> tuple[str, str]:
         Forbidden: The tenant is not the caller's.
     """
     principal = check_principal(command.principal)
-    named = command.tenant if isinstance(command, Register | Revoke | Suspend | Resume) else None
+    named = command.tenant if isinstance(command, Register | Rotate | Revoke | Suspend | Resume) else None
     if caller.is_operator:
         if named is None:
             raise Invalid("name the tenant")
@@ -127,6 +128,7 @@ def decide(
     local: bool = False,
     delegated: bool = False,
     new_key: NewKey | None = None,
+    now_s: int = 0,
 ) -> list[PrincipalEvent]:
     """What is written for a command about one principal; nothing where nothing changes.
 
@@ -137,6 +139,7 @@ def decide(
         local: Local development: an agent may act for anybody.
         delegated: For `IssueApiKey`: the user's own delegation to the agent stands.
         new_key: For `IssueApiKey` alone.
+        now_s: Unix time, for `Rotate`.
 
     Raises:
         Forbidden: The caller may not do this.
@@ -149,6 +152,8 @@ def decide(
     match command:
         case Register():
             return _register(state, command, caller, tenant, local=local)
+        case Rotate():
+            return _rotate(state, command, caller, now_s=now_s)
         case Revoke():
             return _revoke(state, command, caller)
         case Suspend():
@@ -289,6 +294,9 @@ def _register(state: State, command: Register, caller: Caller, tenant: str, *, l
         by=caller.principal,
     )
     stands = state.registered
+    if stands is not None and stands.nkey == wanted.nkey:
+        overlap = {"previous": stands.previous, "previous_until_s": stands.previous_until_s}
+        wanted = wanted.model_copy(update=overlap)
     same = stands is not None and stands.model_copy(update={"by": wanted.by}) == wanted
     return [] if same and state.erased is None else [wanted]
 
@@ -330,6 +338,20 @@ def _check_developer(state: State, command: Register, caller: Caller, *, local: 
         _own(state, command.principal, caller)
     if not local and any(user != caller.principal for user in command.users):
         raise Forbidden("a person lets an agent act for them; you can only name yourself, or ask the operator")
+
+
+def _rotate(state: State, command: Rotate, caller: Caller, *, now_s: int) -> list[PrincipalEvent]:
+    registered = _own(state, command.principal, caller)
+    if state.revoked:
+        raise Conflict(f"{command.principal} has been revoked for good")
+    if command.principal.startswith("u-"):
+        raise Invalid("people's keys are the operator's to register anew; what they signed is checked against them")
+    if command.nkey == registered.nkey:
+        return []
+    if command.nkey == registered.previous:
+        raise Conflict(f"{command.principal} had this key before; make a new one")
+    rotated = {"nkey": command.nkey, "previous": registered.nkey, "previous_until_s": now_s + command.overlap_s}
+    return [registered.model_copy(update={**rotated, "by": caller.principal})]
 
 
 def _revoke(state: State, command: Revoke, caller: Caller) -> list[PrincipalEvent]:

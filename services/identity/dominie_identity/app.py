@@ -21,6 +21,7 @@ from dominie_contracts.identity import (
     Resume,
     Revoke,
     RevokeApiKey,
+    Rotate,
     Suspend,
 )
 from dominie_contracts.model import OFFER
@@ -84,6 +85,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.background(callout.run)
     service.background(lambda: revoke_orphans(writer, principals))
     service.route(Register, handlers.register, token=False, between=True)
+    service.route(Rotate, handlers.rotate, token=False, between=True)
     service.route(Revoke, handlers.revoke, token=False, between=True)
     service.route(Suspend, handlers.suspend, token=False, between=True)
     service.route(Resume, handlers.resume, token=False, between=True)

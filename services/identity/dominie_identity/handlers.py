@@ -26,6 +26,7 @@ from dominie_contracts.identity import (
     Resume,
     Revoke,
     RevokeApiKey,
+    Rotate,
     SubjectKeys,
     Suspend,
 )
@@ -81,6 +82,11 @@ class Handlers:
         state = await self._change(command, context)
         self._keys.welcome(*place(command, self._writer.caller(context)), context.position)
         return _view(state)
+
+    async def rotate(self, command: Rotate, context: Context) -> PrincipalView:
+        """Give an agent or a worker another key."""
+        _check_user_key(command.nkey)
+        return _view(await self._change(command, context))
 
     async def revoke(self, command: Revoke, context: Context) -> Done:
         """Take a principal's identity away."""
@@ -199,7 +205,9 @@ class Handlers:
         delegated = self._delegated(command, tenant)
 
         def change(state: State) -> Sequence[PrincipalEvent]:
-            return decide(state, command, caller, local=self._local, delegated=delegated, new_key=new_key)
+            return decide(
+                state, command, caller, local=self._local, delegated=delegated, new_key=new_key, now_s=int(time.time())
+            )
 
         return await self._writer.write(StreamName(tenant, PRINCIPAL, principal), change, context)
 
@@ -223,7 +231,7 @@ def _view(state: State) -> PrincipalView:
     assert registered is not None
     suspended = state.suspended
     return PrincipalView(
-        **registered.model_dump(exclude={"by", "grants"}),
+        **registered.model_dump(exclude={"by", "grants", "previous", "previous_until_s"}),
         grants=registered.grants,
         revoked=state.revoked,
         suspended=None if suspended is None else f"by {suspended.by}: {suspended.reason}",

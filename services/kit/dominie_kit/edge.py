@@ -271,7 +271,8 @@ class Edge:
             raise Forbidden(suspended.words)
         if claims and (objection := self._standing.objection(claims)) is not None:
             raise objection
-        if claims and registered and claims.cnf.nkey != registered.nkey:
+        nkey = claims.cnf.nkey if claims else None
+        if nkey and registered and nkey != registered.nkey and not registered.takes(nkey, time.time()):
             raise Unauthenticated(f"{principal} has another key now; mint a new run token")
         return Context(
             tenant=tenant,

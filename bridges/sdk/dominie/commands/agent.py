@@ -1,4 +1,4 @@
-"""`dominie agent register | list | suspend | resume | revoke | key`."""
+"""`dominie agent register | list | suspend | resume | rotate | revoke | key`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     agents.command("list")(list_agents)
     agents.command("suspend")(suspend)
     agents.command("resume")(resume)
+    agents.command("rotate")(rotate)
     agents.command("revoke")(revoke)
     agents.command("key")(key)
     app.add_typer(agents, name="agent")
@@ -98,6 +99,29 @@ def resume(name: Name, json: Json = False) -> None:
     with developer() as client:
         client.ask(Resume(principal=principal), Done)
     say({"resumed": principal}, lambda console: console.print(f"{principal} may go on."), as_json=json)
+
+
+def rotate(
+    name: Name,
+    overlap: Annotated[str, typer.Option(metavar="TIME", help="How long the old key is taken too: 30m, 2h.")] = "10m",
+    nkey: Annotated[str | None, typer.Option(help="Its new public key, where it keeps the seed itself.")] = None,
+    json: Json = False,
+) -> None:
+    """Give an agent another key; programs that run go on."""
+    from dominie._project import Project
+    from dominie.commands._people import agent_principal, developer
+    from dominie.commands._select import span
+    from dominie_contracts.identity import PrincipalView, Rotate
+
+    principal, overlap_s = agent_principal(name), int(span(overlap).total_seconds())
+    project = Project.find() if nkey is None else None
+    public = nkey or (project.next_keys(principal).public if project else "")
+    with developer() as client:
+        found = client.ask(Rotate(principal=principal, nkey=public, overlap_s=overlap_s), PrincipalView)
+    seed = project.rotated(principal) if project else None
+    data = {**found.model_dump(mode="json"), "overlap_s": overlap_s, "seed_file": str(seed) if seed else None}
+    words = f"{principal} has another key; the one before is taken for {overlap} more."
+    say(data, lambda console: console.print(words), as_json=json)
 
 
 def revoke(

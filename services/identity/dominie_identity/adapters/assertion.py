@@ -74,11 +74,12 @@ class Proofs:
             raise Refused("revoked" if revoked else "not registered", who)
         if self.principals.suspension(claimed.tenant, claimed.sub) is not None:
             raise Refused("suspended", who)
-        _check_times(_verified(token, registered, who), who, now_s=now_s)
-        if options.nkey != registered.nkey:
+        nkey = options.nkey if registered.takes(options.nkey, now_s) else registered.nkey
+        _check_times(_verified(token, nkey, who), who, now_s=now_s)
+        if options.nkey != nkey:
             raise Refused("another key", who)
         try:
-            verify(registered.nkey, nonce.encode(), from_base64(options.sig))
+            verify(nkey, nonce.encode(), from_base64(options.sig))
         except ValueError as error:
             raise Refused("the challenge is not signed", who) from error
         return registered
@@ -91,9 +92,9 @@ def _unverified(token: str) -> _Claims:
         raise Refused("not an assertion") from error
 
 
-def _verified(token: str, registered: Registered, who: str) -> _Claims:
+def _verified(token: str, nkey: str, who: str) -> _Claims:
     try:
-        return _Claims.model_validate(jwt.decode(token, public_jwk(registered.nkey), algorithms=[ALGORITHM]).claims)
+        return _Claims.model_validate(jwt.decode(token, public_jwk(nkey), algorithms=[ALGORITHM]).claims)
     except (JoseError, ValidationError, ValueError) as error:
         raise Refused("not signed by its key", who) from error
 

@@ -118,7 +118,7 @@ class Callout:
             return None
         try:
             registered = self._proofs.check(request.connect_opts, request.client_info.nonce, now_s=now_s)
-            user = self._user_token(registered, request.user_nkey, now_s=now_s)
+            user = self._user_token(registered, request, now_s=now_s)
         except Refused as refused:
             self.refused[refused.why] += 1
             log.warning("callout.refused", why=refused.why, who=refused.who)
@@ -130,14 +130,16 @@ class Callout:
         self.admitted += 1
         return self._respond(request, jwt=user)
 
-    def _user_token(self, registered: Registered, user_nkey: str, *, now_s: float) -> str:
-        rights = self._permissions.of(registered)
+    def _user_token(self, registered: Registered, request: Request, *, now_s: float) -> str:
+        rights, ends_s = self._permissions.of(registered), now_s + self._rights_s
+        if request.connect_opts.nkey != registered.nkey:
+            ends_s = min(ends_s, registered.previous_until_s)
         return encode(
             {
-                "sub": user_nkey,
+                "sub": request.user_nkey,
                 "aud": ACCOUNT,
                 "name": f"{registered.tenant}/{registered.principal}",
-                "exp": math.ceil(now_s + self._rights_s),
+                "exp": math.ceil(ends_s),
                 "nats": {
                     **_permissions(rights),
                     "subs": MAX_SUBSCRIPTIONS,
