@@ -140,7 +140,6 @@ _STATES = {
     "approved.v1": "open",
     "started.v1": "open",
     "parked.v1": "waiting",
-    "answered.v1": "open",
     "unknown.v1": "failed",
     "finished.v1 ok": "done",
     "finished.v1 error": "failed",

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 
-from dominie.answers import read_answer
 from dominie_contracts import Conflict, Forbidden, Invalid, Recorded, StreamName, Unauthenticated, Unavailable
 from dominie_contracts.guardrail import (
     APPROVAL,
@@ -30,7 +29,7 @@ from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest
 from dominie_guardrail.projection import Asked, Entry, Shapes
 from dominie_guardrail.refusals import Refusals
 from dominie_kit import Actions, Context
-from dominie_kit.approving import asker_of
+from dominie_kit.approving import asker_of, signed_answer
 from dominie_kit.policy.checking import PolicyError, check_policies
 from dominie_kit.policy.rules import diff
 from dominie_kit.sealing import PersonKey
@@ -167,8 +166,8 @@ class Handlers:
             raise Forbidden(f"{context.principal} is not registered")
         if command.proof is None:
             raise Unauthenticated("an answer is signed with the approver's own key; `dominie approvals` does")
-        claims = read_answer(command.proof, registered.nkey)
-        return Approver(context.principal, registered.groups, registered.nkey, claims)
+        claims, nkey = signed_answer(registered, command.proof, self._now_ms() / 1000)
+        return Approver(context.principal, registered.groups, nkey, claims)
 
     def _checked(self, files: tuple[PolicyFile, ...], tenant: str, beside: tuple[PolicyFile, ...] = ()) -> int:
         try:

@@ -1,13 +1,24 @@
 """People's yes: what an action waits for, and whether the answers that it got lift its asks."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dominie.answers import read_answer
 from dominie_contracts import ApprovalRequired, StreamName, Unauthenticated, Unavailable
 from dominie_contracts.action import Ask, Decided, Parked, whom
-from dominie_contracts.approvals import Asker, binding_digest, counts, holds, refuse_claims, refuse_person, unanswered
+from dominie_contracts.approvals import (
+    AnswerClaims,
+    Asker,
+    binding_digest,
+    counts,
+    holds,
+    refuse_claims,
+    refuse_person,
+    unanswered,
+)
 from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered
+from dominie_contracts.identity import Registered
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import EventStore
 from dominie_kit.bus import now_ms
@@ -81,10 +92,24 @@ class Approving:
         if answer.answered_ms > now_ms():
             return "the yes was given later than now"
         try:
-            claims = read_answer(answer.proof, person.nkey)
+            claims, nkey = signed_answer(person, answer.proof, answer.answered_ms / 1000)
         except Unauthenticated as error:
             return error.detail
+        if nkey != answer.nkey:
+            return "the yes names another key than the one that signed it"
         return refuse_claims(claims, answer, tenant=tenant)
+
+
+def signed_answer(person: Registered, proof: str, at_s: float) -> tuple[AnswerClaims, str]:
+    """What a person's proof says, and the key that signed it: theirs, or the one before while that is taken.
+
+    Raises:
+        Unauthenticated: Neither did, or it is no such proof.
+    """
+    if person.previous is not None and person.takes(person.previous, at_s):
+        with suppress(Unauthenticated):
+            return read_answer(proof, person.previous), person.previous
+    return read_answer(proof, person.nkey), person.nkey
 
 
 def asker_of(standing: Standing, tenant: str, user: str, chain: str) -> Asker:
@@ -98,11 +123,16 @@ def asker_of(standing: Standing, tenant: str, user: str, chain: str) -> Asker:
         found = standing.find(tenant, agent)
         if found is None:
             raise Unavailable(f"nobody here knows who answers for {agent}", retry_after_s=0.5)
-        nkeys.add(found.nkey)
+        nkeys |= _keys(found)
         sponsors |= {found.sponsor} if found.sponsor else set()
     people = [standing.find(tenant, person) for person in (user, *sponsors)]
-    nkeys |= {person.nkey for person in people if person is not None}
+    nkeys = nkeys.union(*(_keys(person) for person in people if person is not None))
     return Asker(user, tuple(chain.split()), frozenset(sponsors), frozenset(nkeys))
+
+
+def _keys(registered: Registered) -> set[str]:
+    """Its keys, and the one before, however long ago that was."""
+    return {registered.nkey} | ({registered.previous} if registered.previous is not None else set())
 
 
 def parked(action: Action, request: Request, asks: Iterable[Ask]) -> Parked:

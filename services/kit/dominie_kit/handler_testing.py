@@ -157,7 +157,7 @@ class Desk:
         for event in await self.append(POLICY, POLICY_SET, published, tenant=PLATFORM):
             self.decisions.apply(event)
 
-    async def join(self, principal: str, *groups: str, tenant: str = "acme", **more: str) -> Credentials:
+    async def join(self, principal: str, *groups: str, tenant: str = "acme", **more: object) -> Credentials:
         """Register a principal with a key of its own, or with what `more` says."""
         keys = KeyPair.generate()
         known = {"tenant": tenant, "principal": principal, "nkey": keys.public, "sponsor": None, "grants": Grants()}

@@ -134,6 +134,7 @@ async def test_a_yes_is_for_its_own_action_alone(case: Case) -> None:
         ("u-rob", {}, "not in finance"),
         ("u-fay", {"groups": ("finance", "risk")}, "not in risk"),
         ("u-fay", {"proof": ""}, "not signed"),
+        ("u-fay", {"nkey": "U-another"}, "names another key"),
         ("u-fay", {"proof": "e30.e30.e30"}, "not signed"),
         ("u-fay", {"signed": {"digest": "e"}}, "another answer"),
         ("u-fay", {"signed": {"action": "e"}}, "another answer"),
@@ -158,6 +159,31 @@ async def test_who_signed_in_long_ago_says_nothing(case: Case) -> None:
     case.people["u-fay"] = Credentials("", "acme", "u-fay", fay.keys, auth_time=now_ms() // 1000 - AGO_S)
     await case.answer()
     with pytest.raises(Forbidden, match="signed in more than 15 minutes before"):
+        await case.act()
+
+
+@pytest.mark.parametrize(("left_s", "counts"), [(60, True), (-60, False)])
+async def test_the_key_before_counts_while_it_is_taken(case: Case, left_s: int, counts: bool) -> None:
+    old = case.people["u-fay"].keys.public
+    until = now_ms() // 1000 + left_s
+    await case.waits()
+    await case.desk.join("u-fay", "finance", previous=old, previous_until_s=until)
+    await case.answer()
+    if counts:
+        await case.act()
+        return
+    with pytest.raises(Forbidden, match="not signed with its approver's key"):
+        await case.act()
+
+
+async def test_a_second_name_with_the_key_that_the_user_had_says_nothing(case: Case) -> None:
+    keys = case.people["u-dana"].keys
+    await case.desk.join("u-dana", "finance", previous=keys.public, previous_until_s=1)
+    await case.desk.join("u-double", "finance", nkey=keys.public)
+    case.people["u-double"] = Credentials("", "acme", "u-double", keys)
+    await case.waits()
+    await case.answer("u-double")
+    with pytest.raises(Forbidden, match="has the key of somebody who asked"):
         await case.act()
 
 
