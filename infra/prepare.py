@@ -25,7 +25,8 @@ def main(root: str, *nodes: str) -> None:
     """Write each key that is not there yet, and lay out who sees which."""
     keys = KeyFolder(Path(root)).create()
     for name in SERVICES:
-        seen = ["public.json", f"services/{name}.json", *(["identity.json"] if name == "identity" else [])]
+        own = ("identity.json", "warden.seed") if name == "identity" else ()
+        seen = ("public.json", f"services/{name}.json", *own)
         for part in seen:
             _show(keys.path / part, keys.path / "mounts" / name / part)
     routes = ", ".join(f'"nats://{node}:{ROUTES}"' for node in nodes)

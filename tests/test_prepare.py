@@ -33,7 +33,7 @@ def files(folder: Path) -> dict[str, str]:
 def test_a_service_sees_its_own_keys_alone(files: dict[str, str], name: str) -> None:
     seen = {file.removeprefix(f"mounts/{name}/") for file in files if file.startswith(f"mounts/{name}/")}
     own = {"public.json", f"services/{name}.json"}
-    assert seen == own | ({"identity.json"} if name == "identity" else set())
+    assert seen == own | ({"identity.json", "warden.seed"} if name == "identity" else set())
     assert all(files[f"mounts/{name}/{file}"] == files[file] for file in seen)
 
 

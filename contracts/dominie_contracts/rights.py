@@ -91,6 +91,8 @@ OPERATORS = "operators"
 """Developers who may try policies out on live actions of forked runs; in local development every developer may."""
 OPERATOR = "operator"
 """Who registers principals where nobody else may, and publishes policies."""
+WARDEN = "warden"
+"""Who suspends what floods."""
 PRIVACY_COMMANDS = ("audit.erase", "audit.erasing")
 AUDITOR_COMMANDS = tuple(command for command in DEVELOPER_COMMANDS if command.startswith("audit."))
 WORKER_COMMANDS = ("tool.register", *ARTIFACT_COMMANDS)
@@ -248,6 +250,12 @@ def operator_rights() -> Rights:
         ),
         (f"_INBOX.{PLATFORM}.operator.>", "hb.*"),
     )
+
+
+def warden_rights() -> Rights:
+    """Identity in the broker's system account: asks who is connected, and kicks; nothing else."""
+    asked = tuple(f"$SYS.REQ.SERVER.*.{request}" for request in ("CONNZ", "KICK"))
+    return Rights(asked, (f"{service_inbox_prefix(WARDEN)}.>",))
 
 
 assert set(MODULES) == set(SERVICES)

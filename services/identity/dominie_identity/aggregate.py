@@ -96,6 +96,11 @@ class State:
     """Of an agent: the runs that were ended."""
     version: int = 0
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody is to hear it now."""
+        return self.revoked or self.suspended is not None
+
 
 def service_user(agent: str) -> str:
     """The user an agent acts for when it acts for nobody else: `u-a-NAME`."""

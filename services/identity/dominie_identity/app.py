@@ -32,12 +32,14 @@ from dominie_identity.adapters.callout import Callout
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.permissions import Permissions
 from dominie_identity.adapters.run_tokens import RunTokenSigner
+from dominie_identity.adapters.system_account import SystemAccount
 from dominie_identity.adapters.writer import PrincipalWriter
 from dominie_identity.handlers import Handlers
 from dominie_identity.policy import revoke_orphans
 from dominie_identity.projection import Catalog, Erasures, Offers, Principals
 from dominie_identity.runs.handlers import RunHandlers
 from dominie_identity.settings import Settings
+from dominie_identity.warden import Warden
 from dominie_kit import Service
 from dominie_kit.keys import KeyFolder
 
@@ -45,7 +47,8 @@ from dominie_kit.keys import KeyFolder
 def build(settings: Settings | None = None, store: EventStore | None = None) -> Service:
     """Identity as a service; `store` replaces the event log in tests."""
     settings = settings or Settings()
-    keys = KeyFolder(settings.keys).identity
+    folder = KeyFolder(settings.keys)
+    keys = folder.identity
     people = KeyStore(settings.state / "identity" / "keys.sqlite")
     service = Service("identity", settings, store=store, keys=people)
     principals, catalog, offers = Principals(), Catalog(), Offers()
@@ -71,6 +74,9 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         rights_s=settings.identity_rights_s,
     )
 
+    account = SystemAccount(settings.nats_url, folder.warden)
+    warden = Warden(account, principals, watch_s=settings.identity_watch_s)
+
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
         with closing(people):
@@ -82,8 +88,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.follow(catalog, CATALOG)
     service.follow(offers, OFFER)
     service.resource(callout.connected)
+    service.resource(account.connected)
     service.background(callout.run)
     service.background(lambda: revoke_orphans(writer, principals))
+    service.background(warden.run)
     service.route(Register, handlers.register, token=False, between=True)
     service.route(Rotate, handlers.rotate, token=False, between=True)
     service.route(Revoke, handlers.revoke, token=False, between=True)

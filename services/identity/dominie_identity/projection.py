@@ -1,6 +1,7 @@
 """What the log says of identity's world: principals and their API keys, tools and their owners, models."""
 
 import hmac
+from collections.abc import Callable
 from typing import Self
 
 from dominie_contracts import Recorded
@@ -21,6 +22,8 @@ class Principals(InMemory):
         self.position = 0
         self._states: dict[tuple[str, str], State] = {}
         self._by_digest: dict[str, tuple[str, str]] = {}
+        self.on_stopped: Callable[[str, str], None] = lambda tenant, principal: None
+        """Hears whose identity was just taken away, for good or until it is resumed."""
 
     def apply(self, event: Recorded) -> None:
         """Take in an event; one that was put in when it was written changes nothing."""
@@ -33,8 +36,9 @@ class Principals(InMemory):
 
     def become(self, built: Self) -> None:
         """Take over what the built one knows, but for what was just written and is still to be read."""
-        states = self._states
+        states, on_stopped = self._states, self.on_stopped
         super().become(built)
+        self.on_stopped = on_stopped
         for (tenant, principal), state in states.items():
             self.put(tenant, principal, state)
 
@@ -45,9 +49,12 @@ class Principals(InMemory):
 
     def put(self, tenant: str, principal: str, state: State) -> None:
         """Take in a principal as it was just written, unless a later state is known."""
-        if state.version > self._states.get((tenant, principal), State()).version:
+        before = self._states.get((tenant, principal), State())
+        if state.version > before.version:
             self._states[tenant, principal] = state
             self._by_digest.update({key.digest: (tenant, principal) for key in state.keys})
+            if state.stopped and not before.stopped:
+                self.on_stopped(tenant, principal)
 
     def find(self, tenant: str, principal: str) -> Registered | None:
         """A registration that stands; None where there is none, or it was revoked."""
@@ -81,6 +88,10 @@ class Principals(InMemory):
     def has_ended(self, tenant: str, agent: str, run: str) -> bool:
         """Whether a run of an agent was ended."""
         return run in self.state(tenant, agent).ended
+
+    def is_stopped(self, tenant: str, principal: str) -> bool:
+        """Whether the principal is suspended, or its identity was taken away."""
+        return self._states.get((tenant, principal), State()).stopped
 
     def suspension(self, tenant: str, principal: str) -> Suspended | None:
         """The suspension of a principal that stands."""

@@ -16,5 +16,7 @@ class Settings(KitSettings):
     """How long a run token lasts."""
     identity_trust_domain: str = TRUST_DOMAIN
     """The trust domain of the SPIFFE ids in run tokens."""
+    identity_watch_s: float = Field(default=0.05, gt=0)
+    """How often the warden looks at who sends how much."""
     identity_fork_s: int = Field(default=3600, ge=1)
     """How long a forked run gets tokens, from when it was opened."""

@@ -88,6 +88,20 @@ async def test_rebuilt_or_put_in_early_it_answers_the_same(events: list[tuple[st
     assert answers(live) == answers(ahead) == before
 
 
+async def test_who_is_stopped_is_told_once_also_after_a_rebuild() -> None:
+    principals, told = Principals(), list[tuple[str, str]]()
+    principals.on_stopped = lambda *who: told.append(who)
+    built = principals.fresh()
+    for found in await log([("a-1", "registered"), ("a-1", "suspended"), ("a-1", "revoked"), ("a-2", "registered")]):
+        principals.apply(found)
+        built.apply(found)
+    principals.become(built)
+    assert told == [("acme", "a-1")]
+    for found in await log([("a-2", "registered"), ("a-2", "suspended")]):
+        principals.apply(found)
+    assert told[1:] == [("acme", "a-2")]
+
+
 async def test_another_tenants_principal_is_another() -> None:
     principals = Principals()
     principals.put("acme", "a-1", evolve(State(), event("a-1", "registered")))

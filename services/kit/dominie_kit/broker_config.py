@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from dominie_contracts.rights import Rights, edge_rights, inner_rights, operator_rights
+from dominie_contracts.rights import Rights, edge_rights, inner_rights, operator_rights, warden_rights
 from dominie_kit.keys import Roster
 
 AUTH_TIMEOUT_S = 1.5
@@ -13,6 +13,13 @@ STREAMS = Path("jetstream", "APP", "streams")
 """Where the server keeps the streams of the account APP, in its store."""
 MAX_PENDING_MB = 256
 """What may wait for one connection before the broker cuts it off: a flood must not take a service away."""
+MAX_SUBSCRIPTIONS = 2000
+"""Of one connection. The server takes no such limit from the callout's user tokens."""
+MAX_LOGS = 4
+"""Each refusal is a line of the server's log: without an end, whoever is refused fills the disk."""
+
+
+_LOG_SIZE = ("logfile_size_limit: 16MB", f"logfile_max_num: {MAX_LOGS}")
 
 
 def server_config(
@@ -27,7 +34,8 @@ def server_config(
     """The text of a nats-server configuration; the port is given on the command line.
 
     The account APP holds the streams and everybody who works with them: services and the operator as static users,
-    everybody else as the auth callout places them (`aud: "APP"` in the user token). AUTH holds the callout alone.
+    everybody else as the auth callout places them (`aud: "APP"` in the user token). AUTH holds the callout alone, the
+    system account the warden, who may ask who is connected and kick.
 
     Args:
         roster: The static identities, as public nkeys.
@@ -41,8 +49,8 @@ def server_config(
     for service, (edge, inner) in roster.services.items():
         static |= {edge: edge_rights(service), inner: inner_rights(service)}
     users = "\n".join(f"      {_user(nkey, rights)}" for nkey, rights in static.items())
-    by_hand = json.dumps([roster.callout_user, *static])
-    logging = () if log is None else (f"log_file: {json.dumps(str(log))}", "logfile_size_limit: 16MB")
+    by_hand = json.dumps([roster.callout_user, roster.warden, *static])
+    logging = () if log is None else (f"log_file: {json.dumps(str(log))}", *_LOG_SIZE)
     return "\n".join(
         (
             f"host: {json.dumps(host)}",
@@ -51,12 +59,13 @@ def server_config(
             "max_payload: 1MB",
             "max_control_line: 64KB",
             f"max_pending: {MAX_PENDING_MB}MB",
+            f"max_subscriptions: {MAX_SUBSCRIPTIONS}",
             'write_deadline: "10s"',
             f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always }}",
             "accounts {",
             f"  AUTH {{ users: [ {{ nkey: {roster.callout_user} }} ] }}",
             f"  APP {{\n    jetstream: enabled\n    users: [\n{users}\n    ]\n  }}",
-            "  SYS {}",
+            f"  SYS {{ users: [ {_user(roster.warden, warden_rights())} ] }}",
             "}",
             "system_account: SYS",
             "authorization {",

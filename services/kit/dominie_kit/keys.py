@@ -3,11 +3,12 @@
     operator.seed            provisions streams, registers people, publishes policies
     services/{name}.json     a service's two connections: {"edge": seed, "inner": seed}
     identity.json            {"signer": …, "callout_issuer": …, "callout_user": …}
+    warden.seed              identity's, in the broker's system account: sees who is connected, and kicks
     public.json              {"signer": public nkey}: what every service checks run tokens with
     people/{principal}.seed  people whose keys the operator holds
 
 A file is written once and never over another, so any number of processes may create the same folder at once.
-A service needs `public.json` and its own file alone (and identity `identity.json`).
+A service needs `public.json` and its own file alone (and identity `identity.json` and `warden.seed`).
 """
 
 import json
@@ -52,6 +53,7 @@ class Roster:
     operator: str
     callout_issuer: str
     callout_user: str
+    warden: str
     services: Mapping[str, tuple[str, str]]
     """A service's edge and inner connection."""
 
@@ -81,6 +83,7 @@ class KeyFolder:
         write_once(self.path / "operator.seed", KeyPair.generate().seed)
         for name in services:
             write_once(self._service(name), _seeds("edge", "inner"))
+        write_once(self.path / "warden.seed", KeyPair.generate().seed)
         write_once(self.path / "identity.json", _seeds("signer", "callout_issuer", "callout_user"))
         write_once(self.path / "public.json", json.dumps({"signer": self.identity.signer.public}))
         return self
@@ -94,6 +97,11 @@ class KeyFolder:
     def identity(self) -> IdentityKeys:
         """What identity alone holds."""
         return _pairs(IdentityKeys, self.path / "identity.json")
+
+    @cached_property
+    def warden(self) -> KeyPair:
+        """Identity's key in the broker's system account."""
+        return _load(self.path / "warden.seed")
 
     @cached_property
     def signer(self) -> str:
@@ -124,6 +132,7 @@ class KeyFolder:
             operator=self.operator.public,
             callout_issuer=self.identity.callout_issuer.public,
             callout_user=self.identity.callout_user.public,
+            warden=self.warden.public,
             services={name: (keys.edge.public, keys.inner.public) for name, keys in services.items()},
         )
 

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     bench.command("append")(append)
     bench.command("replay")(replay)
     bench.command("growth")(growth)
+    bench.command("connect")(connect)
     bench.command("agentdojo")(agentdojo)
     app.add_typer(bench, name="bench")
 
@@ -66,6 +67,15 @@ def growth(
     from dominie_bench.growth import run
 
     _print(run(actions, _say), as_json=json)
+
+
+def connect(
+    connects: Annotated[int, typer.Option(help="Connections of each kind.", min=10)] = 300, json: Json = False
+) -> None:
+    """Connections through the auth callout beside a static key, and how soon who is revoked is out."""
+    from dominie_bench.connect import run
+
+    _print(run(connects, _say), as_json=json)
 
 
 def agentdojo(

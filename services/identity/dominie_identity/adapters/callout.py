@@ -24,13 +24,10 @@ from dominie_contracts.subjects import broker_urls
 from dominie_identity.adapters.assertion import ConnectOptions, Proofs, Refused
 from dominie_identity.adapters.nats_jwt import decode, encode
 from dominie_identity.adapters.permissions import Permissions
+from dominie_identity.adapters.system_account import ACCOUNT
 
 SUBJECT = "$SYS.REQ.USER.AUTH"
 REQUEST_AUDIENCE = "nats-authorization-request"
-ACCOUNT = "APP"
-"""Where everybody is placed."""
-MAX_SUBSCRIPTIONS = 100
-MAX_PAYLOAD_BYTES = 1024 * 1024
 _QUEUE = "identity"
 log = structlog.get_logger()
 
@@ -142,9 +139,9 @@ class Callout:
                 "exp": math.ceil(ends_s),
                 "nats": {
                     **_permissions(rights),
-                    "subs": MAX_SUBSCRIPTIONS,
+                    "subs": -1,  # the server takes no limits from these tokens, its configuration has them
                     "data": -1,
-                    "payload": MAX_PAYLOAD_BYTES,
+                    "payload": -1,
                     "type": "user",
                     "version": 2,
                 },

@@ -1,0 +1,31 @@
+"""The benchmarks of the broker's door run, and print one JSON object alone."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOMINIE = Path(sys.executable).parent / "dominie"
+TIMEOUT_S = 110
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def bench(*words: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [DOMINIE, "bench", *words, "--json"], capture_output=True, text=True, check=True, timeout=TIMEOUT_S
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_who_is_revoked_is_out() -> None:
+    found = bench("connect", "--connects", "10")
+
+    assert found.keys() == {"static_p50_ms", "callout_p50_ms", "ratio", "kick_p50_ms", "revoked_accept_ms"}
+    assert 0 < found["static_p50_ms"] < found["callout_p50_ms"]
+    assert 0 < found["kick_p50_ms"]
+    assert found["revoked_accept_ms"] <= 50
