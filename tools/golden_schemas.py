@@ -95,7 +95,9 @@ def _fields(
         yield from _fields(option, root, path, above)
     parts = {f"{path}.{name}".lstrip("."): part for name, part in node.get("properties", {}).items()}
     inner = {f"{path}[]": node.get("items"), f"{path}{{}}": node.get("additionalProperties")}
-    parts |= {place: part for place, part in inner.items() if isinstance(part, dict)}
+    parts |= {
+        place: {} if part is True else part for place, part in inner.items() if part is True or isinstance(part, dict)
+    }
     for place, part in parts.items():
         yield place, (_kinds(part, root), place.rpartition(".")[2] in node.get("required", []))
         yield from _fields(part, root, place, above)

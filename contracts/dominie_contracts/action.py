@@ -13,9 +13,9 @@ What others have to find of an action without reading every trail, its service n
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, JsonValue, NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
-from dominie_contracts.base import Message, Payload
+from dominie_contracts.base import Json, Message, Payload
 from dominie_contracts.personal import HIDEABLE, PERSONAL
 from dominie_contracts.problems import ProblemDetails
 
@@ -60,7 +60,7 @@ class Requested(Payload):
     resource: str | None = None
     key: Annotated[str, PERSONAL]
     """The idempotency key; a client may have made it from the arguments."""
-    arguments: Annotated[dict[str, JsonValue], PERSONAL]
+    arguments: Annotated[dict[str, Json], PERSONAL]
     digest: str
     """Of command, resource, version, arguments and user (RFC 8785, keyed BLAKE2b): what a key stands for."""
     session: str | None = None
@@ -77,7 +77,7 @@ class Decided(Payload):
     """The policies that made it so."""
     why: tuple[str, ...] = ()
     asks: tuple[Ask, ...] = ()
-    request: Annotated[dict[str, JsonValue], PERSONAL]
+    request: Annotated[dict[str, Json], PERSONAL]
     """The whole Cedar request, so that the decision can be made again; without the clock, which is its own field."""
     policy_set: str = ""
     """The digest of the policies that it was made by; empty before those were written down here."""
@@ -99,7 +99,7 @@ class Parked(Payload):
     """What a yes is bound to: stream, tenant, user, chain, tool and version, arguments and labels."""
     command: str
     resource: str | None = None
-    arguments: Annotated[dict[str, JsonValue], PERSONAL]
+    arguments: Annotated[dict[str, Json], PERSONAL]
     labels: dict[str, Integrity] = Field(default_factory=dict)
     expires_ms: NonNegativeInt
     """Unix time in milliseconds."""
@@ -148,7 +148,7 @@ class Finished(Payload):
 
     KIND: ClassVar[str] = "finished.v1"
     outcome: Literal["ok", "error"]
-    result: Annotated[JsonValue, PERSONAL] = None
+    result: Annotated[Json, PERSONAL] = None
     problem: ProblemDetails | None = None
     labels: Annotated[dict[str, Integrity], PERSONAL, HIDEABLE] = Field(default_factory=dict)
     """Integrity by JSON pointer (RFC 6901) of each leaf of the result; a leaf not named is untrusted."""

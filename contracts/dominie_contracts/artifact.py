@@ -27,6 +27,7 @@ MediaType = Literal["text/plain", "application/json"]
 """A text, as UTF-8; any other value, as JSON."""
 NAME_PATTERN = r"^[0-9a-f]{32}$"
 _NAME = re.compile(NAME_PATTERN)
+_NESTING = (dict, list)
 _PARTS = {MARK, "size", "media_type"}
 
 
@@ -94,11 +95,11 @@ def references(value: JsonValue) -> Iterator[Reference]:
             yield found
             return
         for part in value.values():
-            if isinstance(part, dict | list):
+            if isinstance(part, _NESTING):
                 yield from references(part)
     elif isinstance(value, list):
         for part in value:
-            if isinstance(part, dict | list):
+            if isinstance(part, _NESTING):
                 yield from references(part)
 
 

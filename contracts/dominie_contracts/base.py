@@ -1,9 +1,15 @@
 """What every message has in common: frozen, strict about unknown fields, plain JSON."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, WithJsonSchema
+
+if TYPE_CHECKING:
+    Json = JsonValue
+else:
+    Json = Annotated[Any, WithJsonSchema({})]
+    """A value that was JSON before: pydantic's `JsonValue`, which asks Python about each part of it again."""
 
 
 class Message(BaseModel):

@@ -13,6 +13,7 @@ from dominie_contracts.problems import Invalid
 _MAX_INTEGER = 2**53 - 1
 _NESTED = re.compile(r"[0-9a-f]{32}:")
 """The id of the action that calls, then a colon."""
+_WORDS = (str, bool, type(None))
 _PLAIN = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -33,13 +34,13 @@ def digest_json(value: JsonValue | Mapping[str, JsonValue], *, key: bytes | None
 
 def _is_plain(value: object) -> bool:
     """Whether the standard encoder writes the canonical form: no fractions, and keys that sort as in UTF-16."""
-    if value is None or isinstance(value, str | bool):
+    if isinstance(value, _WORDS):
         return True
     if isinstance(value, int):
         return -_MAX_INTEGER <= value <= _MAX_INTEGER
     if isinstance(value, dict):
-        return all([isinstance(key, str) and key.isascii() and _is_plain(part) for key, part in value.items()])
-    return isinstance(value, list) and all([_is_plain(part) for part in value])
+        return "".join(value).isascii() and all(map(_is_plain, value.values()))
+    return isinstance(value, list) and all(map(_is_plain, value))
 
 
 def digest_bytes(data: bytes, *, key: bytes | None = None) -> str:

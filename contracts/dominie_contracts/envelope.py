@@ -8,8 +8,10 @@ import re
 from datetime import datetime
 from typing import Literal, NamedTuple, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from pydantic_core import to_json
+
+from dominie_contracts.base import Json
 
 GENESIS = "0" * 64
 """`prev` of a stream's first event."""
@@ -49,7 +51,7 @@ class Envelope(BaseModel):
     policy_version: str | None = None
     prev: str
     """The SHA-256, in hex, of the stream's previous event."""
-    data: dict[str, JsonValue]
+    data: dict[str, Json]
 
     @classmethod
     def unseal(cls, raw: bytes) -> "Envelope":
@@ -98,14 +100,19 @@ class Draft(NamedTuple):
             "actor": self.actor,
             "prev": prev,
         }
-        for name, value in zip(_OPTIONAL, self[_FIRST_OPTIONAL:], strict=True):
-            if value is not None:
-                head[name] = value
+        if self.on_behalf_of is not None:
+            head["onbehalfof"] = self.on_behalf_of
+        if self.correlation_id is not None:
+            head["correlationid"] = self.correlation_id
+        if self.causation_id is not None:
+            head["causationid"] = self.causation_id
+        if self.traceparent is not None:
+            head["traceparent"] = self.traceparent
+        if self.policy_version is not None:
+            head["policyversion"] = self.policy_version
         return to_json(head)[:-1] + b',"data":' + self.data.encode() + b"}"
 
 
-_FIRST_OPTIONAL = Draft._fields.index("data") + 1
-_OPTIONAL = tuple(_plain(name) for name in Draft._fields[_FIRST_OPTIONAL:])
 _TYPE = re.compile(rb'\{"specversion":"1\.0","id":"[^"\\]*","source":"[^"\\]*","type":"([^"\\]*)"')
 
 

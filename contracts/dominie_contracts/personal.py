@@ -41,7 +41,9 @@ def seal_parts(message: Message, seal: Callable[[str, bytes], str], path: str = 
     data = dict(message.__dict__)
     for name, inner in parts(type(message)).items():
         value = data[name]
-        if inner is None and value not in _EMPTY:
+        if value in _EMPTY:
+            continue
+        if inner is None:
             token = seal(path + name, to_json(value))
             data[name] = _TEXT + token if isinstance(value, str) else {SEALED: token}
         elif isinstance(value, Message):

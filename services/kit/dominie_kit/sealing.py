@@ -3,6 +3,7 @@
 import base64
 import os
 import secrets
+from binascii import b2a_base64
 from hashlib import blake2b
 
 from cryptography.exceptions import InvalidTag
@@ -50,7 +51,7 @@ class PersonKey:
 
     def seal(self, data: bytes, place: str) -> str:
         """A token that opens in the same place alone (RFC 8439, the place is associated data)."""
-        return f"{self.id}.{base64.b64encode(self.seal_bytes(data, place)).decode()}"
+        return f"{self.id}.{b2a_base64(self.seal_bytes(data, place), newline=False).decode()}"
 
     def seal_bytes(self, data: bytes, place: str) -> bytes:
         """As `seal`, without a token's form."""
@@ -106,7 +107,8 @@ def sealed_json(payload: Payload, stream: str, type_: str, person: PersonKey | N
         return payload.model_dump_json()
     if person is None:
         raise Unavailable(f"the key of {user} is not at hand", retry_after_s=0.5)
-    return to_json(seal_parts(payload, lambda path, data: person.seal(data, place(stream, type_, path)))).decode()
+    here = place(stream, type_, "")
+    return to_json(seal_parts(payload, lambda path, data: person.seal(data, here + path))).decode()
 
 
 def new_key(subject: str) -> SubjectKey:

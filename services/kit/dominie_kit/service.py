@@ -225,7 +225,8 @@ class Service:
 
     def _check(self, event: Recorded) -> None:
         """An older version of a service must not go on with a log that a newer one has written."""
-        if OWNER.get(event.type.partition(".")[0]) == self.name:
+        type_ = event.type
+        if type_ not in EVENTS and OWNER.get(type_.partition(".")[0]) == self.name:
             check_known(event)
 
     def _opened_store(self) -> EventStore:

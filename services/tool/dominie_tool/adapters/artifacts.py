@@ -4,7 +4,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import anyio
 from pydantic import JsonValue
@@ -110,8 +110,7 @@ class Values:
         self._artifacts = artifacts
         self._room = anyio.Semaphore(_AT_ONCE)
 
-    @asynccontextmanager
-    async def whole(self, arguments: Arguments, context: Context) -> AsyncIterator[Arguments]:
+    def whole(self, arguments: Arguments, context: Context) -> AbstractAsyncContextManager[Arguments]:
         """The arguments with their artifacts in place, once it is sure that this run holds them and they stay.
 
         Few at once are in memory.
@@ -119,9 +118,10 @@ class Values:
         Raises:
             Forbidden, Invalid, Conflict, Unavailable
         """
-        if not names(arguments):
-            yield arguments
-            return
+        return self._filled(arguments, context) if names(arguments) else nullcontext(arguments)
+
+    @asynccontextmanager
+    async def _filled(self, arguments: Arguments, context: Context) -> AsyncIterator[Arguments]:
         await self._artifacts.accept(of_run(context), references(arguments))
         async with self._room:
             yield await self.load(arguments, context)
