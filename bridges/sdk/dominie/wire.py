@@ -34,8 +34,6 @@ class Wire(Client):
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
         """What nats-py's own makes of a block of headers, without its look at each character of each name."""
-        if (plain := _plain_headers(raw)) is not None:
-            return plain
         found: dict[str, str] = {}
         for line in raw.split(b"\r\n"):
             name, colon, value = line.partition(b":")
@@ -64,17 +62,21 @@ class Wire(Client):
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """As nats-py's, but in one go where nothing stands in the way."""
+        names = f"{subject} {reply}".encode()
         block = header_block(headers) if headers else b""
         size = len(block) + len(payload)
-        written = subject.split() == [subject] and (not reply or reply.split() == [reply])
+        written = len(names.split()) == (2 if reply else 1) and (block or not headers)
         kick = self._flush_queue if size <= self._max_payload and self._status == Client.CONNECTED else None
-        if kick is None or not written or (headers and not block):
+        if kick is None or not written:
             await super().publish(subject, payload, reply, headers)
             return
-        line = f"HPUB {subject} {reply} {len(block)} {size}\r\n" if block else f"PUB {subject} {reply} {size}\r\n"
+        if block:
+            line = b"HPUB %b %d %d\r\n%b%b\r\n" % (names, len(block), size, block, payload)
+        else:
+            line = b"PUB %b %d\r\n%b\r\n" % (names, size, payload)
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += len(payload)
-        await self._send_command(b"%b%b%b\r\n" % (line.encode(), block, payload))
+        await self._send_command(line)
         if kick.empty():
             await self._flush_pending()
 
@@ -128,19 +130,6 @@ class _Reader(Parser):
         if self._heard % _AT_A_TIME == 0:
             await asyncio.sleep(0)
         return end + 2
-
-
-def _plain_headers(raw: bytes) -> dict[str, str] | None:
-    """A block that has the form in which everybody here writes one; None where it may have another."""
-    try:
-        text = raw.removesuffix(b"\r\n\r\n").decode()
-        plain: dict[str, str] = dict([line.split(": ", 1) for line in text.split("\r\n")])
-    except ValueError:
-        return None
-    names, values = "".join(plain), "".join(plain.values())
-    named = names.isascii() and names.isprintable() and " " not in names and "" not in plain
-    bare = ":  " not in text and " \r" not in text and not text.endswith(" ")
-    return plain if named and bare and values.isprintable() else None
 
 
 @lru_cache(256)
