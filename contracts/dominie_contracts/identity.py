@@ -9,6 +9,10 @@ from dominie_contracts.personal import PERSONAL
 from dominie_contracts.token import Ceiling, Fork, Grants
 
 PRINCIPAL, RUN = "principal", "run"
+IDENTITY = "identity"
+"""The principal of the platform whose stream says which keys the deployment has."""
+KeyUse = Literal["signer", "callout", "service"]
+"""What a key is for: run tokens; the broker's user tokens; a service's connection."""
 
 
 class Register(Command):
@@ -38,6 +42,44 @@ class Rotate(Command):
     """The new public key."""
     tenant: str | None = None
     overlap_s: int = Field(default=600, ge=0, le=30 * 86400)
+
+
+class KeyEntry(Message):
+    """One of the deployment's public keys, and from when until when it is taken."""
+
+    use: KeyUse
+    name: str
+    """Whose it is: `identity`, `tool/edge`."""
+    nkey: str
+    kid: str
+    """The thumbprint of the JWK (RFC 7638)."""
+    from_s: int
+    """Unix time from when it signs; it is taken before."""
+    until_s: int | None = None
+    """Unix time until when it is taken; None: until another takes its place."""
+
+
+class Replacement(Message):
+    """A key that takes the place of another one."""
+
+    use: KeyUse
+    name: str = Field(min_length=1, max_length=100)
+    nkey: str
+    previous: str
+
+
+class RotateKeys(Command):
+    """From the operator: these keys take the place of others, which are taken for a while longer."""
+
+    NAME: ClassVar[str] = "identity.rotate_keys"
+    keys: tuple[Replacement, ...] = Field(min_length=1, max_length=100)
+    overlap_s: int = Field(default=600, ge=0, le=30 * 86400)
+
+
+class Keys(Message):
+    """Reply to `RotateKeys`: those that are taken, and will be."""
+
+    keys: tuple[KeyEntry, ...]
 
 
 class Revoke(Command):
@@ -394,6 +436,14 @@ class DelegationEnded(Payload):
     agent: str
 
 
+class KeysChanged(Payload):
+    """Written by identity when a key of the deployment is rotated: all that are taken now."""
+
+    KIND: ClassVar[str] = "keys.v1"
+    keys: tuple[KeyEntry, ...]
+    by: str
+
+
 class RunEnded(Payload):
     """Written by identity, in the agent's stream, when a run is ended: every edge hears of it at once."""
 
@@ -477,12 +527,13 @@ COMMANDS: tuple[type[Command], ...] = (
     Revoke,
     RevokeApiKey,
     Rotate,
+    RotateKeys,
     Suspend,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     PRINCIPAL: (
         *(Registered, Revoked, Suspended, Resumed, KeyIssued, KeyRevoked, Erased),
-        *(Delegated, DelegationEnded, RunEnded),
+        *(Delegated, DelegationEnded, RunEnded, KeysChanged),
     ),
     RUN: (RunOpened, RunRenewed, RunGranted),
 }

@@ -11,6 +11,7 @@ from dominie_contracts.registry import MODULES, OWNER
 from dominie_contracts.subjects import (
     ARTIFACTS,
     ARTIFACTS_STREAM,
+    JWKS_SUBJECT,
     MOVED_SUBJECT,
     PLATFORM,
     SEGMENTS_STREAM,
@@ -206,6 +207,7 @@ def inner_rights(service: str) -> Rights:
         *_reading(reads),
         *(("call.*.*",) if service == "tool" else ()),
         *_ARTIFACTS.get(service, ()),
+        *((JWKS_SUBJECT,) if service == "identity" else ()),
     )
     subscribe = (
         f"{_inbox(service, 'inner')}.>",
@@ -238,7 +240,14 @@ def _reading(filters: tuple[str, ...]) -> tuple[str, ...]:
 def operator_rights() -> Rights:
     """The operator: makes and seals segments, registers people, publishes policies, asks for status, rebuilds."""
     commands = (
-        *("identity.register", "identity.revoke", "identity.rotate", "identity.suspend", "identity.resume"),
+        *(
+            "identity.register",
+            "identity.revoke",
+            "identity.rotate",
+            "identity.rotate_keys",
+            "identity.suspend",
+            "identity.resume",
+        ),
         *("guardrail.publish", "tool.register", "audit.archive"),
     )
     return Rights(

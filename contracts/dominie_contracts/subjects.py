@@ -16,6 +16,8 @@ PLATFORM = "svc"
 SERVICES = ("identity", "guardrail", "scheduler", "model", "tool", "memory", "judge", "audit", "gateway")
 SEGMENTS_STREAM = "SEGMENTS"
 """The JetStream stream whose one message says which segments the log has."""
+KEYS_STREAM, JWKS_SUBJECT = "KV_KEYS", "$KV.KEYS.jwks"
+"""The bucket of public keys, and its one key: a JSON Web Key Set that identity alone writes."""
 SEGMENTS_SUBJECT, MOVED_SUBJECT = "log.segments", "log.moved"
 """Where that is written, and where everybody who uses the log hears that it was."""
 ARTIFACTS_STREAM, ARTIFACTS = "ARTIFACTS", "art.>"

@@ -172,6 +172,8 @@ def _of_service(payload: Payload) -> str | None:
             session = f", session {payload.session}" if payload.session else ""
             forked = f", forked from {payload.fork.run}" if payload.fork else ""
             return f"run opened: {payload.agent} for {payload.user}{session}{forked}"
+        case identity.KeysChanged():
+            return f"keys rotated by {payload.by}: {_names([f'{each.use} {each.name}' for each in payload.keys])}"
         case identity.RunGranted():
             return f"{payload.user} lets {payload.agent} act in this run until {_utc(payload.until_s)}"
         case identity.RunEnded():

@@ -31,8 +31,10 @@ from dominie_contracts.identity import (
     Delegated,
     DelegationEnded,
     Erased,
+    KeyEntry,
     KeyIssued,
     KeyRevoked,
+    KeysChanged,
     Registered,
     Resumed,
     Revoked,
@@ -138,6 +140,11 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "run opened: a-desk for u-dana, forked from r",
     ),
     ("run", RunRenewed(run="r", agent="a-desk", user="u-dana", expires_s=1), "run token renewed: a-desk for u-dana"),
+    (
+        "principal",
+        KeysChanged(keys=(KeyEntry(use="signer", name="identity", nkey="U", kid="k", from_s=0),), by="operator"),
+        "keys rotated by operator: signer identity",
+    ),
     (
         "run",
         RunGranted(run="r", agent="a-desk", user="u-dana", jti="j", grants=GRANTS, ceilings=(), until_s=1_800_000_000),

@@ -5,6 +5,7 @@ One seed serves both, so that a stolen assertion is worth nothing without the ke
 
 import base64
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import nacl.signing
@@ -69,6 +70,12 @@ def public_bytes(nkey: str) -> bytes:
 def public_jwk(nkey: str) -> OKPKey:
     """A public nkey as a key that verifies JSON web tokens."""
     return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": _b64(public_bytes(nkey))})
+
+
+@lru_cache(maxsize=256)
+def key_id(nkey: str) -> str:
+    """The `kid` of a public nkey: the thumbprint of its JWK (RFC 7638)."""
+    return public_jwk(nkey).thumbprint()
 
 
 def _b64(data: bytes) -> str:

@@ -1,5 +1,6 @@
 """Who may be registered, revoked and stood for, and who lets whom act for them. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -12,8 +13,10 @@ from dominie_contracts.identity import (
     Erase,
     Erased,
     IssueApiKey,
+    KeyEntry,
     KeyIssued,
     KeyRevoked,
+    KeysChanged,
     Register,
     Registered,
     Resume,
@@ -22,6 +25,7 @@ from dominie_contracts.identity import (
     RevokeApiKey,
     Revoked,
     Rotate,
+    RotateKeys,
     RunEnded,
     RunOpened,
     Suspend,
@@ -37,6 +41,8 @@ MAX_NAMES = 1000
 """Tools, models, namespaces, users or groups of one registration: the broker is told each one."""
 MAX_NAME_CHARS = 200
 MAX_REASON_CHARS = 500
+LEAD_S = 5
+"""So long everybody knows a new signer before it signs."""
 MAX_DELEGATION_S = 366 * 86400
 
 PrincipalCommand = Register | Rotate | Revoke | Suspend | Resume | IssueApiKey | RevokeApiKey
@@ -228,6 +234,42 @@ def decide_delegation(
     _check_names(command.grants.tools, command.grants.models, command.grants.namespaces)
     wanted = Delegated(tenant=caller.tenant, principal=caller.principal, **command.model_dump())
     return [] if wanted == stands else [wanted]
+
+
+def decide_keys(
+    stands: tuple[KeyEntry, ...], command: RotateKeys, *, now_s: int, kid: Callable[[str], str]
+) -> list[KeysChanged]:
+    """What is written when keys of the deployment take the place of others; nothing where they have.
+
+    Args:
+        stands: Those that are taken, by the last such event.
+        command: What is asked.
+        now_s: Unix time.
+        kid: The id of a public key.
+
+    Raises:
+        Conflict: One of them was a key before, or takes the place of one that is not there.
+    """
+    found = tuple(each for each in stands if each.until_s is None or each.until_s > now_s)
+    for key in command.keys:
+        from_s = now_s + (LEAD_S if key.use == "signer" else 0)
+        wanted = KeyEntry(use=key.use, name=key.name, nkey=key.nkey, kid=kid(key.nkey), from_s=from_s)
+        before = wanted.model_copy(update={"nkey": key.previous, "kid": kid(key.previous), "from_s": 0})
+        found = _replaced(found, before, wanted, from_s + command.overlap_s)
+    return [] if found == stands else [KeysChanged(keys=found, by=OPERATOR)]
+
+
+def _replaced(stands: tuple[KeyEntry, ...], before: KeyEntry, wanted: KeyEntry, until_s: int) -> tuple[KeyEntry, ...]:
+    place = (wanted.use, wanted.name)
+    last = next((each for each in stands if (each.use, each.name) == place and each.until_s is None), before)
+    if last.nkey == wanted.nkey:
+        return stands
+    if any(each.nkey == wanted.nkey for each in (before, *stands)):
+        raise Conflict(f"{wanted.nkey} is or was a key; make a new one")
+    if last.nkey != before.nkey:
+        raise Conflict(f"{wanted.name} has another key than {before.nkey}: somebody else has rotated it")
+    others = tuple(each for each in stands if each != last)
+    return (*others, last.model_copy(update={"until_s": until_s}), wanted)
 
 
 def decide_end_run(state: State, opened: RunOpened | None, command: EndRun, caller: Caller) -> list[PrincipalEvent]:

@@ -22,6 +22,7 @@ from dominie_contracts.identity import (
     Revoke,
     RevokeApiKey,
     Rotate,
+    RotateKeys,
     Suspend,
 )
 from dominie_contracts.model import OFFER
@@ -32,8 +33,9 @@ from dominie_identity.adapters.callout import Callout
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.permissions import Permissions
 from dominie_identity.adapters.run_tokens import RunTokenSigner
+from dominie_identity.adapters.signers import Signers, publish_keys
 from dominie_identity.adapters.system_account import SystemAccount
-from dominie_identity.adapters.writer import PrincipalWriter
+from dominie_identity.adapters.writer import KeyWriter, PrincipalWriter
 from dominie_identity.handlers import Handlers
 from dominie_identity.policy import revoke_orphans
 from dominie_identity.projection import Catalog, Erasures, Offers, Principals
@@ -48,7 +50,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     """Identity as a service; `store` replaces the event log in tests."""
     settings = settings or Settings()
     folder = KeyFolder(settings.keys)
-    keys = folder.identity
+    keys, signers = folder.identity, Signers(folder)
     people = KeyStore(settings.state / "identity" / "keys.sqlite")
     service = Service("identity", settings, store=store, keys=people)
     principals, catalog, offers = Principals(), Catalog(), Offers()
@@ -58,13 +60,14 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.store,
         actions,
         principals,
-        RunTokenSigner(keys.signer, settings.identity_trust_domain),
+        RunTokenSigner(signers.current, settings.identity_trust_domain),
         people,
         local=settings.local,
         run_token_s=settings.identity_run_token_s,
         fork_s=settings.identity_fork_s,
     )
-    handlers = Handlers(writer, principals, people, runs.load, local=settings.local)
+    rotated = KeyWriter(service.store, actions)
+    handlers = Handlers(writer, principals, people, runs.load, rotated, signers, local=settings.local)
     callout = Callout(
         settings.nats_url,
         keys.callout_user,
@@ -85,15 +88,18 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.resource(opened)
     service.follow(principals, PRINCIPAL)
     service.follow(Erasures(people), PRINCIPAL)
+    service.follow(signers, PRINCIPAL)
     service.follow(catalog, CATALOG)
     service.follow(offers, OFFER)
     service.resource(callout.connected)
     service.resource(account.connected)
     service.background(callout.run)
+    service.background(lambda: publish_keys(service.inner.client, signers))
     service.background(lambda: revoke_orphans(writer, principals))
     service.background(warden.run)
     service.route(Register, handlers.register, token=False, between=True)
     service.route(Rotate, handlers.rotate, token=False, between=True)
+    service.route(RotateKeys, handlers.rotate_keys, token=False, direct=False, between=True)
     service.route(Revoke, handlers.revoke, token=False, between=True)
     service.route(Suspend, handlers.suspend, token=False, between=True)
     service.route(Resume, handlers.resume, token=False, between=True)

@@ -19,6 +19,7 @@ from dominie_contracts.identity import (
     Erase,
     Forgotten,
     IssueApiKey,
+    Keys,
     ListDelegations,
     ListPrincipals,
     PrincipalView,
@@ -27,6 +28,7 @@ from dominie_contracts.identity import (
     Revoke,
     RevokeApiKey,
     Rotate,
+    RotateKeys,
     SubjectKeys,
     Suspend,
 )
@@ -37,7 +39,8 @@ from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.subjects import check_principal
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.run_tokens import new_api_key
-from dominie_identity.adapters.writer import TRIES, PrincipalWriter
+from dominie_identity.adapters.signers import Signers
+from dominie_identity.adapters.writer import TRIES, KeyWriter, PrincipalWriter
 from dominie_identity.aggregate import (
     NewKey,
     PrincipalCommand,
@@ -66,9 +69,13 @@ class Handlers:
         principals: Principals,
         keys: KeyStore,
         load_run: Callable[[str, str], Awaitable[Run]],
+        rotated: KeyWriter,
+        signers: Signers,
         *,
         local: bool,
     ) -> None:
+        self._rotated = rotated
+        self._signers = signers
         self._writer = writer
         self._principals = principals
         self._keys = keys
@@ -87,6 +94,15 @@ class Handlers:
         """Give an agent or a worker another key."""
         _check_user_key(command.nkey)
         return _view(await self._change(command, context))
+
+    async def rotate_keys(self, command: RotateKeys, context: Context) -> Keys:
+        """Let keys of the deployment take the place of others; whoever uses them has them already."""
+        for key in command.keys:
+            _check_public(key.nkey)
+            _check_public(key.previous)
+            if key.use == "signer":
+                self._signers.check(key.nkey)
+        return Keys(keys=await self._rotated.rotate(command, self._signers.first, context))
 
     async def revoke(self, command: Revoke, context: Context) -> Done:
         """Take a principal's identity away."""
@@ -212,11 +228,15 @@ class Handlers:
         return await self._writer.write(StreamName(tenant, PRINCIPAL, principal), change, context)
 
 
-def _check_user_key(nkey: str) -> None:
+def _check_public(nkey: str) -> None:
     try:
         public_bytes(nkey)
     except ValueError as error:
         raise Invalid(f"{error}; a principal's public key begins with 'U'") from error
+
+
+def _check_user_key(nkey: str) -> None:
+    _check_public(nkey)
     if not nkey.startswith("U"):
         raise Invalid(f"{nkey[:12]!r}… is no user's key; a principal's public key begins with 'U'")
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -30,12 +31,14 @@ from dominie_contracts.token import Fork, Grants
 from dominie_eventstore import Appended, EventStore, MemoryEventStore, StoreUnavailable
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.run_tokens import RunTokenSigner
-from dominie_identity.adapters.writer import PrincipalWriter
+from dominie_identity.adapters.signers import Signers
+from dominie_identity.adapters.writer import KeyWriter, PrincipalWriter
 from dominie_identity.handlers import Handlers
 from dominie_identity.projection import Erasures, Principals
 from dominie_identity.runs.handlers import RunHandlers
 from dominie_kit.context import Context, deadline_in
 from dominie_kit.handler_testing import Desk
+from dominie_kit.keys import KeyFolder
 from dominie_kit.run_tokens import RunTokenVerifier
 
 pytestmark = pytest.mark.anyio
@@ -59,11 +62,17 @@ class Instance:
 
 def instance(store: MemoryEventStore | None = None, *, local: bool = False) -> Instance:
     desk = Desk("identity")
-    actions, signer, principals, keys = desk.actions(PRINCIPAL), RunTokenSigner(SIGNER), Principals(), KeyStore()
+    actions, signer, principals, keys = (
+        desk.actions(PRINCIPAL),
+        RunTokenSigner(lambda now_s: SIGNER),
+        Principals(),
+        KeyStore(),
+    )
     log = store or desk.store
     runs = RunHandlers(log, actions, principals, signer, keys, local=local, run_token_s=300, fork_s=3600)
     writer = PrincipalWriter(log, actions, principals)
-    return Instance(log, Handlers(writer, principals, keys, runs.load, local=local), runs)
+    rotated, signers = KeyWriter(log, actions), Signers(KeyFolder(Path()))
+    return Instance(log, Handlers(writer, principals, keys, runs.load, rotated, signers, local=local), runs)
 
 
 def by(principal: str, *, tenant: str = "acme", key: str = "k") -> Context:

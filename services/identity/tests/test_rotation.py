@@ -1,24 +1,37 @@
 """Keys are replaced while they are used: the old one is taken for a while, then never again."""
 
+import json
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import pytest
+from joserfc.jwk import OKPKey
+from nats.aio.client import Client
 
 from dominie.keys import KeyPair
-from dominie_contracts import Conflict, Forbidden, Invalid, Problem, Unauthenticated
+from dominie_contracts import Conflict, Forbidden, Invalid, Problem, Unauthenticated, Unavailable
 from dominie_contracts.identity import (
     Done,
     ExchangeRun,
+    Keys,
     MintRunToken,
     PrincipalView,
     Register,
+    Replacement,
     Revoke,
     Rotate,
+    RotateKeys,
     RunToken,
 )
-from dominie_kit.testing import House, connected, is_refused
+from dominie_contracts.subjects import JWKS_SUBJECT, KEYS_STREAM, SERVICES
+from dominie_identity.adapters.nats_jwt import from_base64
+from dominie_kit.operator import Operator
+from dominie_kit.public_keys import read_keys
+from dominie_kit.rotation import rotate_signer
+from dominie_kit.testing import House, Peer, connected, is_refused
 
 pytestmark = pytest.mark.anyio
 OVERLAP_S = 2
@@ -87,3 +100,103 @@ async def test_what_is_not_rotated(
         with pytest.raises(problem):
             command = Rotate.model_construct(principal=principal, nkey=given, overlap_s=overlap_s)
             await person.ask(command, PrincipalView)
+
+
+async def rotated(acme: House, *, overlap_s: int) -> Keys:
+    """The signer, replaced as `dominie keys rotate signer` does it."""
+    return await rotate_signer(Operator(acme.operator.client), acme.keys, overlap_s=overlap_s)
+
+
+async def until_published(acme: House, position: int) -> list[dict[str, Any]]:
+    with anyio.fail_after(10):
+        while (found := await read_keys(acme.operator.client))["position"] <= position:
+            pass
+    return list(found["keys"])
+
+
+async def published(acme: House) -> dict[str, Any]:
+    with anyio.fail_after(10):
+        while True:
+            with suppress(Unavailable):
+                return await read_keys(acme.operator.client)
+
+
+async def test_a_signer_takes_the_place_of_another_and_tokens_of_both_hold(acme: House) -> None:
+    """The folder is read at each start, so that what was rotated is still so."""
+    await acme.register("a-helps")
+    keys = await acme.register("a-signed")
+    mint, hand_on = MintRunToken(user="u-a-signed", run="signed"), ExchangeRun(agent="a-helps", run="of-signed")
+    before = (await published(acme))["position"]
+    async with connected(acme.url, keys, "acme", "a-signed") as agent:
+        old = (await agent.ask(mint, RunToken)).token
+        said = await rotated(acme, overlap_s=1)
+        assert [key.until_s is None for key in said.keys] == [False, True]
+        with anyio.fail_after(10):
+            while key_of(new := (await agent.ask(mint, RunToken)).token) == key_of(old):
+                await agent.ask(hand_on, RunToken, token=old)
+        assert (key_of(old), key_of(new)) == tuple(key.kid for key in said.keys)
+        for token in (old, new):
+            await agent.ask(hand_on, RunToken, token=token)
+        with anyio.fail_after(10), pytest.raises(Unauthenticated):
+            while True:
+                await agent.ask(hand_on, RunToken, token=old)
+        await agent.ask(hand_on, RunToken, token=new)
+    found = await until_published(acme, before)
+    assert [(key["kid"], key["alg"], key["kty"]) for key in found] == [(k.kid, "Ed25519", "OKP") for k in said.keys]
+    assert OKPKey.import_key(found[1]).thumbprint() == key_of(new) and "d" not in found[1]
+
+
+def key_of(token: str) -> str:
+    return str(json.loads(from_base64(token.partition(".")[0]))["kid"])
+
+
+async def test_nobody_but_identity_writes_the_keys(acme: House) -> None:
+    before = await published(acme)
+    forged = b'{"keys": [], "position": 0}'
+    for principal in ("a-forger", "u-forger", "w-forger"):
+        groups = ("developers", "auditors", "operators", "privacy") if principal == "u-forger" else ()
+        keys = await acme.register(principal, groups=groups)
+        async with connected(acme.url, keys, "acme", principal) as peer:
+            for subject in (JWKS_SUBJECT, "$KV.KEYS.other", "$KV.KEYS.>", f"$JS.API.STREAM.PURGE.{KEYS_STREAM}"):
+                assert not await peer.may_publish(subject, forged)
+    others = [acme.keys.service(name) for name in SERVICES if name != "identity"]
+    static = [
+        acme.keys.operator,
+        acme.keys.service("identity").edge,
+        *(key for e in others for key in (e.edge, e.inner)),
+    ]
+    for keys in static:
+        async with as_static(acme, keys) as peer:
+            assert not await peer.may_publish(JWKS_SUBJECT, forged)
+    assert await published(acme) == before
+
+
+@asynccontextmanager
+async def as_static(acme: House, keys: KeyPair) -> AsyncIterator[Peer]:
+    """A connection of one whom the broker knows from its configuration."""
+    client = Client()
+    peer = Peer(client)
+
+    async def note(error: Exception) -> None:
+        peer.refused.append(str(error))
+
+    await client.connect(acme.url, nkeys_seed_str=keys.seed, allow_reconnect=False, error_cb=note)
+    try:
+        yield peer
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize("wrong", ["not here", "no key", "the same", "not the last"])
+async def test_a_signer_that_identity_cannot_use_is_not_taken(acme: House, wrong: str) -> None:
+    present = (await published(acme))["keys"][-1]["nkey"]
+    here, elsewhere = acme.keys.new_signer().public, KeyPair.generate().public
+    nkey = {"not here": elsewhere, "no key": "../../x", "the same": present, "not the last": here}[wrong]
+    previous = elsewhere if wrong == "not the last" else present
+    asked = RotateKeys(keys=(Replacement(use="signer", name="identity", nkey=nkey, previous=previous),))
+    if wrong == "the same":
+        assert present in [key.nkey for key in (await acme.operator.ask(asked, Keys)).keys]
+    else:
+        with pytest.raises(Conflict if wrong == "not the last" else Invalid):
+            await acme.operator.ask(asked, Keys)
+    assert (await published(acme))["keys"][-1]["nkey"] == present

@@ -212,11 +212,13 @@ async def provision(url: str, keys: KeyFolder, *, replicas: int = 1) -> int:
     """Create the event log and the stream of artifacts, or bring them up to date; the number of the open segment."""
     from dominie_eventstore import provision as create
     from dominie_kit.blobs import provision_artifacts
+    from dominie_kit.public_keys import provision_keys
 
     client = await connect_operator(url, keys)
     try:
         found = await create(client, replicas=replicas)
         await provision_artifacts(client, replicas=replicas)
+        await provision_keys(client, replicas=replicas)
         return found.open
     finally:
         await client.close()

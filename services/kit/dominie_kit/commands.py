@@ -24,11 +24,12 @@ def register(app: typer.Typer) -> None:
     for command in (up, down, status, rebuild, serve, provision):
         app.command()(command)
     from dominie.cli import APPROVALS_HELP, AUDIT_HELP, group
-    from dominie_kit import approver_commands, segment_commands
+    from dominie_kit import approver_commands, key_commands, segment_commands
     from dominie_kit.policy import commands as policy_commands
 
     policy_commands.register(app)
     segment_commands.register(group(app, "audit", help=AUDIT_HELP))
+    key_commands.register(app)
     approver_commands.register(group(app, "approvals", help=APPROVALS_HELP))
 
 

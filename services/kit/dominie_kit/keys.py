@@ -4,6 +4,7 @@
     services/{name}.json     a service's two connections: {"edge": seed, "inner": seed}
     identity.json            {"signer": …, "callout_issuer": …, "callout_user": …}
     warden.seed              identity's, in the broker's system account: sees who is connected, and kicks
+    signers/{nkey}.seed      those that were made later; the log says which is taken
     public.json              {"signer": public nkey}: what every service checks run tokens with
     people/{principal}.seed  people whose keys the operator holds
 
@@ -97,6 +98,22 @@ class KeyFolder:
     def identity(self) -> IdentityKeys:
         """What identity alone holds."""
         return _pairs(IdentityKeys, self.path / "identity.json")
+
+    def signer_keys(self, nkey: str) -> KeyPair:
+        """The key pair of a signer of run tokens: the first one, or one that was made later."""
+        first = self.identity.signer
+        return first if first.public == nkey else _load(self._signer(nkey))
+
+    def new_signer(self) -> KeyPair:
+        """Make another signer; identity takes it once the operator says so."""
+        keys = KeyPair.generate()
+        self._signer(keys.public).parent.mkdir(mode=0o700, exist_ok=True)
+        write_once(self._signer(keys.public), keys.seed)
+        return keys
+
+    def _signer(self, nkey: str) -> Path:
+        public_bytes(nkey)
+        return self.path / "signers" / f"{nkey}.seed"
 
     @cached_property
     def warden(self) -> KeyPair:

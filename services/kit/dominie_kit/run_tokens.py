@@ -1,14 +1,18 @@
 """Verifies run tokens: once, then from a cache until they expire or their agent is revoked."""
 
+import math
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
 from pydantic import ValidationError
 
-from dominie.keys import public_jwk
+from dominie.keys import key_id, public_jwk
 from dominie_contracts import RunClaims, Unauthenticated
+from dominie_contracts.identity import KeysChanged
 from dominie_contracts.token import AUDIENCE
 
 ALGORITHM = "Ed25519"
@@ -18,11 +22,23 @@ _CACHE = 4096
 _LEEWAY_S = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A public key that tokens are checked with, until a time."""
+
+    nkey: str
+    until_s: int | None = None
+
+
 class RunTokenVerifier:
     """Checks a run token's signature, issuer, audience and times."""
 
     def __init__(self, signer: str) -> None:
-        self._key = public_jwk(signer)
+        """`signer` is taken until the log says which keys are."""
+        self._signers: dict[str, Signer] = {key_id(signer): Signer(signer)}
+        self._first = key_id(signer)
+        self._position = 0
+        self._ends_s = math.inf
         self._registry = jwt.JWTClaimsRegistry(
             leeway=_LEEWAY_S,
             iss={"essential": True, "value": ISSUER},
@@ -32,24 +48,41 @@ class RunTokenVerifier:
         )
         self._cache: OrderedDict[str, RunClaims] = OrderedDict()
 
+    def accept(self, changed: KeysChanged, position: int) -> None:
+        """Take these keys from now on; what stands earlier in the log says nothing any more."""
+        if position > self._position:
+            self._position = position
+            self._signers = {key.kid: Signer(key.nkey, key.until_s) for key in changed.keys if key.use == "signer"}
+            self._drop()
+
+    def _drop(self) -> None:
+        """Check every token anew, and again when the next key ends."""
+        now_s = time.time()
+        ends = (each.until_s for each in self._signers.values() if each.until_s is not None and each.until_s > now_s)
+        self._ends_s = min(ends, default=math.inf)
+        self._cache.clear()
+
     def verify(self, token: str) -> RunClaims:
         """The claims of a token that holds.
 
         Raises:
             Unauthenticated: It does not; the text says why.
         """
+        now_s = time.time()
+        if now_s >= self._ends_s:
+            self._drop()
         claims = self._cache.get(token)
         if claims is None:
             claims = self._cache[token] = self._check(token)
             if len(self._cache) > _CACHE:
                 self._cache.popitem(last=False)
-        if claims.exp + _LEEWAY_S <= time.time():
+        if claims.exp + _LEEWAY_S <= now_s:
             raise Unauthenticated("the run token has expired; mint a new one")
         return claims
 
     def _check(self, token: str) -> RunClaims:
         try:
-            decoded = jwt.decode(token, self._key, algorithms=[ALGORITHM])
+            decoded = jwt.decode(token, self._key_of(token), algorithms=[ALGORITHM])
             self._registry.validate(decoded.claims)
             claims = RunClaims.model_validate(decoded.claims)
         except (JoseError, ValidationError, ValueError) as error:
@@ -57,3 +90,10 @@ class RunTokenVerifier:
         if claims.exp - claims.iat > RunClaims.MAX_S:
             raise Unauthenticated(f"the run token claims to live longer than {RunClaims.MAX_S} s")
         return claims
+
+    def _key_of(self, token: str) -> OKPKey:
+        """The key that a token names; one that names none is checked with the first."""
+        signer = self._signers.get(jws.extract_compact(token.encode()).headers().get("kid", self._first))
+        if signer is None or (signer.until_s is not None and signer.until_s <= time.time()):
+            raise ValueError("the key is not taken")
+        return public_jwk(signer.nkey)

@@ -61,11 +61,12 @@ class Service:
         self.decisions = DecisionPoint(staleness_s=settings.staleness_s, silence_s=settings.staleness_s / 2)
         self.read_models = ReadModels(name)
         self.forgetting = Forgetting(self.keyring, self.read_models, settings.state / name / "forgotten")
-        self.standing = Standing(self.forgetting.hear)
+        verifier = RunTokenVerifier(KeyFolder(settings.keys).signer)
+        self.standing = Standing(self.forgetting.hear, verifier.accept)
         self.outer = Connection(name, "edge", settings)
         self.edge = Edge(
             name,
-            RunTokenVerifier(KeyFolder(settings.keys).signer),
+            verifier,
             self.standing,
             max_in_flight=settings.max_in_flight,
             default_deadline_s=settings.default_deadline_s,

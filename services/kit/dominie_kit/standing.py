@@ -4,17 +4,21 @@ from collections.abc import Callable
 from typing import Self
 
 from dominie_contracts import Forbidden, Problem, Recorded, RunClaims, Unauthenticated
-from dominie_contracts.identity import Erased, Registered, Resumed, Revoked, RunEnded, Suspended
+from dominie_contracts.identity import Erased, KeysChanged, Registered, Resumed, Revoked, RunEnded, Suspended
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import InMemory
 
 
 class Standing(InMemory):
-    """A projection of the category `principal`; `on_erased` hears of each person that was erased."""
+    """A projection of the category `principal`; it tells who was erased, and which keys are taken."""
 
-    def __init__(self, on_erased: Callable[[Erased, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_erased: Callable[[Erased, int], None] | None = None,
+        on_keys: Callable[[KeysChanged, int], None] | None = None,
+    ) -> None:
         self.position = 0
-        self._on_erased = on_erased
+        self._on_erased, self._on_keys = on_erased, on_keys
         self._registered: dict[tuple[str, str], Registered] = {}
         self._revoked: set[tuple[str, str]] = set()
         self._suspended: dict[tuple[str, str], Suspended] = {}
@@ -34,14 +38,16 @@ class Standing(InMemory):
                 self._suspended.pop((resumed.tenant, resumed.principal), None)
             case RunEnded() as ended:
                 self._ended.add((ended.tenant, ended.run))
+            case KeysChanged() as changed if self._on_keys is not None:
+                self._on_keys(changed, event.position)
             case Erased() as erased if self._on_erased is not None:
                 self._on_erased(erased, event.position)
             case _:
                 pass
 
     def fresh(self) -> Self:
-        """One that knows nothing, for the same listener."""
-        return type(self)(self._on_erased)
+        """One that knows nothing, for the same listeners."""
+        return type(self)(self._on_erased, self._on_keys)
 
     def is_revoked(self, tenant: str, principal: str) -> bool:
         """Whether the principal's identity was taken away, or its sponsor's, without whom it does not stand."""

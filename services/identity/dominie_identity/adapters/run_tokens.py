@@ -2,10 +2,11 @@
 
 import secrets
 import uuid
+from collections.abc import Callable
 
 from joserfc import jwt
 
-from dominie.keys import KeyPair
+from dominie.keys import KeyPair, key_id
 from dominie_contracts import RunClaims
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import Registered, RunOpened
@@ -20,10 +21,11 @@ _KEY_BYTES = 32
 
 
 class RunTokenSigner:
-    """Holds the key that every edge checks run tokens with."""
+    """Signs with the key that every edge checks run tokens with."""
 
-    def __init__(self, signer: KeyPair, trust_domain: str = TRUST_DOMAIN) -> None:
-        self._key = signer.jwk
+    def __init__(self, signer: Callable[[float], KeyPair], trust_domain: str = TRUST_DOMAIN) -> None:
+        """`signer` is asked at each token, since keys are rotated."""
+        self._signer = signer
         self._trust_domain = trust_domain
 
     def chain(self, asking: Asking) -> tuple[str, ...]:
@@ -51,8 +53,9 @@ class RunTokenSigner:
             exp=expires_s,
             jti=uuid.uuid4().hex,
         )
-        header = {"alg": ALGORITHM, "typ": "JWT"}
-        return jwt.encode(header, claims.model_dump(mode="json", exclude_none=True), self._key, algorithms=[ALGORITHM])
+        signer = self._signer(now_s)
+        header = {"alg": ALGORITHM, "typ": "JWT", "kid": key_id(signer.public)}
+        return jwt.encode(header, claims.model_dump(mode="json", exclude_none=True), signer.jwk, algorithms=[ALGORITHM])
 
 
 def new_api_key() -> tuple[str, str]:

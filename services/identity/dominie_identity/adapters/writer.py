@@ -1,15 +1,21 @@
-"""Writes what is decided about one principal, again where others were first."""
+"""Writes what is decided about one principal, or the deployment's keys, again where others were first."""
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from dominie.keys import key_id
 from dominie_contracts import Recorded, StreamName, Unavailable
+from dominie_contracts.identity import IDENTITY, PRINCIPAL, KeyEntry, KeysChanged, RotateKeys
 from dominie_contracts.registry import parse_own
+from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, Folds, WrongExpectedVersion
-from dominie_identity.aggregate import Caller, PrincipalEvent, State, evolve
+from dominie_identity.aggregate import Caller, PrincipalEvent, State, decide_keys, evolve
 from dominie_identity.projection import Principals
 from dominie_kit import Actions, Context
 
 TRIES = 8
+_KEYS = StreamName(PLATFORM, PRINCIPAL, IDENTITY)
 Change = Callable[[State], Sequence[PrincipalEvent]]
 
 
@@ -53,6 +59,49 @@ class PrincipalWriter:
             self._principals.put(stream.tenant, stream.id, state)
             return state
         raise Unavailable(f"others change {stream.id} too; ask again", retry_after_s=0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The keys that the log says are taken; None where none was ever rotated."""
+
+    keys: tuple[KeyEntry, ...] | None = None
+    version: int = 0
+
+
+class KeyWriter:
+    """Appends to the stream of the deployment's keys."""
+
+    def __init__(self, store: EventStore, actions: Actions) -> None:
+        self._store = store
+        self._known = Folds(store, Known(), _evolve_keys)
+        self._actions = actions
+
+    async def rotate(self, command: RotateKeys, first: KeyEntry, context: Context) -> tuple[KeyEntry, ...]:
+        """Append what is decided; all that are taken then.
+
+        Raises:
+            Unavailable: Others rotate keys all the time.
+        """
+        for _ in range(TRIES):
+            known = await self._known.load(_KEYS)
+            stands = (first,) if known.keys is None else known.keys
+            events = decide_keys(stands, command, now_s=int(time.time()), kid=key_id)
+            if not events:
+                return stands
+            drafts = self._actions.drafts(context, _KEYS, *events)
+            try:
+                context.position = (await self._store.append(_KEYS, drafts, expected_version=known.version)).position
+            except WrongExpectedVersion:
+                continue
+            return events[0].keys
+        raise Unavailable("others rotate keys too; ask again", retry_after_s=0.2)
+
+
+def _evolve_keys(known: Known, event: Recorded) -> Known:
+    payload = parse_own(event)
+    assert isinstance(payload, KeysChanged)
+    return Known(payload.keys, known.version + 1)
 
 
 def _evolve(state: State, event: Recorded) -> State:

@@ -1,0 +1,79 @@
+"""`dominie keys list | rotate`: the deployment's own keys. As the operator."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from dominie_kit.commands import HERE, Folder, Json, Keys, NatsUrl, problems, say, where
+
+Overlap = Annotated[int, typer.Option("--overlap-s", min=0, help="Seconds for which the old key is taken too.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `keys`."""
+    keys = typer.Typer(help="The keys that the deployment itself has.", no_args_is_help=True)
+    keys.command("list")(list_keys)
+    rotate = typer.Typer(help="Let a new key take the place of one in use; nothing stops.", no_args_is_help=True)
+    rotate.command("signer")(rotate_signer)
+    keys.add_typer(rotate, name="rotate")
+    app.add_typer(keys, name="keys")
+
+
+def list_keys(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, json: Json = False) -> None:
+    """The public keys, as identity publishes them: a JSON Web Key Set."""
+    import anyio
+
+    from dominie_kit.operator import operator
+    from dominie_kit.public_keys import read_keys
+
+    async def read() -> dict[str, Any]:
+        async with operator(url, held) as asking:
+            return await read_keys(asking.client)
+
+    with problems():
+        url, held = where(folder, nats_url, keys)
+        found = anyio.run(read)
+    if json:
+        say(found, None, json=True)
+    else:
+        _print(found["keys"])
+
+
+def rotate_signer(
+    overlap_s: Overlap = 600, folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, json: Json = False
+) -> None:
+    """Have run tokens signed by a new key. It is made here, in the folder of keys that identity reads."""
+    import anyio
+
+    from dominie_contracts.identity import Keys as Taken
+    from dominie_kit.operator import operator
+    from dominie_kit.rotation import rotate_signer as rotate
+
+    async def run() -> Taken:
+        async with operator(url, held) as asking:
+            return await rotate(asking, held, overlap_s=overlap_s)
+
+    with problems():
+        url, held = where(folder, nats_url, keys)
+        done = anyio.run(run)
+    words = f"Run tokens are signed by another key in a moment; the one before is taken for {overlap_s} s more."
+    say(done.model_dump(mode="json"), words, json=json)
+
+
+def _print(keys: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    for column in ("for", "name", "from", "until", "key"):
+        table.add_column(column)
+    for key in keys:
+        since = _time(key["nbf"]) if key["nbf"] else "the beginning"
+        table.add_row(key["for"], key["name"], since, _time(key["exp"]) if "exp" in key else "", key["nkey"])
+    Console().print(table)
+
+
+def _time(unix_s: int) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S}"
