@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
@@ -682,10 +683,13 @@ async def test_who_loses_their_sponsor_is_revoked_and_says_so(scene: Scene) -> N
     keys = await scene.house.register("a-ward", sponsor="u-boss", users=(USER,))
     async with connected(scene.house.url, keys, "acme", "a-ward") as ward:
         token = (await ward.ask(MintRunToken(user=USER, run="wards"), RunToken)).token
+        handed = ExchangeRun(agent="a-lead", run="of-wards")
+        through = (await ward.ask(handed, RunToken, token=token)).token
         await scene.house.operator.ask(Revoke(principal="u-boss", tenant="acme"), Done)
-        for command in (EXCHANGE, MintRunToken(user=USER, run="wards")):
-            with pytest.raises(Unauthenticated):
-                await ward.ask(command, RunToken, token=token)
+        with anyio.fail_after(5):
+            await ward.ended.wait()
+    with pytest.raises(Unauthenticated):
+        await scene.ask("lead", EXCHANGE, RunToken, through)
     assert await is_refused(scene.house.url, keys, "acme", "a-ward")
     log = scene.house.operator.client.jetstream()
     last = await log.get_last_msg(segment_stream(0), "evt.0.acme.principal.a-ward")
