@@ -88,6 +88,11 @@ class Decided(Payload):
     observed: bool = False
     """Nothing was held to it: `dominie up --observe`."""
 
+    @property
+    def held(self) -> Decision:
+        """What the action is held to: where decisions are only observed, everything goes on."""
+        return "allow" if self.observed else self.decision
+
 
 class Parked(Payload):
     """Written by the service that owns the action, when it waits for people, and again when other asks wait."""
@@ -214,8 +219,7 @@ def evolve(state: ActionState, event: Payload) -> ActionState:
             return state._replace(version=version, status="requested", requested=event)
         case Decided():
             status: dict[Decision, Status] = {"allow": "ready", "ask": "requested", "deny": "denied"}
-            after = "ready" if event.observed else status[event.decision]
-            return state._replace(version=version, status=after, decided=event)
+            return state._replace(version=version, status=status[event.held], decided=event)
         case Parked():
             return state._replace(version=version, status="parked", parked=event, asked=(*state.asked, event.digest))
         case Mistaken():

@@ -30,6 +30,8 @@ class Selection(Message):
     agent: str | None = None
     user: str | None = None
     run: str | None = None
+    action: str | None = Field(default=None, pattern=r"^[0-9a-f]{1,32}$")
+    """Of one action alone: its id, or how it begins."""
     tool: str | None = None
     type: str | None = None
     """The event's type or how it begins: `tool.decided.v1`, `tool.decided`, `tool`."""

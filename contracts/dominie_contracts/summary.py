@@ -113,6 +113,8 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
     match payload:
         case Requested():
             return f"{signature(payload.command, payload.resource, payload.arguments)} asked"
+        case Decided(observed=True):
+            return f"NOT ENFORCED, only observed: {_of_action(payload.model_copy(update={'observed': False}), at)}"
         case Decided(decision="allow"):
             return f"allowed by {_names(payload.policies)}" if payload.policies else "allowed"
         case Decided(decision="ask"):

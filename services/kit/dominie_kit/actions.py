@@ -51,7 +51,7 @@ from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.past import Past, Served
-from dominie_kit.policy.policies import Question
+from dominie_kit.policy.question import Question
 from dominie_kit.sealing import PersonKey, sealed_json
 from dominie_kit.standing import Standing
 from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
@@ -73,9 +73,11 @@ class Actions:
         service: str,
         category: str,
         instance: str,
+        observe: bool = False,
     ) -> None:
         self._store = store
         self._decisions = decisions
+        self._observe = observe
         self._approving = Approving(store, standing)
         self._past = past
         self._service = service
@@ -200,8 +202,10 @@ class Actions:
         if question is None:
             return None
         if context.fork is None:
-            return self._decisions.decide(context.tenant, question)
-        return self._decisions.decide_in(context.tenant, context.fork, question)
+            decided = self._decisions.decide(context.tenant, question)
+        else:
+            decided = self._decisions.decide_in(context.tenant, context.fork, question)
+        return decided.model_copy(update={"observed": True}) if self._observe else decided
 
     def _known(self, action: Action, known: Action, request: Request) -> Action | None:
         """A repeated command of a forked run meets its own record, whatever its parent's says."""
@@ -257,11 +261,11 @@ class Actions:
         self, action: Action, request: Request, requested: Requested, decided: Decided | None, work: Work
     ) -> Action:
         opening: tuple[Payload, ...] = (requested,) if decided is None else (requested, decided)
-        if decided is not None and decided.decision == "deny":
+        if decided is not None and decided.held == "deny":
             problem = _forbidden(action, decided)
             await self.append(action, *opening, _failed(problem))
             raise problem
-        if decided is not None and decided.decision == "ask":
+        if decided is not None and decided.held == "ask":
             self._decisions.check_asking()
             waiting = parked(action, request, decided.asks)
             await self._note(action, "parked")
@@ -306,10 +310,13 @@ class Actions:
         assert waiting is not None and decided is not None, "only what was decided waits"
         if now_ms() > waiting.expires_ms:
             raise await self._refuse(action, "nobody answered in time")
-        if decided.decision == "deny":
+        if decided.held == "deny":
             problem = _forbidden(action, decided)
             await self.append(action, decided, _failed(problem))
             raise problem
+        if decided.observed:
+            await self.append(action, decided, self._started(action, work))
+            return await self._run(action, work)
         now = parked(action, request, decided.asks)
         heard = await self._approving.hear(action, waiting, now)
         if heard.refused is not None:

@@ -45,6 +45,9 @@ def up(
     store: Annotated[
         str | None, typer.Option(envvar="DOMINIE_STORE", help="kurrentdb://HOST:PORT; else nats, the bus itself.")
     ] = None,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Enforce no policy: only record what each would have decided.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is ready.")] = False,
     json: Json = False,
 ) -> None:
@@ -65,6 +68,7 @@ def up(
             port=port,
             gateway_port=gateway_port,
             policies=policies and policies.resolve(),
+            observe=observe,
             rights_s=rights_s_from_environment(),
             report=json,
         )

@@ -25,6 +25,8 @@ class Plan(Message):
     """The broker's; None for the one of last time, or a free one."""
     gateway_port: int | None = Field(default=None, ge=1, le=65535)
     policies: Path | None = None
+    observe: bool = False
+    """Enforce no policy, and record what each would have decided."""
     rights_s: float = Field(default=DEFAULT_RIGHTS_S, gt=0)
     """How long a connection's rights last."""
     runner: str = "dominie_kit.runner:main"
@@ -48,6 +50,8 @@ class Plan(Message):
             "DOMINIE_IDENTITY_RIGHTS_S": str(self.rights_s),
             "DOMINIE_AUDIT_SERVICES": ",".join(self.services),
         }
+        if self.observe:
+            found["DOMINIE_OBSERVE"] = "true"
         if gateway_url is not None:
             found["DOMINIE_GATEWAY_PORT"] = gateway_url.rpartition(":")[2]
         if self.policies is not None:

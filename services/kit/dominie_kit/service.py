@@ -102,6 +102,7 @@ class Service:
             service=self.name,
             category=category,
             instance=self.instance,
+            observe=self.settings.observe,
         )
 
     def route(

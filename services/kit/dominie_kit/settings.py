@@ -1,8 +1,9 @@
 """What every service reads from its surroundings, once."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -36,4 +37,14 @@ class KitSettings(BaseSettings):
     heartbeat_s: float = Field(default=1.0, gt=0)
     local: bool = False
     """Local development: an asserted user counts."""
+    observe: bool = False
+    """Decisions are made and recorded, and nothing is held to them; only in local development."""
     log_level: str = "warning"
+
+    @model_validator(mode="after")
+    def _observed_at_home(self) -> Self:
+        if self.observe and not self.local:
+            raise ValueError(
+                "DOMINIE_OBSERVE enforces no policy: it is for local development alone (dominie up --observe)"
+            )
+        return self

@@ -15,6 +15,9 @@ def print_summary(console: Console, plan: Plan, up: Up, *, detached: bool = Fals
     console.print()
     console.print(Text.assemble(("  Dominie is up", "bold green"), (f"  ready in {up.ready_s:.1f} s", "dim")))
     console.print()
+    if plan.observe:
+        console.print(Text("  OBSERVING: no policy is enforced, every decision is only recorded", "bold red"))
+        console.print()
     console.print(_grid(_facts(plan, up), "dim", "default"))
     console.print()
     console.print(_grid(_next(detached), "bold cyan", "dim"))

@@ -43,7 +43,13 @@ def microseconds(time: datetime) -> int:
 
 def _plain(asked: Selection) -> list[Condition]:
     given = {name: getattr(asked, name) for name in ("agent", "user", "run", "tool")}
-    return [Condition(f"{name} = ?", (value,)) for name, value in given.items() if value is not None]
+    found = [Condition(f"{name} = ?", (value,)) for name, value in given.items() if value is not None]
+    return found if asked.action is None else [*found, _begins("action", asked.action)]
+
+
+def _begins(name: str, text: str) -> Condition:
+    """Hex digits that begin so; `g` is the character after them."""
+    return Condition(f"({name} >= ? AND {name} < ?)", (text, f"{text}g"))
 
 
 def _type(asked: Selection) -> list[Condition]:
