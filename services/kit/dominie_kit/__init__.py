@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dominie_kit.actions import Actions
     from dominie_kit.context import Context
-    from dominie_kit.policy.policies import Question
+    from dominie_kit.policy.question import Question
     from dominie_kit.service import Service
     from dominie_kit.settings import KitSettings
     from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
@@ -28,7 +28,7 @@ _HOMES = {
     "Actions": "actions",
     "Context": "context",
     "KitSettings": "settings",
-    "Question": "policy.policies",
+    "Question": "policy.question",
     "Service": "service",
 }
 

@@ -20,7 +20,8 @@ from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork
 from dominie_eventstore import InMemory
-from dominie_kit.policy.policies import Policies, Question
+from dominie_kit.policy.policies import Policies
+from dominie_kit.policy.question import Question
 
 _PROPOSED = 64
 """The proposed sets that are kept, the latest ones; a fork under an older one is refused."""

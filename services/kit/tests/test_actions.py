@@ -26,7 +26,7 @@ from dominie_kit import Action, Actions, Lost, NotDone, Outcome, Request, Work
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.policy.policies import Question
+from dominie_kit.policy.question import Question
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from dominie_kit import Action, Actions, Outcome, Request, Work
 from dominie_kit.approving import MAX_ROUNDS
 from dominie_kit.bus import now_ms
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.policy.policies import Question
+from dominie_kit.policy.question import Question
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,8 @@ from dominie_contracts.action import Ask
 from dominie_contracts.guardrail import PolicyFile
 from dominie_kit.handler_testing import PERMIT_ALL
 from dominie_kit.policy.checking import PolicyError, check_policies
-from dominie_kit.policy.policies import Policies, Question
+from dominie_kit.policy.policies import Policies
+from dominie_kit.policy.question import Question
 
 FORBID = '@id("big") {} forbid (principal, action, resource);'
 CHAT = Question(

@@ -16,8 +16,8 @@ from dominie_contracts.token import Fork
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_kit.policy.checking import PolicyError, check_policies
-from dominie_kit.policy.policies import Policies, Question, _Slice
-from dominie_kit.policy.rules import read_set
+from dominie_kit.policy.policies import Policies
+from dominie_kit.policy.question import Question
 
 pytestmark = pytest.mark.anyio
 
@@ -142,13 +142,28 @@ LOOKS_AT_ALL = '@id("x") forbid (principal, action, resource) when {context == {
 
 
 @given(st.dictionaries(st.text(), json_values), st.dictionaries(st.text(), json_values))
-def test_equal_requests_and_no_others_have_one_key(one: dict[str, Any], other: dict[str, Any]) -> None:
-    part = _Slice(read_set((PolicyFile(name="a.cedar", text=LOOKS_AT_ALL),)))
-    keys = [
-        part.key(Question("a", "x", "Tool", "t", context), 0) for context in (one, json.loads(json.dumps(one)), other)
-    ]
-    assert keys[0] == keys[1]
-    assert (keys[0] == keys[2]) == (json.dumps(one) == json.dumps(other))
+def test_a_decision_is_known_for_equal_requests_and_no_others(one: dict[str, Any], other: dict[str, Any]) -> None:
+    found = policies(LOOKS_AT_ALL)
+    for context in (one, json.loads(json.dumps(one)), other):
+        found.decide(Question("a", "tool.invoke", "Tool", "t", context), clock_s=0)
+    assert found.hits == 1 + (json.dumps(one) == json.dumps(other))
+
+
+def test_a_request_that_lacks_something_is_not_taken_for_a_whole_one() -> None:
+    found = policies(PERMIT_ALL)
+    assert found.decide(ask()).decision == "allow"
+    assert found.decide(Question("a-desk", "tool.invoke", "Tool", "refund", {"untrusted": []})).decision == "deny"
+
+
+REQUIRED = ("tenant", "user", "effect", "kind", "version", "untrusted")
+
+
+@given(st.dictionaries(st.sampled_from([*REQUIRED, "amount", "recipient", "colour"]), json_values))
+def test_what_no_policy_looks_at_has_to_fit_all_the_same(context: dict[str, Any]) -> None:
+    known, looking = policies(PERMIT_ALL), policies(PERMIT_ALL, LOOKS_AT_ALL)
+    known.decide(ask())
+    decided = [each.decide(Question("a-desk", "tool.invoke", "Tool", "refund", context)) for each in (known, looking)]
+    assert decided[0].decision == decided[1].decision
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, Outcome, Request, Work
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.policy.policies import Question
+from dominie_kit.policy.question import Question
 
 pytestmark = pytest.mark.anyio
 

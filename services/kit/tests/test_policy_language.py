@@ -15,7 +15,8 @@ from dominie_contracts.tool import ToolSpec
 from dominie_kit.handler_testing import PERMIT_ALL
 from dominie_kit.policy.asking import Typed
 from dominie_kit.policy.checking import PolicyError, check_policies, unknown_tools
-from dominie_kit.policy.policies import Policies, Question
+from dominie_kit.policy.policies import Policies
+from dominie_kit.policy.question import Question
 from dominie_kit.policy.rules import diff
 
 REFUND = ToolSpec(

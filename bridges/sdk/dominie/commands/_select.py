@@ -59,7 +59,6 @@ def select(
     from dominie.commands._people import agent_principal
     from dominie_contracts.audit import Selection
 
-    now = datetime.now(UTC)
     try:
         return Selection(
             agent=None if agent is None else agent_principal(agent),
@@ -72,8 +71,8 @@ def select(
             cost_over=cost_over,
             cost_under=cost_under,
             text=text,
-            since=None if since is None else _time(since, now),
-            until=None if until is None else _time(until, now),
+            since=None if since is None else time_of(since),
+            until=None if until is None else time_of(until),
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -97,14 +96,18 @@ def span(text: str) -> timedelta:
     raise Invalid(f"{text!r} is no length of time: write 30m, 2h or 7d")
 
 
-def _time(text: str, now: datetime) -> datetime:
-    """A time as people write it; without an offset it is in UTC."""
+def time_of(text: str) -> datetime:
+    """A time as people write it; without an offset it is in UTC.
+
+    Raises:
+        Invalid: It is none.
+    """
     from dominie import Invalid
 
     ago = _AGO.fullmatch(text)
     try:
         if ago:
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         found = datetime.fromisoformat(text)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:

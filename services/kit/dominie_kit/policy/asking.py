@@ -11,7 +11,7 @@ from dominie_contracts import Invalid
 from dominie_contracts.action import Integrity
 from dominie_contracts.labels import Role, amount, roles
 from dominie_contracts.tool import ToolSpec
-from dominie_kit.policy.policies import Question
+from dominie_kit.policy.question import Question
 from dominie_kit.policy.schema import ARGUMENTS
 from dominie_kit.policy.shapes import Shape, shape_of
 from dominie_kit.policy.types import Type, record_type, undeclared, value_of

@@ -20,7 +20,8 @@ from dominie_contracts.action import Decided, Decision, Integrity
 from dominie_contracts.tool import ToolSpec
 from dominie_kit.errors import KitError
 from dominie_kit.policy.asking import Command, Typed
-from dominie_kit.policy.policies import Policies, Question
+from dominie_kit.policy.policies import Policies
+from dominie_kit.policy.question import Question
 
 CASES = "cases.toml"
 

@@ -1,4 +1,4 @@
-"""`dominie policy check | publish | test`."""
+"""`dominie policy check | test | publish`; what looks back is in `commands_past`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,10 +20,13 @@ _WAIT_S, _ASK_S = 15.0, 3.0
 
 def register(app: typer.Typer) -> None:
     """Add `policy`."""
+    from dominie_kit.policy import commands_past
+
     policy = typer.Typer(help="The policies that decide what agents may do.", no_args_is_help=True)
     policy.command("check")(check)
     policy.command("test")(test)
     policy.command("publish")(publish)
+    commands_past.register(policy)
     app.add_typer(policy, name="policy")
 
 

@@ -4,77 +4,25 @@ import marshal
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import cedarpy
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from dominie_contracts.action import Ask, Decided, Decision
 from dominie_contracts.guardrail import PolicyFile
-from dominie_kit.policy.rules import EVERYTHING, Rule, applies, policy_json, read_set
-from dominie_kit.policy.schema import ARGUMENTS, NOW, handles
+from dominie_kit.policy.question import Question
+from dominie_kit.policy.rules import applies, read_set
 from dominie_kit.policy.shapes import Shape, shape_for
+from dominie_kit.policy.slices import Slice, Told
 
+UNDECIDABLE = "undecidable: "
+"""How the reason begins of a denial that no policy made."""
 _CACHE, _SLICES = 8192, 1024
 _QUOTED = re.compile(r"`(policy\d+)?[^`]*`")
 _BY_VALUE = 2
 """The last version of `marshal` that never refers back to an object it has written: equal values, equal bytes."""
-_LONG = range(-(2**63), 2**63)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """May this principal do this to that?"""
-
-    principal: str
-    action: str
-    resource_type: str
-    resource: str
-    context: Mapping[str, JsonValue] = field(default_factory=dict)
-    shape: Shape | None = None
-    """The action's own types, where the tool is at hand; else those that the context shows."""
-
-    @property
-    def request(self) -> dict[str, JsonValue]:
-        """The whole request, as Cedar takes it, but for the clock."""
-        return {
-            "principal": {"type": "Agent", "id": self.principal},
-            "action": {"type": "Action", "id": self.shape.action if self.shape else self.action},
-            "resource": {"type": self.resource_type, "id": self.resource},
-            "context": dict(self.context),
-        }
-
-
-class _Outcome(NamedTuple):
-    decision: Decision
-    policies: tuple[str, ...] = ()
-    why: tuple[str, ...] = ()
-    asks: tuple[Ask, ...] = ()
-
-
-class _Slice:
-    """The policies of a set that can apply to one action on one thing."""
-
-    def __init__(self, rules: list[Rule]) -> None:
-        reads = frozenset[str]().union(*(rule.reads for rule in rules))
-        self.reads = reads | {NOW, ARGUMENTS} if EVERYTHING in reads else reads
-        self.extra = self.reads & {NOW, ARGUMENTS}
-        self.all = cedarpy.PolicySet.from_json_str(policy_json(rules))
-        self.firm = cedarpy.PolicySet.from_json_str(policy_json([rule for rule in rules if rule.ask is None]))
-
-    def key(self, question: Question, clock_s: int) -> bytes:
-        """What a decision depends on, in bytes: of what no policy looks at, only whether it is of its type."""
-        every = EVERYTHING in self.reads
-        seen = {
-            name: value if every or name in self.reads else _kind(value)
-            for name, value in question.context.items()
-            if name != ARGUMENTS or ARGUMENTS in self.extra
-        }
-        now = clock_s if NOW in self.extra else 0
-        return marshal.dumps((question.principal, question.action, question.resource, seen, now), _BY_VALUE)
 
 
 class Policies:
@@ -89,9 +37,9 @@ class Policies:
         self.rules = read_set(files)
         self.hits = self.misses = 0
         self._rules = {rule.key: rule for rule in self.rules}
-        self._decided: OrderedDict[tuple[str, bytes], _Outcome] = OrderedDict()
-        self._slices: OrderedDict[tuple[str, str], _Slice] = OrderedDict()
-        self._sliced: dict[tuple[str, ...], _Slice] = {}
+        self._decided: OrderedDict[tuple[str, bytes], Decided] = OrderedDict()
+        self._slices: OrderedDict[tuple[str, str], Slice] = OrderedDict()
+        self._sliced: dict[tuple[str, tuple[str, ...]], Slice] = {}
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -101,59 +49,59 @@ class Policies:
         clock_s = int(time.time()) if clock_s is None else clock_s
         shape = question.shape or shape_for(question.action, question.resource, question.context)
         if shape is None:
-            outcome = _deny((), f"undecidable: there is no action {question.action!r}")
+            known = _deny((), f"{UNDECIDABLE}there is no action {question.action!r}")
         else:
-            outcome = self._known(question, shape, clock_s)
-        return Decided(
-            decision=outcome.decision,
-            policies=outcome.policies,
-            why=outcome.why,
-            asks=outcome.asks,
-            request=question.request,
-            policy_set=self.digest,
-            schema_digest=shape.digest if shape else "",
-            clock_s=clock_s,
-        )
+            known = self._known(question, shape, clock_s)
+        return known.model_copy(update={"request": question.request, "clock_s": clock_s})
 
-    def _known(self, question: Question, shape: Shape, clock_s: int) -> _Outcome:
+    def looks_at(self, question: Question) -> frozenset[str]:
+        """Which attributes of the context the policies look at that could apply."""
+        shape = question.shape or shape_for(question.action, question.resource, question.context)
+        return self._slice(shape, question.resource).reads if shape else frozenset()
+
+    def _known(self, question: Question, shape: Shape, clock_s: int) -> Decided:
         slice_ = self._slice(shape, question.resource)
-        key = shape.digest, slice_.key(question, clock_s)
+        told = slice_.told(question, clock_s)
+        depends = question.principal, question.resource, told.context, len(told.names)
+        key = shape.digest, marshal.dumps(depends, _BY_VALUE)
         found = self._decided.get(key)
         if found is not None:
             self.hits += 1
             return found
         self.misses += 1
-        found = self._decided[key] = self._decide(question, shape, slice_, clock_s)
+        decided = self._decide(question, shape, slice_, told)
+        parts = {"policy_set": self.digest, "schema_digest": shape.digest}
+        found = self._decided[key] = decided.model_copy(update=parts)
         if len(self._decided) > _CACHE:
             self._decided.popitem(last=False)
         return found
 
-    def _slice(self, shape: Shape, resource: str) -> _Slice:
-        key = shape.action, resource
+    def _slice(self, shape: Shape, resource: str) -> Slice:
+        key = shape.digest, resource
         found = self._slices.get(key)
         if found is None:
             rules = [rule for rule in self.rules if applies(rule, shape, resource)]
             names = tuple(rule.key for rule in rules)
-            found = self._slices[key] = self._sliced.get(names) or _Slice(rules)
-            self._sliced[names] = found
+            found = self._slices[key] = self._sliced.get((shape.digest, names)) or Slice(rules, shape)
+            self._sliced[shape.digest, names] = found
             if len(self._slices) > _SLICES:
                 self._slices.clear()
                 self._sliced.clear()
         return found
 
-    def _decide(self, question: Question, shape: Shape, slice_: _Slice, clock_s: int) -> _Outcome:
-        kept = handles(shape, slice_.extra)
-        request = _evaluated(question, shape, slice_, clock_s)
+    def _decide(self, question: Question, shape: Shape, slice_: Slice, told: Told) -> Decided:
+        kept = slice_.handles(told)
         try:
+            request = _evaluated(question, shape, told.context)
             result = cedarpy.is_authorized(request, slice_.all, kept.entities, kept.schema)
         except ValueError as error:
-            return _deny((), f"undecidable: the request is not text that can be read ({type(error).__name__})")
+            return _deny((), f"{UNDECIDABLE}the request is not text that can be read ({type(error).__name__})")
         rules = [self._rules[key] for key in result.diagnostics.reasons]
         names = tuple(rule.name for rule in rules)
         if result.diagnostics.errors or result.decision == cedarpy.Decision.NoDecision:
-            return _deny(names, f"undecidable: {self._told(result.diagnostics.errors) or 'no answer'}")
+            return _deny(names, f"{UNDECIDABLE}{self._told(result.diagnostics.errors) or 'no answer'}")
         if result.decision == cedarpy.Decision.Allow:
-            return _Outcome("allow", names)
+            return _decided("allow", names)
         if not rules:
             return _deny((), "no policy permits it")
         firm = [rule for rule in rules if rule.ask is None]
@@ -163,7 +111,7 @@ class Policies:
         if permitted.decision != cedarpy.Decision.Allow or permitted.diagnostics.errors:
             return _deny(names, *(rule.why for rule in rules))
         asks = tuple(rule.ask for rule in rules if rule.ask is not None)
-        return _Outcome("ask", names, tuple(ask.why for ask in asks), asks)
+        return _decided("ask", names, *(ask.why for ask in asks), asks=asks)
 
     def _told(self, errors: Iterable[object]) -> str:
         """Cedar's errors, without the values that they quote: a reason is written as it is, and those are personal."""
@@ -175,24 +123,24 @@ class Policies:
         return "; ".join(_QUOTED.sub(named, str(error)) for error in errors)
 
 
-def _evaluated(question: Question, shape: Shape, slice_: _Slice, clock_s: int) -> dict[str, JsonValue]:
-    """The request with what the policies look at: the clock, and the arguments."""
-    context = dict(question.context)
-    if ARGUMENTS not in slice_.extra:
-        context.pop(ARGUMENTS, None)
-    if NOW in slice_.extra:
-        context[NOW] = f"{datetime.fromtimestamp(clock_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return question.request | {"action": {"type": "Action", "id": shape.action}, "context": context}
+def _evaluated(question: Question, shape: Shape, context: dict[str, JsonValue]) -> dict[str, object]:
+    """The request as Cedar takes it.
+
+    Raises:
+        ValueError: A text in it is none.
+    """
+    return {
+        "principal": {"type": "Agent", "id": question.principal},
+        "action": {"type": "Action", "id": shape.action},
+        "resource": {"type": question.resource_type, "id": question.resource},
+        "context": to_json(context, inf_nan_mode="constants").decode(),
+    }
 
 
-def _kind(value: JsonValue) -> JsonValue | bytes:
-    """What stands for a value that only has to be of its type."""
-    if isinstance(value, str) and value.isascii():
-        return b"text"
-    if type(value) is int and value in _LONG:
-        return b"number"
-    return value
+def _deny(names: tuple[str, ...], *why: str) -> Decided:
+    return _decided("deny", names, *why)
 
 
-def _deny(names: tuple[str, ...], *why: str) -> _Outcome:
-    return _Outcome("deny", names, why)
+def _decided(decision: Decision, names: tuple[str, ...], *why: str, asks: tuple[Ask, ...] = ()) -> Decided:
+    """A decision; whose request it is, each time it is made, is filled in then."""
+    return Decided(decision=decision, policies=names, why=why, asks=asks, request={})

@@ -52,7 +52,7 @@ class Rule:
     @property
     def text(self) -> str:
         """It, as Cedar writes it."""
-        return str(cedarpy.policies_from_json_str(policy_json([self]))).strip()
+        return cedarpy.format_policies(cedarpy.policies_from_json_str(policy_json([self]))).strip()
 
 
 def read_rules(file: PolicyFile, first: int = 0) -> list[Rule]:
