@@ -20,6 +20,8 @@ def register(app: typer.Typer) -> None:
     bench.command("growth")(growth)
     bench.command("connect")(connect)
     bench.command("agentdojo")(agentdojo)
+    bench.command("decision")(decision)
+    bench.command("backtest")(backtest)
     app.add_typer(bench, name="bench")
 
 
@@ -85,6 +87,27 @@ def agentdojo(
     from dominie_bench.agentdojo import run
 
     _print(run(suite, _say), as_json=json)
+
+
+def decision(
+    policies: Annotated[int, typer.Option(help="So many in the set.", min=3)] = 50,
+    passes: Annotated[int, typer.Option(help="So often over all calls.", min=1)] = 20,
+    json: Json = False,
+) -> None:
+    """Decisions on the calls of AgentDojo's suites, schema check and reasons included, made anew and known already."""
+    from dominie_bench.decision import run
+
+    _print(run(policies, passes, _say), as_json=json)
+
+
+def backtest(
+    calls: Annotated[int, typer.Option(help="Calls on record, each made again live.", min=10)] = 10_000,
+    json: Json = False,
+) -> None:
+    """Recorded decisions made again under the same policies, and under others beside a live run."""
+    from dominie_bench.backtest import run
+
+    _print(run(calls, _say), as_json=json)
 
 
 def _say(text: str) -> None:
