@@ -44,6 +44,20 @@ class Ask(Message):
         return f"{self.policy}@{self.digest}"
 
 
+class Limit(Message):
+    """What one policy lets several calls have together."""
+
+    policy: str
+    counts: Literal["amount", "calls"]
+    """Their amounts, in minor units, or how many they are."""
+    most: int
+    per: Literal["agent", "user", "tenant"]
+    """Whose calls are added up."""
+    within: Literal["hour", "day", "month"]
+    """In UTC."""
+    why: str
+
+
 def whom(asks: Iterable[Ask]) -> list[str]:
     """Whose yes some asks want: `finance`, `2 of finance`, `two people in all`."""
     asks = tuple(asks)
@@ -85,6 +99,8 @@ class Decided(Payload):
     """Of the schema that the request was held against, 16 hex digits."""
     clock_s: NonNegativeInt | None = None
     """Unix time in seconds, as the policies were told it."""
+    limits: tuple[Limit, ...] = ()
+    """Where it is allowed, then within these: a share of each is reserved before it begins."""
     observed: bool = False
     """Nothing was held to it: `dominie up --observe`."""
 

@@ -1,4 +1,5 @@
-"""Commands and events of guardrail. Category `policy`, one stream; `approval`, one stream an asked action."""
+"""Commands and events of guardrail. Category `policy`, one stream; `approval`, one stream an asked action; category
+`limit`, one stream a month."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -8,7 +9,7 @@ from dominie_contracts.action import Ask, Integrity
 from dominie_contracts.base import Command, Message, Payload
 from dominie_contracts.personal import PERSONAL
 
-POLICY, APPROVAL = "policy", "approval"
+POLICY, APPROVAL, LIMIT = "policy", "approval", "limit"
 POLICY_SET = "main"
 """The id of the policy stream of a tenant, or of the platform's, which holds for all."""
 
@@ -182,6 +183,74 @@ class ApprovalAnswered(Payload):
     """What the approver signed with it: whoever acts on the answer checks that, too."""
 
 
+class Share(Message):
+    """What one action wants of a limit."""
+
+    policy: str
+    scope: str
+    """Whose limit: `agent a-desk`, `tenant`, and of a user a digest under their key, which names nobody without it."""
+    within: Literal["hour", "day", "month"]
+    amount: int = Field(ge=0, le=2**53 - 1)
+    most: int = Field(ge=0, le=2**53 - 1)
+
+
+class Reserve(Command):
+    """From a service, before an action begins: a share of each of these limits, or of none."""
+
+    NAME: ClassVar[str] = "guardrail.reserve"
+    action: str = Field(pattern="^[0-9a-f]{32}$")
+    category: str
+    shares: tuple[Share, ...] = Field(min_length=1, max_length=32)
+
+
+class Reservation(Message):
+    """Reply to `Reserve`."""
+
+    granted: bool
+    policy: str = ""
+    """Whose limit is used up."""
+    used: int = 0
+    """So much of it, by others."""
+    resets_s: int = 0
+    """Until it begins anew."""
+
+
+class Booked(Message):
+    """A share of a limit that is taken."""
+
+    policy: str
+    scope: str
+    window: str
+    """The hour, day or month: `2026-11-21T12`, `2026-11-21`, `2026-11`."""
+    amount: int
+
+
+class Booking(Message):
+    """What one action has taken."""
+
+    action: str
+    category: str
+    at_ms: int
+    shares: tuple[Booked, ...]
+
+
+class SharesReserved(Payload):
+    """Written by guardrail before it grants reservations: a page of them, for whoever asked meanwhile."""
+
+    KIND: ClassVar[str] = "reserved.v1"
+    bookings: tuple[Booking, ...]
+
+
+class SharesSettled(Payload):
+    """Written by guardrail when it has seen what became of actions that reserved."""
+
+    KIND: ClassVar[str] = "settled.v1"
+    kept: tuple[str, ...]
+    """They were done, or nobody can tell: their shares are used."""
+    released: tuple[str, ...]
+    """They failed, or never began: their shares are free again."""
+
+
 class AnswersRefused(Payload):
     """Written by guardrail when it refuses a person's answers: the first at once, then their number, once a minute."""
 
@@ -193,8 +262,9 @@ class AnswersRefused(Payload):
     """Some of what they were meant for, as they named it."""
 
 
-COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, ProposePolicies, PublishPolicies)
+COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, ProposePolicies, PublishPolicies, Reserve)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     POLICY: (PoliciesPublished, PoliciesProposed),
     APPROVAL: (ApprovalAnswered, AnswersRefused),
+    LIMIT: (SharesReserved, SharesSettled),
 }

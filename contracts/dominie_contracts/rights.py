@@ -99,9 +99,9 @@ AUDITOR_COMMANDS = tuple(command for command in DEVELOPER_COMMANDS if command.st
 WORKER_COMMANDS = ("tool.register", *ARTIFACT_COMMANDS)
 
 CALLS: dict[str, tuple[str, ...]] = {
-    "model": ("scheduler.permit", "scheduler.release", "audit.record"),
-    "tool": ("audit.record",),
-    "memory": ("audit.record",),
+    "model": ("scheduler.permit", "scheduler.release", "audit.record", "guardrail.reserve"),
+    "tool": ("audit.record", "guardrail.reserve"),
+    "memory": ("audit.record", "guardrail.reserve"),
     "judge": ("model.chat", "audit.record"),
     "gateway": ("identity.exchange", "model.chat", "model.list", "judge.review"),
     "audit": ("identity.erase",),

@@ -212,6 +212,10 @@ def _of_service(payload: Payload) -> str | None:
         case guardrail.ApprovalAnswered():
             answer = "granted" if payload.decision == "grant" else "denied"
             return f"{answer} by {payload.by}" + (f": {payload.note}" if payload.note else "")
+        case guardrail.SharesReserved():
+            return f"shares of limits reserved for {len(payload.bookings)} actions"
+        case guardrail.SharesSettled():
+            return f"shares of limits settled: {len(payload.kept)} used, {len(payload.released)} free again"
         case guardrail.AnswersRefused():
             counts = [f"{count} {problem}" for problem, count in payload.problems.items()]
             return f"answers of {payload.by} refused: {_names(counts)}"

@@ -26,6 +26,8 @@ from dominie_contracts.guardrail import (
     PoliciesProposed,
     PoliciesPublished,
     PolicyFile,
+    SharesReserved,
+    SharesSettled,
 )
 from dominie_contracts.identity import (
     Delegated,
@@ -213,6 +215,8 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         ),
         "granted by u-fin: fine",
     ),
+    ("limit", SharesReserved(bookings=()), "shares of limits reserved for 0 actions"),
+    ("limit", SharesSettled(kept=("x",), released=()), "shares of limits settled: 1 used, 0 free again"),
     (
         "approval",
         AnswersRefused(by="u-gil", problems={"forbidden": 3, "invalid": 1}, actions=("x",)),

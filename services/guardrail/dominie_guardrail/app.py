@@ -6,7 +6,15 @@ import structlog
 
 from dominie_contracts import Problem
 from dominie_contracts.action import noted_in
-from dominie_contracts.guardrail import APPROVAL, POLICY, Approve, ListApprovals, ProposePolicies, PublishPolicies
+from dominie_contracts.guardrail import (
+    APPROVAL,
+    POLICY,
+    Approve,
+    ListApprovals,
+    ProposePolicies,
+    PublishPolicies,
+    Reserve,
+)
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
 from dominie_contracts.rights import caller
@@ -14,6 +22,7 @@ from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.tool import CATALOG, TOOL
 from dominie_eventstore import EventStore
 from dominie_guardrail.handlers import Handlers
+from dominie_guardrail.ledger import Ledger
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes, Shapes
 from dominie_guardrail.refusals import Refusals, writer
 from dominie_guardrail.settings import DEFAULT_POLICIES, Settings
@@ -34,6 +43,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     in_force, asked, shapes = InForce(), Asked(service.store), Shapes()
     actions = service.actions(APPROVAL)
     refusals = Refusals(writer(service.store, actions), every_s=settings.guardrail_refusals_s)
+    ledger = Ledger(service.store, actions, vanish_s=settings.guardrail_vanish_s)
     handlers = Handlers(
         service.store,
         actions,
@@ -56,6 +66,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(ProposePolicies, handlers.propose, token=False)
     service.route(ListApprovals, handlers.approvals, token=False)
     service.route(Approve, handlers.approve, token=False)
+    service.route(Reserve, ledger.reserve, direct=False, between=True)
 
     async def publish_at_start() -> None:
         folder = settings.guardrail_policies
@@ -72,6 +83,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         except (Problem, KitError) as problem:
             log.error("guardrail.policies_refused", folder=str(folder), why=str(problem))
 
+    async def settle() -> None:
+        await ledger.run(settings.guardrail_settle_s)
+
     service.background(publish_at_start)
+    service.background(settle)
     service.background(refusals.run)
     return service

@@ -16,3 +16,7 @@ class Settings(KitSettings):
     """How long a yes holds."""
     guardrail_refusals_s: float = 60.0
     """How often, at most, it is written how many answers of a person were refused."""
+    guardrail_settle_s: float = 2.0
+    """How often it is looked what became of actions that reserved a share of a limit."""
+    guardrail_vanish_s: float = 300.0
+    """After so long an action that reserved and did not begin has vanished: its share is free again."""

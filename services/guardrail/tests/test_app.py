@@ -12,4 +12,7 @@ def test_every_command_is_served(tmp_path: Path) -> None:
     keys = KeyFolder(tmp_path / "keys").create()
     service = build(Settings(keys=keys.path, state=tmp_path))
     assert {route.command for route in service.routes} == set(COMMANDS)
-    assert [route.command.NAME for route in service.routes if not route.direct] == ["guardrail.publish"]
+    assert [route.command.NAME for route in service.routes if not route.direct] == [
+        "guardrail.publish",
+        "guardrail.reserve",
+    ]

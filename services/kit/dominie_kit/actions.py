@@ -50,7 +50,8 @@ from dominie_kit.approving import MAX_ROUNDS, Approving, Heard, approval_require
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
-from dominie_kit.past import Past, Served
+from dominie_kit.limiting import Limiting
+from dominie_kit.past import Calls, Past, Served
 from dominie_kit.policy.question import Question
 from dominie_kit.sealing import PersonKey, sealed_json
 from dominie_kit.standing import Standing
@@ -69,6 +70,7 @@ class Actions:
         decisions: DecisionPoint,
         standing: Standing,
         past: Past,
+        services: Calls,
         *,
         service: str,
         category: str,
@@ -80,6 +82,7 @@ class Actions:
         self._observe = observe
         self._approving = Approving(store, standing)
         self._past = past
+        self._limiting = Limiting(services)
         self._service = service
         self._source = f"dominie/{service}"
         self._category = category
@@ -271,6 +274,9 @@ class Actions:
             await self._note(action, "parked")
             await self.append(action, *opening, waiting)
             raise approval_required(action, waiting, waiting.asks)
+        if (used_up := await self._limiting.refusal(action, decided)) is not None:
+            await self.append(action, *opening, _failed(used_up))
+            raise used_up
         if work.effect:
             await self.append(action, *opening, self._started(action, work))
             return await self._run(action, work)
@@ -297,13 +303,20 @@ class Actions:
                     case "started":
                         return await self._take_over(action, work)
                     case "ready":
-                        await self.append(action, self._started(action, work))
-                        return await self._run(action, work)
+                        return await self._begin(action, work)
                     case _:
                         raise Unavailable("the action's record is incomplete", retry_after_s=1)
             except WrongExpectedVersion:
                 await self._reload(action)
         raise Unavailable("others work on this action too; ask again with the same key", retry_after_s=0.2)
+
+    async def _begin(self, action: Action, work: Work) -> Action:
+        """Begin what is decided and was given back: its share of each limit may have been given back, too."""
+        if (used_up := await self._limiting.refusal(action, action.state.decided)) is not None:
+            await self.append(action, _failed(used_up))
+            raise used_up
+        await self.append(action, self._started(action, work))
+        return await self._run(action, work)
 
     async def _resume(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
         waiting, decided = action.state.parked, self._decide(action.context, question)
@@ -323,6 +336,9 @@ class Actions:
             raise await self._refuse(action, heard.refused)
         if heard.left:
             raise await self._wait_on(action, decided, now, heard)
+        if (used_up := await self._limiting.refusal(action, decided)) is not None:
+            await self.append(action, decided, _failed(used_up))
+            raise used_up
         used = (Approved(approvals=(action.id,), by=tuple(yes.by for yes in heard.yeses)),) if heard.yeses else ()
         await self.append(action, *used, lifted(decided, heard.yeses), self._started(action, work))
         return await self._run(action, work)

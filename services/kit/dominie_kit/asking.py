@@ -8,18 +8,20 @@
 import json
 from collections.abc import Mapping
 
-from dominie_contracts.action import Ask
+from dominie_contracts.action import Ask, Limit
 from dominie_contracts.digests import digest_bytes
+from dominie_kit import limits
 
-ANNOTATIONS = frozenset({"id", "why", "ask", "quorum", "four_eyes"})
+ANNOTATIONS = frozenset({"id", "why", "ask", "quorum", "four_eyes"}) | limits.ANNOTATIONS
 """What a policy may say of itself; anything else is a typing error until somebody gives it a meaning."""
 MAX_QUORUM = 9
 
 
 def wrong_annotations(policy: Mapping[str, object]) -> list[str]:
     """What is wrong with a parsed policy's annotations: an unknown one means nothing, so it must not look as if."""
-    found = _annotations(policy)
+    found = annotations_of(policy)
     problems = [f"@{name} is unknown; a policy has {_listed()}" for name in sorted(found.keys() - ANNOTATIONS)]
+    problems += limits.wrong_limit(found, forbids=policy.get("effect") == "forbid")
     if "ask" not in found:
         return problems + [f"@{name} needs an @ask" for name in ("quorum", "four_eyes") if name in found]
     if policy.get("effect") != "forbid":
@@ -33,9 +35,14 @@ def wrong_annotations(policy: Mapping[str, object]) -> list[str]:
     return problems
 
 
+def limit_of(name: str, why: str, policy: Mapping[str, object]) -> Limit | None:
+    """The limit that a parsed policy sets; None: none, also where its annotations do not hold, so that it denies."""
+    return None if wrong_annotations(policy) else limits.limit_of(name, why, annotations_of(policy))
+
+
 def ask_of(name: str, why: str, policy: Mapping[str, object]) -> Ask | None:
     """Whom a parsed policy asks; None: nobody, also where its annotations do not hold, so that it denies."""
-    found = _annotations(policy)
+    found = annotations_of(policy)
     if "ask" not in found or wrong_annotations(policy):
         return None
     return Ask(
@@ -48,7 +55,7 @@ def ask_of(name: str, why: str, policy: Mapping[str, object]) -> Ask | None:
     )
 
 
-def _annotations(policy: Mapping[str, object]) -> dict[str, str]:
+def annotations_of(policy: Mapping[str, object]) -> dict[str, str]:
     """By name; a bare one is empty."""
     found = policy.get("annotations")
     return {name: value or "" for name, value in found.items()} if isinstance(found, dict) else {}

@@ -137,7 +137,14 @@ class Desk:
         instance = f"{self._service}-{uuid.uuid4().hex[:8]}"
         past = Past(self.store, self.services)
         return Actions(
-            self.store, self.decisions, self.standing, past, service=self._service, category=category, instance=instance
+            self.store,
+            self.decisions,
+            self.standing,
+            past,
+            self.services,
+            service=self._service,
+            category=category,
+            instance=instance,
         )
 
     def follow(self, projection: Projection, category: str | None) -> None:

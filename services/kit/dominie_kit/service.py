@@ -99,6 +99,7 @@ class Service:
             self.decisions,
             self.standing,
             Past(self.store, self.inner),
+            self.inner,
             service=self.name,
             category=category,
             instance=self.instance,

@@ -34,6 +34,26 @@ def test_a_quorum_and_four_eyes_are_asked_for() -> None:
     assert (found.quorum, found.four_eyes) == (3, True)
 
 
+LIMIT = '@limit("50000") @per("user") @within("day")'
+
+
+def test_a_limit_lets_pass_what_others_permit_and_says_what_is_shared() -> None:
+    found = Policies("d", files(FORBID.format(LIMIT) + '@id("odd") @ask("f") forbid (principal, action, resource);'))
+    decided = found.decide(CHAT)
+    (limit,) = decided.limits
+    assert (decided.decision, [ask.policy for ask in decided.asks]) == ("ask", ["odd"])
+    assert (limit.policy, limit.counts, limit.most, limit.per, limit.within) == ("big", "amount", 50_000, "user", "day")
+    alone = Policies("d", files(FORBID.format('@calls("3") @per("agent") @within("hour")'))).decide(CHAT)
+    assert (alone.decision, [(each.counts, each.most) for each in alone.limits]) == ("allow", [("calls", 3)])
+
+
+@pytest.mark.parametrize("other", ['@id("no") forbid (principal, action, resource);', ""])
+def test_a_limit_permits_nothing(other: str) -> None:
+    text = FORBID.format(LIMIT) + other
+    sets = files(text) if other else (PolicyFile(name="p.cedar", text=text),)
+    assert Policies("d", sets).decide(CHAT).decision == "deny"
+
+
 def test_every_word_of_a_policy_is_in_its_key() -> None:
     texts = ('@ask("finance")', '@ask("risk")', '@ask("finance") @quorum("2")', '@ask("finance") @why("x")')
     assert len({asked(text).key for text in texts}) == len(texts)
@@ -54,6 +74,17 @@ def test_every_word_of_a_policy_is_in_its_key() -> None:
         pytest.param(FORBID.format('@ask("f") @quorum("two")'), "from 1 to 9", id="a word"),
         pytest.param(FORBID.format('@ask("f") @quorum'), "from 1 to 9", id="no number"),
         pytest.param(FORBID.format('@ask("f") @four_eyes("no")'), "takes no value", id="four eyes, or not"),
+        pytest.param(FORBID.format('@limit("1") @per("user")'), "needs @within", id="a limit for ever"),
+        pytest.param(FORBID.format('@limit("1") @within("day")'), "needs @per", id="a limit of nobody"),
+        pytest.param(FORBID.format('@limit("1") @per("me") @within("day")'), "needs @per", id="a limit of me"),
+        pytest.param(FORBID.format('@limit("1") @per("user") @within("week")'), "needs @within", id="a week"),
+        pytest.param(FORBID.format('@per("user") @within("day")'), "one of @limit and @calls", id="no limit"),
+        pytest.param(FORBID.format(LIMIT + ' @calls("1")'), "one of @limit and @calls", id="two limits"),
+        pytest.param(FORBID.format(LIMIT + ' @ask("f")'), "cannot ask", id="a limit that asks"),
+        pytest.param(FORBID.format('@limit("-1") @per("user") @within("day")'), "from 0 to", id="less than nothing"),
+        pytest.param(FORBID.format('@limit("1e3") @per("user") @within("day")'), "from 0 to", id="no digits"),
+        pytest.param(FORBID.format('@limit("9007199254740992") @per("user") @within("day")'), "from 0 to", id="2^53"),
+        pytest.param(FORBID.format(LIMIT).replace("forbid", "permit"), "stands on a permit", id="limits a permit"),
         pytest.param('@id("x") @ask("f") permit (principal, action, resource);', "stands on a permit", id="a permit"),
     ],
 )

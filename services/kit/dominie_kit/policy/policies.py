@@ -10,7 +10,7 @@ import cedarpy
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from dominie_contracts.action import Ask, Decided, Decision
+from dominie_contracts.action import Ask, Decided, Decision, Limit
 from dominie_contracts.guardrail import PolicyFile
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.rules import applies, read_set
@@ -104,14 +104,17 @@ class Policies:
             return _decided("allow", names)
         if not rules:
             return _deny((), "no policy permits it")
-        firm = [rule for rule in rules if rule.ask is None]
+        firm = [rule for rule in rules if rule.firm]
         if firm:
             return _deny(names, *(rule.why for rule in firm))
         permitted = cedarpy.is_authorized(request, slice_.firm, kept.entities, kept.schema)
         if permitted.decision != cedarpy.Decision.Allow or permitted.diagnostics.errors:
             return _deny(names, *(rule.why for rule in rules))
         asks = tuple(rule.ask for rule in rules if rule.ask is not None)
-        return _decided("ask", names, *(ask.why for ask in asks), asks=asks)
+        limits = tuple(rule.limit for rule in rules if rule.limit is not None)
+        if not asks:
+            return _decided("allow", names, "within what calls may have together", limits=limits)
+        return _decided("ask", names, *(ask.why for ask in asks), asks=asks, limits=limits)
 
     def _told(self, errors: Iterable[object]) -> str:
         """Cedar's errors, without the values that they quote: a reason is written as it is, and those are personal."""
@@ -141,6 +144,12 @@ def _deny(names: tuple[str, ...], *why: str) -> Decided:
     return _decided("deny", names, *why)
 
 
-def _decided(decision: Decision, names: tuple[str, ...], *why: str, asks: tuple[Ask, ...] = ()) -> Decided:
+def _decided(
+    decision: Decision,
+    names: tuple[str, ...],
+    *why: str,
+    asks: tuple[Ask, ...] = (),
+    limits: tuple[Limit, ...] = (),
+) -> Decided:
     """A decision; whose request it is, each time it is made, is filled in then."""
-    return Decided(decision=decision, policies=names, why=why, asks=asks, request={})
+    return Decided(decision=decision, policies=names, why=why, asks=asks, limits=limits, request={})

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cedarpy
 from pydantic import JsonValue
 
-from dominie_contracts.action import Ask
+from dominie_contracts.action import Ask, Limit
 from dominie_contracts.guardrail import PolicyDiff, PolicyFile
-from dominie_kit.asking import ask_of
+from dominie_kit.asking import ask_of, limit_of
 from dominie_kit.policy.shapes import Shape, is_group
 
 TOOLS = "tools.json"
@@ -27,6 +27,7 @@ class Rule:
         key: What Cedar calls it here.
         name: Its `@id`.
         ask: Who is asked instead of denying.
+        limit: What calls may have together before it denies.
         reads: The attributes of the context that it looks at; `*` where that cannot be told.
     """
 
@@ -37,12 +38,18 @@ class Rule:
     file: str
     body: Body
     reads: frozenset[str]
+    limit: Limit | None = None
 
     @property
     def annotations(self) -> Mapping[str, JsonValue]:
         """What stands before it, `@id("…")`."""
         found = self.body.get("annotations")
         return found if isinstance(found, dict) else {}
+
+    @property
+    def firm(self) -> bool:
+        """Whether it holds as it stands: it neither asks nor limits."""
+        return self.ask is None and self.limit is None
 
     @property
     def forbids(self) -> bool:
@@ -154,7 +161,9 @@ def _rule(key: str, file: str, body: Body) -> Rule:
     named = name or key
     reason = why or f"policy {named!r} forbids it"
     whole = dict(body) | {"action": _grouped(body["action"])}
-    return Rule(key, named, ask_of(named, reason, body), reason, file, whole, _reads(body))
+    return Rule(
+        key, named, ask_of(named, reason, body), reason, file, whole, _reads(body), limit_of(named, reason, body)
+    )
 
 
 def _grouped(head: JsonValue) -> JsonValue:

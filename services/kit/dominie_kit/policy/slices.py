@@ -29,7 +29,7 @@ class Slice:
         self._required = {name for name in self._fits if name != ARGUMENTS and kinds[name].get("required", True)}
         self._told = {name for name in kinds if name not in self._fits}
         self.all = cedarpy.PolicySet.from_json_str(policy_json(rules))
-        self.firm = cedarpy.PolicySet.from_json_str(policy_json([rule for rule in rules if rule.ask is None]))
+        self.firm = cedarpy.PolicySet.from_json_str(policy_json([rule for rule in rules if rule.firm]))
 
     def told(self, question: Question, clock_s: int) -> "Told":
         """What Cedar is told: the clock and the arguments where they count, and of the rest what a policy looks at.

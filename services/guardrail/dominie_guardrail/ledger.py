@@ -1,0 +1,154 @@
+"""Keeps the sums of limits: one page of reservations an append, whoever asked meanwhile is on the next one."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import anyio
+import structlog
+
+from dominie_contracts import Draft, Payload, Recorded, StreamName, Unavailable
+from dominie_contracts.action import fold
+from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, SharesReserved
+from dominie_contracts.registry import parse_event, parse_own
+from dominie_eventstore import EventStoreError, WrongExpectedVersion
+from dominie_guardrail.limits import Sums, month, reserve, settled, verdict
+from dominie_kit import Actions, Context
+from dominie_kit.context import deadline_in
+
+_PAGE, _TRIES, _AT_A_TIME = 500, 8, 32
+_WRITE_S, _PAUSE_S = 10.0, 0.005
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Book:
+    """One tenant's month: its sums as far as they were read, and who waits for an answer."""
+
+    stream: StreamName
+    sums: Sums | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: list[tuple[Reserve, asyncio.Future[Reservation]]] = field(default_factory=list)
+
+
+class Log(Protocol):
+    """What is needed of the event store."""
+
+    async def read(self, stream: StreamName) -> Sequence[Recorded]:
+        """See `EventStore.read`."""
+        ...
+
+    async def append(self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int) -> object:
+        """See `EventStore.append`."""
+        ...
+
+
+class Ledger:
+    """The bookings of every tenant. Another instance may keep them too: who comes second reads, and tries again."""
+
+    def __init__(
+        self, store: Log, actions: Actions, *, vanish_s: float, now: Callable[[], datetime] | None = None
+    ) -> None:
+        self._store = store
+        self._actions = actions
+        self._vanish_ms = int(vanish_s * 1000)
+        self._now = now or (lambda: datetime.now(UTC))
+        self._books: dict[StreamName, _Book] = {}
+
+    async def reserve(self, command: Reserve, context: Context) -> Reservation:
+        """A share of each limit that a command names, or of none; durable when it is granted."""
+        book = self._book(context.tenant)
+        answer: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
+        book.waiting.append((command, answer))
+        async with book.lock:
+            while not answer.done():
+                await self._answer(book)
+        return answer.result()
+
+    async def sweep(self) -> None:
+        """See what became of the bookings: what failed or never began is free again."""
+        for book in list(self._books.values()):
+            async with book.lock:
+                await self._settle(book)
+                if book.sums is not None and not book.sums.open and book.stream.id != month(self._now()):
+                    del self._books[book.stream]
+
+    async def run(self, every_s: float) -> None:
+        """Sweep, for ever."""
+        while True:
+            await anyio.sleep(every_s)
+            try:
+                await self.sweep()
+            except (EventStoreError, Unavailable) as error:
+                log.warning("guardrail.limits_unsettled", error=type(error).__name__)
+
+    def _book(self, tenant: str) -> _Book:
+        stream = StreamName(tenant, LIMIT, month(self._now()))
+        return self._books.setdefault(stream, _Book(stream))
+
+    async def _answer(self, book: _Book) -> None:
+        """Answer a page of those who wait; whoever gave up meanwhile is answered too, and their booking vanishes."""
+        page = book.waiting[:_PAGE]
+        try:
+            found = await self._booked(book, [command for command, _ in page])
+        except (EventStoreError, Unavailable) as error:
+            for _, answer in page:
+                if not answer.done():
+                    answer.set_exception(error)
+        else:
+            for (_, answer), one in zip(page, found, strict=True):
+                if not answer.done():
+                    answer.set_result(one)
+        del book.waiting[: len(page)]
+
+    async def _booked(self, book: _Book, commands: list[Reserve]) -> list[Reservation]:
+        for number in range(_TRIES):
+            sums = await self._sums(book)
+            answers, bookings = reserve(sums, commands, self._now())
+            if not bookings or await self._append(book, sums, SharesReserved(bookings=tuple(bookings))):
+                return answers
+            await anyio.sleep(random.uniform(0, _PAUSE_S * (number + 1)))
+        raise Unavailable("others are reserving too; ask again with the same key", retry_after_s=0.1)
+
+    async def _settle(self, book: _Book) -> None:
+        sums = await self._sums(book)
+        now_ms, found = int(self._now().timestamp() * 1000), list[tuple[str, bool | None]]()
+        for booking in list(sums.open.values())[:_PAGE]:
+            stream = StreamName(book.stream.tenant, booking.category, booking.action)
+            trail = [parse_event(event.type, event.envelope.data) for event in await self._store.read(stream)]
+            state = fold(payload for payload in trail if payload is not None)
+            found.append((booking.action, verdict(state, age_ms=now_ms - booking.at_ms, vanish_ms=self._vanish_ms)))
+        event = settled(found)
+        if event is not None:
+            await self._append(book, sums, event)
+
+    async def _sums(self, book: _Book) -> Sums:
+        if book.sums is None:
+            sums = Sums()
+            for event in await self._store.read(book.stream):
+                sums.apply(parse_own(event))
+            book.sums = sums
+        return book.sums
+
+    async def _append(self, book: _Book, sums: Sums, event: Payload) -> bool:
+        """Write a page; False if somebody else wrote before: what is known here is read anew."""
+        context = Context(
+            tenant=book.stream.tenant,
+            principal="svc-guardrail",
+            key=uuid.uuid4().hex,
+            deadline=deadline_in(_WRITE_S),
+        )
+        known, book.sums = sums.version, None  # until the answer has come nobody knows what is written
+        try:
+            await self._store.append(
+                book.stream, self._actions.drafts(context, book.stream, event), expected_version=known
+            )
+        except WrongExpectedVersion:
+            return False
+        sums.apply(event)
+        book.sums = sums
+        return True

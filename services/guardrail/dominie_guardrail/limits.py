@@ -1,0 +1,133 @@
+"""The sums of what calls may have together: what is booked, what is free, and what becomes of a booking. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from dominie_contracts import Payload
+from dominie_contracts.action import ActionState
+from dominie_contracts.guardrail import Booked, Booking, Reservation, Reserve, Share, SharesReserved, SharesSettled
+
+_Sum = tuple[str, str, str]
+"""Policy, scope and window."""
+_WINDOWS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+@dataclass(slots=True)
+class Sums:
+    """What the events of one tenant's month add up to."""
+
+    version: int = 0
+    used: dict[_Sum, int] = field(default_factory=dict)
+    open: dict[str, Booking] = field(default_factory=dict)
+    """By action: those of which nobody has seen yet what became of them."""
+
+    def apply(self, event: Payload) -> None:
+        """Take in an event."""
+        self.version += 1
+        match event:
+            case SharesReserved():
+                for booking in event.bookings:
+                    self.open[booking.action] = booking
+                    self._add(booking.shares, 1)
+            case SharesSettled():
+                for action in event.kept:
+                    self.open.pop(action, None)
+                for action in event.released:
+                    if action in self.open:
+                        self._add(self.open.pop(action).shares, -1)
+            case _:
+                pass
+
+    def _add(self, shares: Iterable[Booked], sign: int) -> None:
+        for share in shares:
+            name = _sum(share)
+            self.used[name] = self.used.get(name, 0) + sign * share.amount
+
+
+def month(now: datetime) -> str:
+    """The id of the stream that holds a moment's bookings; no window reaches over its end."""
+    return now.strftime(_WINDOWS["month"])
+
+
+def reserve(sums: Sums, wanted: Sequence[Reserve], now: datetime) -> tuple[list[Reservation], list[Booking]]:
+    """Answer a page of commands, the first one first: each has all of its shares, or none.
+
+    An action that has them already has them.
+    """
+    answers, bookings = list[Reservation](), dict[str, Booking]()
+    taken = Counter[_Sum]()
+    for command in wanted:
+        if command.action in sums.open or command.action in bookings:
+            answers.append(Reservation(granted=True))
+            continue
+        shares = tuple(_booked(share, now) for share in command.shares)
+        short = _short(sums, command, shares, taken, now)
+        answers.append(short or Reservation(granted=True))
+        if short is None:
+            for share in shares:
+                taken[_sum(share)] += share.amount
+            bookings[command.action] = _booking(command, shares, now)
+    return answers, list(bookings.values())
+
+
+def _short(
+    sums: Sums, command: Reserve, shares: Sequence[Booked], taken: Mapping[_Sum, int], now: datetime
+) -> Reservation | None:
+    for share, booked in zip(command.shares, shares, strict=True):
+        used = sums.used.get(_sum(booked), 0) + taken.get(_sum(booked), 0)
+        if used + share.amount > share.most:
+            return Reservation(granted=False, policy=share.policy, used=used, resets_s=_resets_s(share, now))
+    return None
+
+
+def _booking(command: Reserve, shares: tuple[Booked, ...], now: datetime) -> Booking:
+    at_ms = int(now.timestamp() * 1000)
+    return Booking(action=command.action, category=command.category, at_ms=at_ms, shares=shares)
+
+
+def verdict(state: ActionState, *, age_ms: int, vanish_ms: int) -> bool | None:
+    """Whether an action's share is used (True) or free again (False); None: nobody can tell yet.
+
+    What was started counts until it has ended, and what nobody can settle counts for good. What has not begun in time
+    has vanished.
+    """
+    match state.status:
+        case "finished":
+            return state.finished is not None and state.finished.outcome == "ok"
+        case "unknown":
+            return True
+        case "started":
+            return None
+        case _:
+            return None if age_ms < vanish_ms else False
+
+
+def settled(verdicts: Iterable[tuple[str, bool | None]]) -> SharesSettled | None:
+    """What is written of these; None where nothing is."""
+    seen = [(action, found) for action, found in verdicts if found is not None]
+    kept = tuple(action for action, found in seen if found)
+    released = tuple(action for action, found in seen if not found)
+    return SharesSettled(kept=kept, released=released) if seen else None
+
+
+def _booked(share: Share, now: datetime) -> Booked:
+    window = now.strftime(_WINDOWS[share.within])
+    return Booked(policy=share.policy, scope=share.scope, window=window, amount=share.amount)
+
+
+def _resets_s(share: Share, now: datetime) -> int:
+    match share.within:
+        case "hour":
+            end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        case "day":
+            end = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        case "month":
+            first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+            end = (first + timedelta(days=32)).replace(day=1)
+    return max(1, int((end - now).total_seconds()))
+
+
+def _sum(share: Booked) -> _Sum:
+    return share.policy, share.scope, share.window

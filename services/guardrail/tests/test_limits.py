@@ -1,0 +1,202 @@
+"""What calls may have together is never exceeded, however they come; what failed or vanished is free again."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dominie_contracts import Draft, Payload, StreamName
+from dominie_contracts.action import Finished, Parked, Requested, Started, Unknown, fold
+from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, Share, SharesReserved
+from dominie_contracts.tool import TOOL
+from dominie_eventstore import Appended, EventStore, StoreUnavailable
+from dominie_guardrail.ledger import Ledger
+from dominie_guardrail.limits import Sums, reserve, settled, verdict
+from dominie_kit.handler_testing import Desk
+
+pytestmark = pytest.mark.anyio
+NOW = datetime(2026, 11, 30, 23, 59, 30, tzinfo=UTC)
+MOST, VANISH_MS = 1000, 60_000
+REQUESTED = Requested(command="tool.invoke", key="k", arguments={}, digest="d", deadline_ms=1)
+STARTED = Started(owner="tool-1", lease_ms=1, attempt=1)
+DONE = Finished(outcome="ok", duration_ms=1)
+FAILED = Finished(outcome="error", duration_ms=1)
+
+
+def wants(number: int, amount: int = 100, *, scope: str = "tenant", most: int = MOST, within: str = "day") -> Reserve:
+    share = {"policy": "spend", "scope": scope, "within": within, "amount": amount, "most": most}
+    return Reserve(action=f"{number:032x}", category=TOOL, shares=(Share.model_validate(share),))
+
+
+def page(sums: Sums, *commands: Reserve, now: datetime = NOW) -> list[bool]:
+    answers, bookings = reserve(sums, commands, now)
+    if bookings:
+        sums.apply(SharesReserved(bookings=tuple(bookings)))
+    return [answer.granted for answer in answers]
+
+
+def test_the_last_share_that_fits_is_the_last() -> None:
+    sums = Sums()
+    assert page(sums, *(wants(number, 300) for number in range(4))) == [True, True, True, False]
+    assert page(sums, wants(5, 101), wants(6, 100), wants(7, 1), wants(8, 0)) == [False, True, False, True]
+
+
+def test_what_has_its_share_has_it_once() -> None:
+    sums = Sums()
+    assert page(sums, wants(1, 900), wants(1, 900)) == [True, True]
+    assert page(sums, wants(1, 900), wants(2, 200)) == [True, False]
+
+
+def test_each_scope_and_each_window_has_its_own() -> None:
+    sums = Sums()
+    assert page(sums, wants(1, MOST), wants(2, MOST, scope="agent a-desk")) == [True, True]
+    assert page(sums, wants(3, MOST, within="hour"), wants(4, MOST, within="month")) == [True, True]
+    assert page(sums, wants(5, 1), now=NOW - timedelta(hours=23)) == [False]
+    assert page(sums, wants(6, 1), now=NOW - timedelta(days=1)) == [True]
+
+
+def test_all_of_its_shares_or_none() -> None:
+    sums = Sums()
+    both = Reserve(action="f" * 32, category=TOOL, shares=(wants(0, 10).shares[0], wants(0, 2000, scope="x").shares[0]))
+    assert page(sums, both, wants(1, MOST)) == [False, True]
+
+
+@pytest.mark.parametrize(("within", "seconds"), [("hour", 30), ("day", 30), ("month", 30)])
+def test_it_says_how_much_is_used_and_when_it_begins_anew(within: str, seconds: int) -> None:
+    sums = Sums()
+    page(sums, wants(1, 700, within=within))
+    (answer,), _ = reserve(sums, [wants(2, 301, within=within)], NOW)
+    assert answer == Reservation(granted=False, policy="spend", used=700, resets_s=seconds)
+
+
+@pytest.mark.parametrize(
+    ("trail", "age_ms", "used"),
+    [
+        ([], 0, None),
+        ([], VANISH_MS, False),
+        ([REQUESTED], VANISH_MS, False),
+        ([REQUESTED, STARTED], 10 * VANISH_MS, None),
+        ([REQUESTED, STARTED, DONE], 0, True),
+        ([REQUESTED, STARTED, FAILED], 0, False),
+        ([REQUESTED, STARTED, Unknown(why="lost")], 0, True),
+        ([REQUESTED, Parked(asks=(), digest="d", command="c", arguments={}, expires_ms=1)], VANISH_MS, False),
+        ([REQUESTED, STARTED, STARTED.model_copy(update={"given_back": True})], VANISH_MS, False),
+    ],
+)
+def test_what_becomes_of_a_share(trail: list[Payload], age_ms: int, used: bool | None) -> None:
+    assert verdict(fold(trail), age_ms=age_ms, vanish_ms=VANISH_MS) is used
+
+
+PAGES = st.lists(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 600), st.sampled_from(["a", "b"])), max_size=5), max_size=6
+)
+
+
+@given(PAGES, st.lists(st.sampled_from([True, False, None]), max_size=10))
+def test_no_more_than_the_limit_is_ever_granted(
+    pages: list[list[tuple[int, int, str]]], ends: list[bool | None]
+) -> None:
+    sums, granted = Sums(), dict[str, tuple[str, int]]()
+    for wanted in pages:
+        commands = [wants(number, amount, scope=scope) for number, amount, scope in wanted]
+        for command, yes in zip(commands, page(sums, *commands), strict=True):
+            if yes:
+                granted.setdefault(command.action, (command.shares[0].scope, command.shares[0].amount))
+        for scope in "ab":
+            assert sum(amount for owner, amount in granted.values() if owner == scope) <= MOST
+        event = settled(zip(list(sums.open), ends, strict=False))
+        if event is not None:
+            sums.apply(event)
+            for action in event.released:
+                del granted[action]
+            for action in event.kept:  # its key is used up, and it stays in the sum
+                granted[f"kept {action}"] = granted.pop(action)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk("guardrail")
+
+
+class Slow:
+    """A log whose appends take their turn, or do not come through."""
+
+    def __init__(self, store: EventStore) -> None:
+        self.away = False
+        self.read = store.read
+        self._store = store
+
+    async def append(self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int) -> Appended:
+        await checkpoint()
+        if self.away:
+            raise StoreUnavailable("no")
+        return await self._store.append(stream, drafts, expected_version=expected_version)
+
+
+def ledger(desk: Desk, vanish_s: float = 60.0, *, store: Slow | None = None) -> Ledger:
+    return Ledger(store or Slow(desk.store), desk.actions(LIMIT), vanish_s=vanish_s, now=lambda: NOW)
+
+
+async def ask(book: Ledger, desk: Desk, commands: Sequence[Reserve]) -> list[bool]:
+    found = dict[str, bool]()
+
+    async def one(command: Reserve) -> None:
+        found[command.action] = (await book.reserve(command, desk.context())).granted
+
+    async with anyio.create_task_group() as group:
+        for command in commands:
+            group.start_soon(one, command)
+    return [found[command.action] for command in commands]
+
+
+async def test_those_who_ask_at_once_are_on_one_page(desk: Desk) -> None:
+    assert sum(await ask(ledger(desk), desk, [wants(number) for number in range(40)])) == 10
+    assert len(await desk.types(LIMIT)) <= 2
+
+
+async def test_two_instances_grant_no_more_than_one(desk: Desk) -> None:
+    first, second = ledger(desk), ledger(desk)
+    found = list[bool]()
+
+    async def half(book: Ledger, numbers: range) -> None:
+        for number in numbers:
+            found.append((await book.reserve(wants(number), desk.context())).granted)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(half, first, range(15))
+        group.start_soon(half, second, range(15, 30))
+    assert sum(found) == 10
+    assert not (await ledger(desk).reserve(wants(99), desk.context())).granted
+
+
+async def test_what_failed_is_free_again_and_what_was_done_is_not(desk: Desk) -> None:
+    book = ledger(desk)
+    assert await ask(book, desk, [wants(1, 500), wants(2, 500), wants(3, 1)]) == [True, True, False]
+    await desk.append(TOOL, f"{1:032x}", REQUESTED, STARTED, FAILED)
+    await desk.append(TOOL, f"{2:032x}", REQUESTED, STARTED, DONE)
+    for _ in range(2):
+        await book.sweep()
+    assert await ask(book, desk, [wants(4, 500), wants(5, 1)]) == [True, False]
+    assert (await desk.types(LIMIT)).count("settled.v1") == 1
+
+
+async def test_what_vanished_runs_out_also_after_a_restart(desk: Desk) -> None:
+    await ask(ledger(desk), desk, [wants(1, MOST)])
+    again = ledger(desk, vanish_s=0.0)
+    assert await ask(again, desk, [wants(2, 1)]) == [False]
+    await again.sweep()
+    assert await ask(again, desk, [wants(2, MOST)]) == [True]
+
+
+async def test_a_reservation_that_nobody_can_write_is_none(desk: Desk) -> None:
+    slow = Slow(desk.store)
+    book = ledger(desk, store=slow)
+    slow.away = True
+    with pytest.raises(StoreUnavailable):
+        await book.reserve(wants(1, MOST), desk.context())
+    slow.away = False
+    assert await ask(book, desk, [wants(2, MOST)]) == [True]
