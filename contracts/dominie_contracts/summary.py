@@ -30,7 +30,10 @@ from dominie_contracts.token import Grants
 MAX_CHARS = 300
 _VALUE_CHARS = 60
 _ARTIFACTS = 3
-_REFUSALS = ("forbidden", "held", "unauthenticated", "approval-required", "diverged")
+_REFUSALS = (
+    *("forbidden", "held", "unauthenticated", "approval-required", "diverged"),
+    *("budget-exceeded", "quota-exceeded"),
+)
 
 
 def summarise(type_: str, data: dict[str, JsonValue], *, at: datetime | None = None) -> str:
@@ -115,6 +118,8 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
             return f"{signature(payload.command, payload.resource, payload.arguments)} asked"
         case Decided(observed=True):
             return f"NOT ENFORCED, only observed: {_of_action(payload.model_copy(update={'observed': False}), at)}"
+        case Decided(decision="allow", limits=(_, *_)):
+            return f"allowed within {_names(payload.policies)}"
         case Decided(decision="allow"):
             return f"allowed by {_names(payload.policies)}" if payload.policies else "allowed"
         case Decided(decision="ask"):

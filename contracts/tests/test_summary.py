@@ -13,6 +13,7 @@ from dominie_contracts.action import (
     Ask,
     Decided,
     Finished,
+    Limit,
     Mistaken,
     Noted,
     Parked,
@@ -57,6 +58,7 @@ from dominie_contracts.tool import ToolRegistered, ToolSpec
 
 AT = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
 AT_MS = int(AT.timestamp() * 1000)
+LIMIT = Limit(policy="spend", counts="amount", most=1, per="user", within="day", why="")
 FINANCE = Ask(policy="large-refund", group="finance", why="refunds over $50 need a person")
 HELD = ProblemDetails(
     type="urn:dominie:problem:held", title="Answer held back", status=403, detail="it promises too much"
@@ -78,6 +80,7 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         'refund(order="A1", amount_cents=9000) asked',
     ),
     ("tool", Decided(decision="allow", policies=("small-refund",), request={}), "allowed by small-refund"),
+    ("tool", Decided(decision="allow", policies=("spend",), limits=(LIMIT,), request={}), "allowed within spend"),
     (
         "tool",
         Decided(decision="ask", policies=("large-refund",), asks=(FINANCE,), request={}),

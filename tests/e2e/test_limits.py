@@ -153,6 +153,7 @@ async def test_what_was_done_stays_used_and_the_same_key_counts_once(scene: Scen
     assert len({each.action for each in begun}) == 1
     await scene.finish(begun[0], "u-gil")
     await until_kept(scene, begun[0].action)
+    assert (await scene.begin("u-gil", 600, key="paid")).then == "finished"
     with pytest.raises(BudgetExceeded):
         await scene.begin("u-gil", 401)
     assert (await scene.begin("u-gil", 400)).then == "run"

@@ -11,6 +11,7 @@ from dominie_contracts.guardrail import Booked, Booking, Reservation, Reserve, S
 
 _Sum = tuple[str, str, str]
 """Policy, scope and window."""
+_KEPT = 100_000
 _WINDOWS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
@@ -22,6 +23,8 @@ class Sums:
     used: dict[_Sum, int] = field(default_factory=dict)
     open: dict[str, Booking] = field(default_factory=dict)
     """By action: those of which nobody has seen yet what became of them."""
+    kept: dict[str, None] = field(default_factory=dict)
+    """The last actions whose shares are used: one that asks again was repeated meanwhile."""
 
     def apply(self, event: Payload) -> None:
         """Take in an event."""
@@ -34,11 +37,17 @@ class Sums:
             case SharesSettled():
                 for action in event.kept:
                     self.open.pop(action, None)
+                    self._keep(action)
                 for action in event.released:
                     if action in self.open:
                         self._add(self.open.pop(action).shares, -1)
             case _:
                 pass
+
+    def _keep(self, action: str) -> None:
+        self.kept[action] = None
+        if len(self.kept) > _KEPT:
+            del self.kept[next(iter(self.kept))]
 
     def _add(self, shares: Iterable[Booked], sign: int) -> None:
         for share in shares:
@@ -59,7 +68,7 @@ def reserve(sums: Sums, wanted: Sequence[Reserve], now: datetime) -> tuple[list[
     answers, bookings = list[Reservation](), dict[str, Booking]()
     taken = Counter[_Sum]()
     for command in wanted:
-        if command.action in sums.open or command.action in bookings:
+        if command.action in sums.open or command.action in sums.kept or command.action in bookings:
             answers.append(Reservation(granted=True))
             continue
         shares = tuple(_booked(share, now) for share in command.shares)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dominie_contracts import Draft, Payload, StreamName
 from dominie_contracts.action import Finished, Parked, Requested, Started, Unknown, fold
-from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, Share, SharesReserved
+from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, Share, SharesReserved, SharesSettled
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import Appended, EventStore, StoreUnavailable
 from dominie_guardrail.ledger import Ledger
@@ -49,6 +49,13 @@ def test_what_has_its_share_has_it_once() -> None:
     sums = Sums()
     assert page(sums, wants(1, 900), wants(1, 900)) == [True, True]
     assert page(sums, wants(1, 900), wants(2, 200)) == [True, False]
+
+
+def test_what_has_used_its_share_takes_no_other() -> None:
+    sums = Sums()
+    page(sums, wants(1, 600))
+    sums.apply(SharesSettled(kept=(f"{1:032x}",), released=()))
+    assert page(sums, wants(1, 600), wants(2, 401), wants(2, 400)) == [True, False, True]
 
 
 def test_each_scope_and_each_window_has_its_own() -> None:
@@ -113,8 +120,6 @@ def test_no_more_than_the_limit_is_ever_granted(
             sums.apply(event)
             for action in event.released:
                 del granted[action]
-            for action in event.kept:  # its key is used up, and it stays in the sum
-                granted[f"kept {action}"] = granted.pop(action)
 
 
 @pytest.fixture

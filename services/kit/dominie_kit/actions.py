@@ -114,7 +114,8 @@ class Actions:
         requested = self._requested(action.context, request)
         decided = self._decide(action.context, question)
         try:
-            return await self._first(action, request, requested, decided, work)
+            if decided is None or not decided.limits or not await self._is_recorded(action):
+                return await self._first(action, request, requested, decided, work)
         except WrongExpectedVersion:
             await self._reload(action)
         if action.state.requested is None or action.state.requested.digest != requested.digest:
@@ -289,6 +290,11 @@ class Actions:
         assert outcome is not None, "work whose outcome comes later has an effect"
         await self.append(action, *opening, *outcome.more, outcome.finished)
         return self._result(action)
+
+    async def _is_recorded(self, action: Action) -> bool:
+        """Whether an action has a record: a share of a limit is reserved before the first append would find out."""
+        await self._reload(action)
+        return action.state.version > 0
 
     async def _again(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
         for _ in range(_TRIES):
