@@ -11,6 +11,7 @@ from dominie_contracts.guardrail import Reservation, Reserve
 from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, Context, NotDone, Outcome, Request, Work
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_kit.limiting import Limiting
 from dominie_kit.policy.question import Question
 
 pytestmark = pytest.mark.anyio
@@ -166,3 +167,15 @@ async def test_what_was_given_back_reserves_again(desk: Desk, guardrail: Guardra
     with pytest.raises(BudgetExceeded):
         await act(desk, done, amount=1)
     assert (len(guardrail.asked), done) == (2, [])
+
+
+async def test_where_decisions_are_only_observed_no_share_is_taken(
+    desk: Desk, guardrail: Guardrail, done: list[str]
+) -> None:
+    await desk.publish(PERMIT_ALL + OFTEN)
+    action = await act(desk, done)
+    decided = action.state.decided
+    assert decided is not None and decided.limits
+    limiting = Limiting(guardrail)
+    assert await limiting.refusal(action, decided.model_copy(update={"observed": True})) is None
+    assert len(guardrail.asked) == 1
