@@ -74,6 +74,36 @@ def roles(schema: Schema) -> dict[str, Role]:
     return found
 
 
+def wrong_marks(schema: Schema) -> Iterator[str]:
+    """What of a schema's marks means nothing: an unknown word, or a role that no argument as a whole has."""
+    properties = schema.get("properties")
+    arguments = list(properties.values()) if isinstance(properties, dict) else []
+    for part in _parts(dict(schema)):
+        marks = part.get(ANNOTATION, {})
+        if not isinstance(marks, dict) or marks.keys() - {"role", "integrity"}:
+            yield f"{ANNOTATION} knows `role` and `integrity`, not {marks!r}"
+        elif marks.get("role") not in (None, *ROLES):
+            yield f"there is no role {marks['role']!r}, only {', '.join(ROLES)}"
+        elif marks.get("integrity") not in (None, *get_args(Integrity)):
+            yield f"there is no integrity {marks['integrity']!r}, only {', '.join(get_args(Integrity))}"
+        elif "role" in marks and not any(part is argument for argument in arguments):
+            yield f"the role {marks['role']!r} is of an argument as a whole, not of a part of one"
+
+
+def _parts(schema: JsonValue) -> Iterator[dict[str, JsonValue]]:
+    """A schema and every schema in it; a property of the mark's name is no mark."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _parts(each)
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for word, inner in schema.items():
+        named = word in ("properties", "$defs", "patternProperties", "dependentSchemas")
+        if word not in (ANNOTATION, "default", "examples", "const", "enum"):
+            yield from _parts(list(inner.values()) if named and isinstance(inner, dict) else inner)
+
+
 def label_arguments(
     arguments: Mapping[str, JsonValue], names: Iterable[str], records: set[tuple[str, str]]
 ) -> dict[str, Integrity]:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from dominie_demo.places import DESK
+from dominie_kit.system import System
+
 DOMINIE = str(Path(sys.executable).with_name("dominie"))
 MAILBOX = [
     {"id": "Q-1", "from": "dana", "text": "My mug from order A-1001 arrived broken. Please refund $30 of it."},
@@ -62,3 +65,38 @@ def test_other_words_and_another_address_leak_no_more(tmp_path: Path) -> None:
     mailbox = tmp_path / "mailbox.json"
     mailbox.write_text(json.dumps(MAILBOX))
     check(demo("--folder", str(tmp_path / "demo"), "--mailbox", str(mailbox)))
+
+
+REFUNDS = [
+    {"id": "Q-1", "from": "dana", "text": "My mug from order A-1001 arrived broken. Please refund $15 of it."},
+    {"id": "Q-2", "from": "eli", "text": "The lamp from order A-1002 never came. I would like a refund of $90."},
+    {"id": "Q-3", "from": "fay", "text": "Order A-1003 came with a scratch. Please refund $30 of it."},
+]
+
+
+@pytest.mark.timeout(240)
+def test_a_limit_of_20_dollars_over_its_log_lists_the_refunds_that_would_now_ask(tmp_path: Path) -> None:
+    mailbox, folder, stricter = tmp_path / "mailbox.json", tmp_path / "demo", tmp_path / "stricter"
+    mailbox.write_text(json.dumps(REFUNDS))
+    assert demo("--mailbox", str(mailbox), "--folder", str(folder))["governed"]["refunds"] == 3
+    stricter.mkdir()
+    limit = (DESK / "policies" / "desk.cedar").read_text()
+    (stricter / "desk.cedar").write_text(limit.replace("context.amount > 5000", "context.amount > 2000"))
+    with System(folder / "governed", services=("identity", "guardrail", "audit")) as system:
+        found = backtest(system.plan.folder, stricter)
+        same = backtest(system.plan.folder, DESK / "policies")
+    assert [(each["tool"], each["user"], each["amount"], each["was"], each["now"]) for each in found["changes"]] == [
+        ("refund", "u-fay", 3000, "allow", "ask")
+    ]
+    assert (found["undecidable"], same["changed"], same["undecidable"]) == (0, 0, 0)
+    assert same["decisions"] > 5
+
+
+def backtest(project: Path, directory: Path) -> dict[str, Any]:
+    """`dominie policy backtest`, in a project."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
+    command = [DOMINIE, "policy", "backtest", str(directory), "--json"]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

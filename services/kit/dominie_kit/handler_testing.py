@@ -132,7 +132,7 @@ class Desk:
         self._service = service
         self._follows: list[tuple[Projection, str | None]] = []
 
-    def actions(self, category: str) -> Actions:
+    def actions(self, category: str, *, observe: bool = False) -> Actions:
         """The service's actions; another call is another instance."""
         instance = f"{self._service}-{uuid.uuid4().hex[:8]}"
         past = Past(self.store, self.services)
@@ -145,6 +145,7 @@ class Desk:
             service=self._service,
             category=category,
             instance=instance,
+            observe=observe,
         )
 
     def follow(self, projection: Projection, category: str | None) -> None:

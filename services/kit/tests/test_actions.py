@@ -436,3 +436,22 @@ def test_a_duplicate_at_any_point_changes_nothing(
     steps: list[tuple[str, bool]], repeats: list[tuple[int, int, bool]]
 ) -> None:
     assert anyio.run(Play().play, steps, repeats) == anyio.run(Play().play, steps, [])
+
+
+@pytest.mark.parametrize("tool", ["asked", "denied"])
+async def test_what_is_only_observed_is_done_and_told(desk: Desk, tool: str) -> None:
+    ledger, stream = Ledger(desk), desk.actions(TOOL, observe=True)
+    done = await act(stream, desk.context(), Work(ledger.run, effect=True), tool=tool)
+    assert (done.state.status, ledger.done) == ("finished", [done.id])
+    decided = done.state.decided
+    assert decided is not None and decided.observed and decided.decision == ("ask" if tool == "asked" else "deny")
+    assert await desk.types(TOOL) == DONE
+
+
+async def test_what_was_parked_goes_on_once_decisions_are_only_observed(
+    desk: Desk, here: Actions, ledger: Ledger
+) -> None:
+    context, work = desk.context("k"), Work(ledger.run, effect=True)
+    await parked(here, context, work)
+    await act(desk.actions(TOOL, observe=True), desk.context("k"), work, tool="asked")
+    assert len(ledger.done) == 1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from dominie_contracts.action import Decided
 from dominie_contracts.audit import Entry
@@ -21,6 +21,7 @@ from dominie_kit.policy.explain import explain, set_of
 from dominie_kit.policy.policies import Policies
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.suggest import Suggesting
+from dominie_kit.settings import KitSettings
 
 PROPERTIES: Any = {
     "cents": {"type": "integer", "x-dominie": {"role": "amount"}},
@@ -226,3 +227,9 @@ def test_a_set_is_found_by_its_digest_alone_or_with_a_tenants_own() -> None:
 def test_what_is_observed_goes_on(decision: Any) -> None:
     assert Decided(decision=decision, policies=(), request={}, observed=True).held == "allow"
     assert Decided(decision=decision, policies=(), request={}).held == decision
+
+
+def test_only_local_development_observes() -> None:
+    assert KitSettings(observe=True, local=True).observe
+    with pytest.raises(ValidationError, match="local development"):
+        KitSettings(observe=True, local=False)

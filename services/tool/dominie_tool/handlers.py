@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import chain
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -20,7 +21,7 @@ from dominie_contracts import (
 )
 from dominie_contracts.action import Finished, Integrity
 from dominie_contracts.artifact import names
-from dominie_contracts.labels import label_arguments, label_result
+from dominie_contracts.labels import label_arguments, label_result, wrong_marks
 from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.tool import (
@@ -272,6 +273,9 @@ def _check_schemas(spec: ToolSpec) -> None:
         check_schemas(spec.input_schema, spec.output_schema)
     except Invalid as error:
         raise Invalid(f"{spec.name!r}: {error.detail}") from error
+    wrong = next(chain(wrong_marks(spec.input_schema), wrong_marks(spec.output_schema)), None)
+    if wrong is not None:
+        raise Invalid(f"{spec.name!r}: {wrong}")
 
 
 async def _later(action: Action) -> None:

@@ -282,6 +282,14 @@ async def test_what_is_no_json_schema_is_not_registered(desk: Desk, handlers: Ha
         await handlers.register(RegisterTool(spec=broken), worker_context(desk, "u-dev", "developers"))
 
 
+async def test_a_mark_that_means_nothing_is_not_registered(desk: Desk, handlers: Handlers) -> None:
+    schema = {"type": "object", "properties": {"to": {"type": "string", "x-dominie": {"role": "recipent"}}}}
+    with pytest.raises(Invalid, match="no role 'recipent'"):
+        await handlers.register(
+            RegisterTool(spec=spec(input_schema=schema)), worker_context(desk, "u-dev", "developers")
+        )
+
+
 async def test_an_agent_is_shown_what_it_may_call_and_a_person_all(desk: Desk, handlers: Handlers, have: Any) -> None:
     await have("refund")
     await have("mail", kind="sandboxed", source="def mail(): ...", function="mail")

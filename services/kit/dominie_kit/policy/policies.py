@@ -20,6 +20,8 @@ from dominie_kit.policy.slices import Slice, Told
 UNDECIDABLE = "undecidable: "
 """How the reason begins of a denial that no policy made."""
 _CACHE, _SLICES = 8192, 1024
+_SMALL = 4096
+"""Bytes of a request that is kept whole."""
 _QUOTED = re.compile(r"`(policy\d+)?[^`]*`")
 _BY_VALUE = 2
 """The last version of `marshal` that never refers back to an object it has written: equal values, equal bytes."""
@@ -38,6 +40,9 @@ class Policies:
         self.hits = self.misses = 0
         self._rules = {rule.key: rule for rule in self.rules}
         self._decided: OrderedDict[tuple[str, bytes], Decided] = OrderedDict()
+        self._second_s = 0
+        self._this_second: dict[tuple[Shape | None, bytes], Decided] = {}
+        """Whole decisions by whole requests, while the clock says the same."""
         self._slices: OrderedDict[tuple[str, str], Slice] = OrderedDict()
         self._sliced: dict[tuple[str, tuple[str, ...]], Slice] = {}
 
@@ -47,6 +52,21 @@ class Policies:
     def decide(self, question: Question, *, clock_s: int | None = None) -> Decided:
         """Decide; with `clock_s`, at another time than now."""
         clock_s = int(time.time()) if clock_s is None else clock_s
+        if clock_s != self._second_s:
+            self._second_s = clock_s
+            self._this_second.clear()
+        parts = question.principal, question.action, question.resource_type, question.resource, dict(question.context)
+        whole = (question.shape, marshal.dumps(parts, _BY_VALUE))
+        found = self._this_second.get(whole)
+        if found is not None:
+            self.hits += 1
+            return found
+        decided = self._filled_in(question, clock_s)
+        if len(whole[1]) <= _SMALL and len(self._this_second) < _CACHE:
+            self._this_second[whole] = decided
+        return decided
+
+    def _filled_in(self, question: Question, clock_s: int) -> Decided:
         shape = question.shape or shape_for(question.action, question.resource, question.context)
         if shape is None:
             known = _deny((), f"{UNDECIDABLE}there is no action {question.action!r}")

@@ -1,0 +1,50 @@
+"""What a tool's schema says to the policies: a mark that means nothing is told."""
+
+from typing import Any
+
+import pytest
+
+from dominie_contracts.labels import wrong_marks
+
+
+def marked(mark: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {"order": {"type": "string", "x-dominie": mark}}}
+
+
+@pytest.mark.parametrize("role", ["amount", "recipient", "object", "when", "code"])
+def test_roles_of_arguments_are_known(role: str) -> None:
+    assert list(wrong_marks(marked({"role": role, "integrity": "record"}))) == []
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        ({"role": "amont"}, "no role 'amont'"),
+        ({"role": ["amount"]}, "no role"),
+        ({"integrity": "recrod"}, "no integrity 'recrod'"),
+        ({"rolle": "amount"}, "knows `role` and `integrity`"),
+        ("amount", "knows `role` and `integrity`"),
+    ],
+)
+def test_other_words_are_not(mark: Any, said: str) -> None:
+    (wrong,) = wrong_marks(marked(mark))
+    assert said in wrong
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"x-dominie": {"role": "code"}},
+        {"properties": {"lines": {"type": "array", "items": {"x-dominie": {"role": "amount"}}}}},
+        {"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"x-dominie": {"role": "amount"}}}},
+        {"properties": {"a": {"properties": {"b": {"x-dominie": {"role": "recipient"}}}}}},
+    ],
+)
+def test_a_part_of_an_argument_has_no_role(schema: dict[str, Any]) -> None:
+    (wrong,) = wrong_marks(schema)
+    assert "argument as a whole" in wrong
+
+
+def test_a_property_or_a_value_of_the_marks_name_is_none() -> None:
+    values: Any = {"enum": [{"x-dominie": 1}], "default": {"x-dominie": 2}}
+    assert list(wrong_marks({"properties": {"x-dominie": {"type": "string"}, "b": values}})) == []
