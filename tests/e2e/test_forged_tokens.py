@@ -205,7 +205,11 @@ FORGED: list[tuple[str, str, Callable[[Scene, str], str | None]]] = [
     ("without an id", "unauthenticated", lambda s, t: s.forged(t, jti=None)),
     ("without a run", "unauthenticated", lambda s, t: s.forged(t, run=None)),
     ("without a key", "unauthenticated", lambda s, t: s.forged(t, cnf=None)),
-    ("with another key", "unauthenticated", lambda s, t: s.forged(t, cnf={"nkey": s.keys["other"].public})),
+    (
+        "with an older key",
+        "unauthenticated",
+        lambda s, t: s.forged(t, cnf={"nkey": s.keys["other"].public}, iat=NOW - 200, exp=NOW + 90),
+    ),
     ("with a claim more", "unauthenticated", lambda s, t: s.forged(t, root=True)),
     (
         "of an unknown type",

@@ -266,7 +266,7 @@ def _replaced(stands: tuple[KeyEntry, ...], before: KeyEntry, wanted: KeyEntry, 
         return stands
     if any(each.nkey == wanted.nkey for each in (before, *stands)):
         raise Conflict(f"{wanted.nkey} is or was a key; make a new one")
-    if last.nkey != before.nkey:
+    if wanted.use == "signer" and last.nkey != before.nkey:
         raise Conflict(f"{wanted.name} has another key than {before.nkey}: somebody else has rotated it")
     others = tuple(each for each in stands if each != last)
     return (*others, last.model_copy(update={"until_s": until_s}), wanted)

@@ -88,8 +88,8 @@ class EmbeddedBroker:
         for stale in self.folder.glob("*.ports"):
             stale.unlink()
         self._staging.open()
-        config = self.folder / "nats.conf"
-        config.write_text(server_config(self.keys.roster(), store=self.folder / "nats", log=self.log))
+        config, roster = self.folder / "nats.conf", KeyFolder(self.keys.path).roster()  # keys may have been replaced
+        config.write_text(server_config(roster, store=self.folder / "nats", log=self.log))
         port = str(self.port or -1)
         command = (_binary(), "-c", str(config), "-p", port, "--ports_file_dir", str(self.folder))
         self.death, held = os.pipe()

@@ -46,7 +46,7 @@ def server_config(
         extra: Further lines: a cluster block, TLS.
     """
     static = {roster.operator: operator_rights()}
-    for service, (edge, inner) in roster.services.items():
+    for service, edge, inner in (*roster.retiring, *((name, *pair) for name, pair in roster.services.items())):
         static |= {edge: edge_rights(service), inner: inner_rights(service)}
     users = "\n".join(f"      {_user(nkey, rights)}" for nkey, rights in static.items())
     by_hand = json.dumps([roster.callout_user, roster.warden, *static])

@@ -271,8 +271,7 @@ class Edge:
             raise Forbidden(suspended.words)
         if claims and (objection := self._standing.objection(claims)) is not None:
             raise objection
-        nkey = claims.cnf.nkey if claims else None
-        if nkey and registered and nkey != registered.nkey and not registered.takes(nkey, time.time()):
+        if claims and registered and claims.cnf.nkey != registered.nkey and not self._standing.takes_key(claims):
             raise Unauthenticated(f"{principal} has another key now; mint a new run token")
         return Context(
             tenant=tenant,

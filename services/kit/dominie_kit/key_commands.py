@@ -16,6 +16,8 @@ def register(app: typer.Typer) -> None:
     keys.command("list")(list_keys)
     rotate = typer.Typer(help="Let a new key take the place of one in use; nothing stops.", no_args_is_help=True)
     rotate.command("signer")(rotate_signer)
+    rotate.command("services")(rotate_services)
+    rotate.command("callout")(rotate_callout)
     keys.add_typer(rotate, name="rotate")
     app.add_typer(keys, name="keys")
 
@@ -59,6 +61,44 @@ def rotate_signer(
         done = anyio.run(run)
     words = f"Run tokens are signed by another key in a moment; the one before is taken for {overlap_s} s more."
     say(done.model_dump(mode="json"), words, json=json)
+
+
+def rotate_services(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which ones; none given: all.")] = None,
+    folder: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Give services new keys for the bus, one service after the other. Where `dominie up` runs."""
+    import anyio
+
+    from dominie_contracts import Invalid
+    from dominie_kit.rotation import rotate_services as rotate
+    from dominie_kit.state import StateFolder
+
+    with problems():
+        state = StateFolder.find(folder)
+        there = state.up().services
+        if unknown := set(names or ()) - set(there):
+            raise Invalid(f"no service {min(unknown)!r} runs here; there are: {', '.join(there)}")
+        done = anyio.run(lambda: rotate(state, names or list(there), tell=_tell))
+    say(done.model_dump(mode="json"), "The services have new keys; the old ones are not taken any more.", json=json)
+
+
+def rotate_callout(folder: Folder = HERE, json: Json = False) -> None:
+    """Have the broker's user tokens issued by a new key. Where `dominie up` runs."""
+    import anyio
+
+    from dominie_kit.rotation import rotate_callout as rotate
+    from dominie_kit.state import StateFolder
+
+    with problems():
+        state = StateFolder.find(folder)
+        done = anyio.run(lambda: rotate(state, tell=_tell))
+    say(done.model_dump(mode="json"), "The callout has a new issuer; the old one is not taken any more.", json=json)
+
+
+def _tell(name: str) -> None:
+    typer.echo(f"{name} gets its new key …", err=True)
 
 
 def _print(keys: list[dict[str, Any]]) -> None:

@@ -4,11 +4,12 @@
     services/{name}.json     a service's two connections: {"edge": seed, "inner": seed}
     identity.json            {"signer": …, "callout_issuer": …, "callout_user": …}
     warden.seed              identity's, in the broker's system account: sees who is connected, and kicks
+    services/old/…           those that are being replaced
     signers/{nkey}.seed      those that were made later; the log says which is taken
     public.json              {"signer": public nkey}: what every service checks run tokens with
     people/{principal}.seed  people whose keys the operator holds
 
-A file is written once and never over another, so any number of processes may create the same folder at once.
+A file is written once, and over another by a rotation alone, so any number of processes may create the same folder.
 A service needs `public.json` and its own file alone (and identity `identity.json` and `warden.seed`).
 """
 
@@ -57,6 +58,8 @@ class Roster:
     warden: str
     services: Mapping[str, tuple[str, str]]
     """A service's edge and inner connection."""
+    retiring: tuple[tuple[str, str, str], ...] = ()
+    """Services with connections whose place others have taken, and that are not gone yet."""
 
 
 _Pairs = TypeVar("_Pairs", ServiceKeys, IdentityKeys)
@@ -144,14 +147,35 @@ class KeyFolder:
 
     def roster(self) -> Roster:
         """Every static identity that has a key here, as public nkeys."""
-        services = {path.stem: self.service(path.stem) for path in sorted(self.path.glob("services/*.json"))}
+        services = {path.stem: _public(path) for path in sorted(self.path.glob("services/*.json"))}
+        old = sorted(self.path.glob("services/old/*.json"))
         return Roster(
             operator=self.operator.public,
             callout_issuer=self.identity.callout_issuer.public,
             callout_user=self.identity.callout_user.public,
             warden=self.warden.public,
-            services={name: (keys.edge.public, keys.inner.public) for name, keys in services.items()},
+            services=services,
+            retiring=tuple((path.stem.partition(".")[0], *_public(path)) for path in old),
         )
+
+    def replace_service(self, name: str) -> None:
+        """Make a service new keys; the old ones are kept beside them until `retire`."""
+        path = self._service(name)
+        old = self.path / "services" / "old" / f"{name}.{secrets.token_hex(6)}.json"  # an earlier try may have ended
+        old.parent.mkdir(mode=0o700, exist_ok=True)
+        os.link(path, old)
+        _replace(path, _seeds("edge", "inner"))
+
+    def retire(self, names: Iterable[str]) -> None:
+        """Take services' old keys away."""
+        for name in names:
+            for path in self.path.glob(f"services/old/{name}.*.json"):
+                path.unlink(missing_ok=True)
+
+    def replace_callout_issuer(self) -> None:
+        """Make the callout a new issuer; the broker takes one at a time."""
+        path = self.path / "identity.json"
+        _replace(path, json.dumps({**_read(path), **json.loads(_seeds("callout_issuer"))}))
 
     def _service(self, name: str) -> Path:
         return self.path / "services" / f"{name}.json"
@@ -159,17 +183,32 @@ class KeyFolder:
 
 def write_once(path: Path, text: str) -> None:
     """Write a file that others cannot read, whole, unless there is one already."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    draft = _draft(path, text)
     try:
         os.link(draft, path)
     except FileExistsError:
         pass
     finally:
         draft.unlink()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file that others cannot read, whole, over the one that is there."""
+    os.replace(_draft(path, text), path)
+
+
+def _draft(path: Path, text: str) -> Path:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
+
+
+def _public(path: Path) -> tuple[str, str]:
+    keys = _pairs(ServiceKeys, path)
+    return keys.edge.public, keys.inner.public
 
 
 def _seeds(*names: str) -> str:

@@ -1,5 +1,6 @@
 """Who is registered, who is suspended and who is revoked, as the log says: every edge asks before it serves."""
 
+import time
 from collections.abc import Callable
 from typing import Self
 
@@ -20,6 +21,8 @@ class Standing(InMemory):
         self.position = 0
         self._on_erased, self._on_keys = on_erased, on_keys
         self._registered: dict[tuple[str, str], Registered] = {}
+        self._since_s: dict[tuple[str, str], float] = {}
+        """When that was written."""
         self._revoked: set[tuple[str, str]] = set()
         self._suspended: dict[tuple[str, str], Suspended] = {}
         self._ended: set[tuple[str, str]] = set()
@@ -30,6 +33,7 @@ class Standing(InMemory):
         match parse_event(event.envelope.type, event.envelope.data):
             case Registered() as registered:
                 self._registered[registered.tenant, registered.principal] = registered
+                self._since_s[registered.tenant, registered.principal] = event.envelope.time.timestamp()
             case Revoked() as revoked:
                 self._revoked.add((revoked.tenant, revoked.principal))
             case Suspended() as suspended:
@@ -69,6 +73,15 @@ class Standing(InMemory):
                 if (tenant, run) in self._ended:
                     return Unauthenticated(f"run {run!r} was ended; begin another")
         return None
+
+    def takes_key(self, claims: RunClaims) -> bool:
+        """Whether a token is bound to a key that its agent has, though not to the one that we know as the last.
+
+        It is the one before, and is taken still; or identity bound it to one that we have yet to read of.
+        """
+        who = (claims.tenant, claims.agent)
+        registered = self._registered[who]
+        return registered.takes(claims.cnf.nkey, time.time()) or claims.iat > self._since_s[who] + 1
 
     def suspension(self, tenant: str, principal: str) -> Suspended | None:
         """The suspension of a principal that stands."""

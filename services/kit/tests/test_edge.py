@@ -258,6 +258,13 @@ async def test_who_is_suspended_is_not_heard_until_it_is_resumed(wire: Wire) -> 
     assert len(wire.contexts) == 2
 
 
+async def test_a_token_of_a_key_that_is_yet_to_be_read_of_holds(wire: Wire) -> None:
+    await register(wire, "UOLD")
+    now = int(time.time())
+    await wire.take(sent={headers.KEY: "k", headers.TOKEN: token(iat=now + 3, exp=now + 300)})
+    assert len(wire.contexts) == 1
+
+
 async def test_a_token_of_a_key_that_was_changed_no_longer_holds(wire: Wire) -> None:
     await register(wire, nkey="UNEWKEY")
     await wire.take()
