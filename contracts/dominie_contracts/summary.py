@@ -210,7 +210,8 @@ def _of_service(payload: Payload) -> str | None:
             return f"API key {payload.id} of {payload.principal} revoked by {payload.by}"
         case guardrail.PoliciesPublished():
             files = _names([file.name for file in payload.files])
-            return f"policies in force: {files} ({payload.digest[:8]}), by {payload.by}"
+            author = f", written by {payload.author}" if payload.author else ""
+            return f"policies in force: {files} ({payload.digest[:8]}), by {payload.by}{author}{_diff(payload.diff)}"
         case guardrail.PoliciesProposed():
             files = _names([file.name for file in payload.files])
             return f"policies proposed: {files} ({payload.digest[:8]}), by {payload.by}"
@@ -249,6 +250,11 @@ def _utc(unix_s: int) -> str:
         return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError, OSError):
         return str(unix_s)
+
+
+def _diff(diff: guardrail.PolicyDiff) -> str:
+    parts = (("new", diff.added), ("changed", diff.changed), ("gone", diff.removed))
+    return "".join(f"; {word} {_names(names)}" for word, names in parts if names)
 
 
 def _grants(grants: Grants) -> str:

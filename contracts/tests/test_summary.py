@@ -26,6 +26,7 @@ from dominie_contracts.guardrail import (
     ApprovalAnswered,
     PoliciesProposed,
     PoliciesPublished,
+    PolicyDiff,
     PolicyFile,
     SharesReserved,
     SharesSettled,
@@ -205,6 +206,22 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "policy",
         PoliciesPublished(digest="0123456789", files=(PolicyFile(name="refunds.cedar", text=""),), by="operator"),
         "policies in force: refunds.cedar (01234567), by operator",
+    ),
+    (
+        "policy",
+        PoliciesPublished(
+            digest="0123456789",
+            files=(PolicyFile(name="a.cedar", text=""),),
+            by="operator",
+            author="dana",
+            diff=PolicyDiff(added=("a", "b"), removed=("c",)),
+        ),
+        "policies in force: a.cedar (01234567), by operator, written by dana; new a, b; gone c",
+    ),
+    (
+        "tool",
+        Decided(decision="deny", policies=("frozen",), why=("it is frozen",), request={}, observed=True),
+        "NOT ENFORCED, only observed: denied: it is frozen [frozen]",
     ),
     (
         "policy",

@@ -23,7 +23,7 @@ from dominie_contracts.guardrail import (
 )
 from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import AUDITORS, DEVELOPERS, OPERATORS
-from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.subjects import PLATFORM, check_tenant
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest_of, evolve, left, publish
 from dominie_guardrail.projection import Asked, Entry, Shapes
@@ -68,7 +68,7 @@ class Handlers:
 
     async def publish(self, command: PublishPolicies, context: Context) -> Published:
         """Validate a set and make it the one in force; the last good one stays if it does not hold."""
-        tenant = command.tenant or PLATFORM
+        tenant = PLATFORM if command.tenant is None else check_tenant(command.tenant)
         stream = StreamName(tenant, POLICY, POLICY_SET)
         others = await self._beside(tenant)
         count = self._checked(command.files, tenant, others)

@@ -348,3 +348,10 @@ async def test_a_policy_may_name_the_tools_that_are_registered_and_no_others(des
     others = publish(rule.replace('"x"', '"y"')).model_copy(update={"tenant": "other"})
     with pytest.raises(Invalid, match="no such tool"):
         await handlers.publish(others, desk.context())
+
+
+@pytest.mark.parametrize("tenant", ["", "svc", "a.b", "Acme", "*"])
+async def test_what_is_no_tenant_has_no_policies(desk: Desk, handlers: Handlers, tenant: str) -> None:
+    with pytest.raises(Invalid, match="cannot be a tenant"):
+        await handlers.publish(publish().model_copy(update={"tenant": tenant}), desk.context())
+    assert await desk.types(POLICY) == []
