@@ -21,10 +21,10 @@ from dominie_contracts.rights import caller
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.tool import CATALOG, TOOL
 from dominie_eventstore import EventStore
+from dominie_guardrail.adapters.refusals import Refusals, writer
 from dominie_guardrail.handlers import Handlers
-from dominie_guardrail.ledger import Ledger
+from dominie_guardrail.limits.ledger import Ledger
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes, Shapes
-from dominie_guardrail.refusals import Refusals, writer
 from dominie_guardrail.settings import DEFAULT_POLICIES, Settings
 from dominie_kit import Context, Service
 from dominie_kit.bus import now_ms

@@ -25,9 +25,9 @@ from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import AUDITORS, DEVELOPERS, OPERATORS
 from dominie_contracts.subjects import PLATFORM, check_tenant
 from dominie_eventstore import EventStore, WrongExpectedVersion
+from dominie_guardrail.adapters.refusals import Refusals
 from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest_of, evolve, left, publish
 from dominie_guardrail.projection import Asked, Entry, Shapes
-from dominie_guardrail.refusals import Refusals
 from dominie_kit import Actions, Context
 from dominie_kit.approving import asker_of, signed_answer
 from dominie_kit.policy.checking import PolicyError, check_policies

@@ -10,9 +10,9 @@ from dominie_contracts.guardrail import APPROVAL, POLICY
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
 from dominie_contracts.tool import CATALOG, TOOL
+from dominie_guardrail.adapters.refusals import Refusals, writer
 from dominie_guardrail.handlers import Handlers
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes, Shapes
-from dominie_guardrail.refusals import Refusals, writer
 from dominie_kit.bus import now_ms
 from dominie_kit.handler_testing import Desk
 

@@ -27,9 +27,9 @@ from dominie_contracts.model import MODEL
 from dominie_contracts.registry import parse_own
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
+from dominie_guardrail.adapters.refusals import Refusals
 from dominie_guardrail.handlers import Handlers
 from dominie_guardrail.projection import InForce
-from dominie_guardrail.refusals import Refusals
 from dominie_guardrail.settings import DEFAULT_POLICIES
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk

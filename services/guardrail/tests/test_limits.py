@@ -14,8 +14,8 @@ from dominie_contracts.action import Finished, Parked, Requested, Started, Unkno
 from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, Share, SharesReserved, SharesSettled
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import Appended, EventStore, StoreUnavailable
-from dominie_guardrail.ledger import Ledger
-from dominie_guardrail.limits import Sums, reserve, settled, verdict
+from dominie_guardrail.limits.aggregate import Sums, reserve, settled, verdict
+from dominie_guardrail.limits.ledger import Ledger
 from dominie_kit.handler_testing import Desk
 
 pytestmark = pytest.mark.anyio

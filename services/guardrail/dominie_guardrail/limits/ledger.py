@@ -16,7 +16,7 @@ from dominie_contracts.action import fold
 from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, SharesReserved
 from dominie_contracts.registry import parse_event, parse_own
 from dominie_eventstore import EventStoreError, WrongExpectedVersion
-from dominie_guardrail.limits import Sums, month, reserve, settled, verdict
+from dominie_guardrail.limits.aggregate import Sums, month, reserve, settled, verdict
 from dominie_kit import Actions, Context
 from dominie_kit.context import deadline_in
 

@@ -1,0 +1,1 @@
+"""What guardrail keeps beside its aggregates."""
