@@ -5,6 +5,7 @@ In subjects, in policies and in the log a principal is `a-NAME`, beside its tena
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dominie_contracts.problems import Invalid
 from dominie_contracts.subjects import check_principal, check_tenant
@@ -41,8 +42,9 @@ class SpiffeId:
             raise Invalid(f"{principal!r} of {trust_domain!r} has no SPIFFE id: use [A-Za-z0-9._-] in names")
         return cls(trust_domain, check_tenant(tenant), principal)
 
-    @classmethod
-    def parse(cls, text: str) -> "SpiffeId":
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def parse(text: str) -> "SpiffeId":
         """Parse an id.
 
         Raises:
@@ -52,4 +54,4 @@ class SpiffeId:
         parts = rest.split("/")
         if scheme != "spiffe" or len(parts) != 4 or parts[2] not in _LETTERS:
             raise Invalid(f"{text[:200]!r} is not spiffe://DOMAIN/TENANT/agent/NAME")
-        return cls.of(parts[0], parts[1], f"{_LETTERS[parts[2]]}-{parts[3]}")
+        return SpiffeId.of(parts[0], parts[1], f"{_LETTERS[parts[2]]}-{parts[3]}")

@@ -169,6 +169,7 @@ def of_algorithm(token: str, algorithm: str, scene: Scene) -> str:
 
 
 ACT = "spiffe://dominie.local/acme/agent/lead"
+STRANGE = b'{"alg": "Ed25519", "typ": "JWT", "kid": "strange"}'
 NOW = int(time.time())
 
 
@@ -183,6 +184,8 @@ FORGED: list[tuple[str, str, Callable[[Scene, str], str | None]]] = [
     ("none", "unauthenticated", lambda s, t: None),
     ("no token at all", "unauthenticated", lambda s, t: "x"),
     ("three parts of nothing", "unauthenticated", lambda s, t: "e30.e30.e30"),
+    ("nested without end", "unauthenticated", lambda s, t: f"{to_base64(b'[' * 9000)}.e30.e30"),
+    ("of a key that is not taken", "unauthenticated", lambda s, t: f"{to_base64(STRANGE)}.{t.partition('.')[2]}"),
     ("alg none", "unauthenticated", lambda s, t: of_algorithm(t, "none", s)),
     ("HS256 under the public key", "unauthenticated", lambda s, t: of_algorithm(t, "HS256", s)),
     ("signed by a stranger", "unauthenticated", lambda s, t: s.forged(t, KeyPair.generate())),

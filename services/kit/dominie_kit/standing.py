@@ -55,6 +55,8 @@ class Standing(InMemory):
 
     def is_revoked(self, tenant: str, principal: str) -> bool:
         """Whether the principal's identity was taken away, or its sponsor's, without whom it does not stand."""
+        if not self._revoked:
+            return False
         if (tenant, principal) in self._revoked:
             return True
         registered = self._registered.get((tenant, principal))
@@ -62,6 +64,8 @@ class Standing(InMemory):
 
     def objection(self, claims: RunClaims) -> Problem | None:
         """Why a run token that holds is not good any more, beside its agent: None where it is."""
+        if not (self._revoked or self._suspended or self._ended):
+            return None
         tenant = claims.tenant
         for principal in (claims.sub, *claims.actors[1:]):
             if self.is_revoked(tenant, principal):
