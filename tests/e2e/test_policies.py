@@ -169,6 +169,21 @@ def test_another_limit_is_tried_on_the_past(cli: Cli, run: dominie.Run) -> None:
     assert cli.json("policy", "backtest", cli.write(PERMIT, LARGE % 5000), "--since", since)["changed"] == 0
 
 
+def test_what_was_erased_is_undecidable(cli: Cli, client_of: ClientOf, tmp_path: Path) -> None:
+    cli.publish(PERMIT)
+    since = datetime.now(UTC).isoformat()
+    with client_of("payer") as client:
+        for user in ("zoe", "dana"):
+            with client.run(user=user) as run:
+                assert pay(run, 4000) == "allow"
+    cli.run("audit", "erase", "zoe", "--yes", "--out", tmp_path / "receipt")
+    found = cli.json("policy", "backtest", cli.write(PERMIT, LARGE % 2000), "--since", since)
+    assert [(each["user"], each["amount"], each["now"]) for each in found["changes"]] == [("u-dana", 4000, "ask")]
+    assert found["undecidable_why"] == {"erased": 1}
+    suggested = cli.json("policy", "suggest", "--since", since)
+    assert suggested["left_out"]["a decision: erased"] == 1
+
+
 def test_a_tenants_own_policies_hold_beside_everybodys(cli: Cli, run: dominie.Run) -> None:
     cli.publish(PERMIT)
     cli.publish(NEVER, tenant="elsewhere")
