@@ -140,6 +140,18 @@ def test_what_was_erased_or_not_recorded_is_undecidable() -> None:
     assert backtest(policies(ASK % 5), entry(old)).changed == 1
 
 
+def test_what_calls_have_together_is_not_known_of_other_limits() -> None:
+    limit = (
+        '@id("daily") @limit("%d") @per("user") @within("day") forbid (principal, action in Action::"pay", resource);'
+    )
+    limited = policies(limit % 500)
+    recorded = entry(limited.decide(pay(9)))
+    assert backtest(limited, recorded).same == 1
+    for other in (policies(), policies(limit % 400)):
+        assert backtest(other, recorded).undecidable_why == {"another limit counts what calls have together": 1}
+    assert backtest(policies(limit % 400, '@id("no") forbid (principal, action, resource);'), recorded).changed == 1
+
+
 def test_what_could_not_be_decided_then_cannot_now() -> None:
     unfit = policies().decide(pay(9)).model_copy(update={"decision": "deny", "why": ("undecidable: …",)})
     assert backtest(policies(), entry(unfit)).undecidable_why == {"it could not be decided then": 1}

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import JsonValue, ValidationError
 
 from dominie_contracts import StreamName
-from dominie_contracts.action import Decided, Decision
+from dominie_contracts.action import Decided, Decision, Limit
 from dominie_contracts.audit import Entry
 from dominie_contracts.personal import is_hidden
 from dominie_kit.policy.policies import UNDECIDABLE, Policies
@@ -36,6 +36,7 @@ class Recorded:
     groups: tuple[str, ...] | None
     """Who was asked; None where they had said yes already, so that it does not say."""
     why: str
+    limits: tuple[Limit, ...]
     question: Question
     clock_s: int
 
@@ -64,6 +65,7 @@ class Recorded:
             policies=decided.policies,
             groups=None if had_yes else tuple(sorted({ask.group for ask in decided.asks})),
             why="; ".join(decided.why),
+            limits=decided.limits,
             question=question,
             clock_s=int(datetime.fromisoformat(entry.time).timestamp()) if decided.clock_s is None else decided.clock_s,
         )
@@ -92,7 +94,8 @@ def again(recorded: Recorded, policies: Policies) -> Decided:
     """The same request under other policies, at the same time.
 
     Raises:
-        Lost: They look at something that was not recorded, or the request did not fit its tool's schema then.
+        Lost: They look at something that was not recorded, the request did not fit its tool's schema then, or they
+            have other limits, which only live calls use up.
     """
     question = recorded.question
     if ARGUMENTS in policies.looks_at(question) and _of_tool(question) and ARGUMENTS not in question.context:
@@ -102,6 +105,8 @@ def again(recorded: Recorded, policies: Policies) -> Decided:
         raise Lost("an attribute was not recorded then")
     if recorded.why.startswith(UNDECIDABLE) and decided.decision != recorded.decision:
         raise Lost("it could not be decided then")
+    if decided.decision != "deny" and decided.limits != recorded.limits:
+        raise Lost("another limit counts what calls have together")
     return decided
 
 
