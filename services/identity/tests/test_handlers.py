@@ -6,14 +6,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+import anyio.lowlevel
 import pytest
 
+from dominie import Credentials
 from dominie.keys import KeyPair
 from dominie_contracts import Draft, Recorded, StreamName
 from dominie_contracts.identity import (
     PRINCIPAL,
     RUN,
     AskSubjectKeys,
+    Delegate,
     Erase,
     ExchangeApiKey,
     ForkRun,
@@ -24,6 +28,7 @@ from dominie_contracts.identity import (
     Registered,
     Revoke,
     RevokeApiKey,
+    Revoked,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem, Unauthenticated
 from dominie_contracts.subjects import PLATFORM
@@ -34,6 +39,7 @@ from dominie_identity.adapters.run_tokens import RunTokenSigner
 from dominie_identity.adapters.signers import Signers
 from dominie_identity.adapters.writer import KeyWriter, PrincipalWriter
 from dominie_identity.handlers import Handlers
+from dominie_identity.policy import revoke_orphans
 from dominie_identity.projection import Erasures, Principals
 from dominie_identity.runs.handlers import RunHandlers
 from dominie_kit.context import Context, deadline_in
@@ -440,3 +446,43 @@ async def test_the_run_of_an_agent_that_was_revoked_is_not_forked(acme: Instance
     await acme.handlers.revoke(Revoke(principal="a-desk"), by("u-dana"))
     with pytest.raises(Forbidden, match="revoked"):
         await acme.runs.fork(AGAIN, by("u-dana"))
+
+
+async def test_who_lost_their_sponsor_while_identity_died_is_revoked_at_its_start(acme: Instance) -> None:
+    writer = acme.handlers._writer
+    gone = Revoked(tenant="acme", principal="u-dana", by="operator", reason="")
+    await writer.write(StreamName("acme", PRINCIPAL, "u-dana"), lambda state: [gone], OPERATING)
+    assert "principal.revoked.v1" not in await acme.types(PRINCIPAL, "a-desk")
+    with pytest.raises(Unauthenticated):
+        await acme.runs.token(MINT, by("a-desk"))
+    async with anyio.create_task_group() as group:
+        group.start_soon(revoke_orphans, writer, acme.handlers._principals)
+        with anyio.fail_after(5):
+            while "principal.revoked.v1" not in await acme.types(PRINCIPAL, "a-desk"):
+                await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert (await acme.types(PRINCIPAL, "a-desk")).count("principal.revoked.v1") == 1
+
+
+@pytest.mark.parametrize("grant", ["delegation", "token"])
+async def test_a_run_goes_on_for_days_on_what_its_user_gave(
+    acme: Instance, grant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, now_s = KeyPair.generate(), int(time.time())
+    await acme.handlers.register(Register(principal="u-erin", nkey=keys.public, tenant="acme"), OPERATING)
+    grants, until_s = Grants(tools=("refund",)), now_s + 3 * 86400
+    erin = Credentials("", "acme", "u-erin", keys)
+    signed = None
+    if grant == "token":
+        signed = erin.subject_token("a-desk", "r-long", grants=grants, until_s=until_s)
+    else:
+        await acme.handlers.delegate(Delegate(agent="a-desk", grants=grants, expires_s=until_s), by("u-erin"))
+    mint = MintRunToken(user="u-erin", run="r-long")
+    await acme.runs.token(mint.model_copy(update={"subject_token": signed}), by("a-desk"))
+    monkeypatch.setattr("time.time", lambda: now_s + 2 * 86400)
+    claims = RunTokenVerifier(SIGNER.public).verify((await acme.runs.token(mint, by("a-desk"))).token)
+    assert (claims.sub, claims.grants) == ("u-erin", grants)
+    monkeypatch.setattr("time.time", lambda: until_s)
+    with pytest.raises(Forbidden):
+        await acme.runs.token(mint, by("a-desk"))
