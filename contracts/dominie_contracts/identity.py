@@ -8,7 +8,7 @@ from dominie_contracts.base import Command, Message, Payload
 from dominie_contracts.personal import PERSONAL
 from dominie_contracts.token import Ceiling, Fork, Grants
 
-PRINCIPAL, RUN = "principal", "run"
+PRINCIPAL, RUN, REFUSALS = "principal", "run", "identity"
 IDENTITY = "identity"
 """The principal of the platform whose stream says which keys the deployment has."""
 KeyUse = Literal["signer", "callout", "service"]
@@ -106,6 +106,28 @@ class Resume(Command):
     NAME: ClassVar[str] = "identity.resume"
     principal: str
     tenant: str | None = None
+
+
+class RefusalCount(Message):
+    """How often one kind of thing was refused: `tool: forbidden`, `publish tool.invoke`, `connect: revoked`."""
+
+    what: str = Field(max_length=100)
+    count: int = Field(ge=1)
+
+
+class Refusals(Message):
+    """What was refused to one principal; to nobody that is registered where it has no name."""
+
+    tenant: str
+    principal: str
+    counts: tuple[RefusalCount, ...] = Field(max_length=100)
+
+
+class ReportRefusals(Command):
+    """From every service: what its edge refused since it last said so."""
+
+    NAME: ClassVar[str] = "identity.refusals"
+    refusals: tuple[Refusals, ...] = Field(max_length=1000)
 
 
 class PrincipalView(Message):
@@ -378,6 +400,21 @@ class Resumed(Payload):
     by: str
 
 
+class Refused(Payload):
+    """Written by identity for what was refused to a principal in a window of time, however often it was.
+
+    What connects, publishes or asks under no name that is registered is together one principal, `nobody`, of no tenant.
+    """
+
+    KIND: ClassVar[str] = "refused.v1"
+    tenant: str
+    principal: str
+    counts: tuple[RefusalCount, ...]
+    """Most often first."""
+    from_ms: int
+    to_ms: int
+
+
 class KeyIssued(Payload):
     """Written by identity when it issues an API key."""
 
@@ -523,6 +560,7 @@ COMMANDS: tuple[type[Command], ...] = (
     ListPrincipals,
     MintRunToken,
     Register,
+    ReportRefusals,
     Resume,
     Revoke,
     RevokeApiKey,
@@ -536,4 +574,5 @@ EVENTS: dict[str, tuple[type[Payload], ...]] = {
         *(Delegated, DelegationEnded, RunEnded, KeysChanged),
     ),
     RUN: (RunOpened, RunRenewed, RunGranted),
+    REFUSALS: (Refused,),
 }

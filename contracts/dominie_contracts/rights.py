@@ -107,7 +107,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "audit": ("identity.erase",),
 }
 """Which commands a service may send to others, beside `EVERYBODYS`."""
-EVERYBODYS = ("identity.subject_keys",)
+EVERYBODYS = ("identity.subject_keys", "identity.refusals")
 """What every service but identity may ask."""
 FOLLOWS: dict[str, tuple[str, ...]] = {
     "identity": ("principal", "run", "catalog", "offer"),

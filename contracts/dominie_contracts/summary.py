@@ -200,6 +200,9 @@ def _of_service(payload: Payload) -> str | None:
             return f"{payload.principal} revoked by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
         case identity.Suspended():
             return f"{payload.principal} suspended by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case identity.Refused():
+            kinds = ", ".join(f"{each.what} {each.count:,}x" for each in payload.counts)
+            return f"refused to {payload.principal} in {duration(payload.to_ms - payload.from_ms)}: {kinds}"
         case identity.Resumed():
             return f"{payload.principal} resumed by {payload.by}"
         case identity.Erased():

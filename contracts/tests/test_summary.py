@@ -39,6 +39,8 @@ from dominie_contracts.identity import (
     KeyIssued,
     KeyRevoked,
     KeysChanged,
+    RefusalCount,
+    Refused,
     Registered,
     Resumed,
     Revoked,
@@ -185,6 +187,17 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "principal",
         Suspended(tenant="acme", principal="a-desk", by="warden", reason="it flooded"),
         "a-desk suspended by warden: it flooded",
+    ),
+    (
+        "identity",
+        Refused(
+            tenant="acme",
+            principal="a-desk",
+            counts=(RefusalCount(what="publish evt", count=12000), RefusalCount(what="tool: forbidden", count=1)),
+            from_ms=1_000,
+            to_ms=11_000,
+        ),
+        "refused to a-desk in 10.0 s: publish evt 12,000x, tool: forbidden 1x",
     ),
     ("principal", Resumed(tenant="acme", principal="a-desk", by="u-dev"), "a-desk resumed by u-dev"),
     (

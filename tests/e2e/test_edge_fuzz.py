@@ -90,6 +90,7 @@ def edge() -> Edge:
         RunTokenVerifier(SIGNER.public),
         Standing(),
         max_in_flight=4,
+        max_in_flight_each=320,
         default_deadline_s=1.0,
         caught_up=caught_up,
         person=Keyring(Keys()).of,

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, closing
 
 from dominie_contracts.identity import (
     PRINCIPAL,
+    REFUSALS,
     AskSubjectKeys,
     Delegate,
     EndDelegation,
@@ -18,6 +19,7 @@ from dominie_contracts.identity import (
     ListPrincipals,
     MintRunToken,
     Register,
+    ReportRefusals,
     Resume,
     Revoke,
     RevokeApiKey,
@@ -29,6 +31,7 @@ from dominie_contracts.model import OFFER
 from dominie_contracts.tool import CATALOG
 from dominie_eventstore import EventStore
 from dominie_identity.adapters.assertion import Proofs
+from dominie_identity.adapters.broker_log import BrokerLog
 from dominie_identity.adapters.callout import Callout
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.permissions import Permissions
@@ -41,7 +44,10 @@ from dominie_identity.policy import revoke_orphans
 from dominie_identity.projection import Catalog, Erasures, Offers, Principals
 from dominie_identity.runs.handlers import RunHandlers
 from dominie_identity.settings import Settings
-from dominie_identity.warden import Warden
+from dominie_identity.warden.flooding import Allowance, Holds
+from dominie_identity.warden.refusal_writer import RefusalWriter
+from dominie_identity.warden.refusals import RefusalLog
+from dominie_identity.warden.watch import Warden
 from dominie_kit import Service
 from dominie_kit.keys import KeyFolder
 
@@ -53,7 +59,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     keys, signers = folder.identity, Signers(folder)
     people = KeyStore(settings.state / "identity" / "keys.sqlite")
     service = Service("identity", settings, store=store, keys=people)
-    principals, catalog, offers = Principals(), Catalog(), Offers()
+    principals, catalog, offers, holds = Principals(), Catalog(), Offers(), Holds()
     actions = service.actions(PRINCIPAL)
     writer = PrincipalWriter(service.store, actions, principals)
     runs = RunHandlers(
@@ -68,17 +74,33 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     )
     rotated = KeyWriter(service.store, actions)
     handlers = Handlers(writer, principals, people, runs.load, rotated, signers, local=settings.local)
+    broker_log = BrokerLog(settings.identity_broker_log or settings.state / "log" / "nats.log")
+    refusals = RefusalWriter(
+        service.store,
+        service.actions(REFUSALS),
+        RefusalLog(principals.knows),
+        broker_log=broker_log,
+        edge=service.edge.refusals,
+    )
     callout = Callout(
         settings.nats_url,
         keys.callout_user,
         keys.callout_issuer,
-        proofs=Proofs(principals),
+        proofs=Proofs(principals, holds),
         permissions=Permissions(catalog, offers),
         rights_s=settings.identity_rights_s,
+        on_refused=refusals.refused,
     )
 
     account = SystemAccount(settings.nats_url, folder.warden)
-    warden = Warden(account, principals, watch_s=settings.identity_watch_s)
+    warden = Warden(
+        account,
+        principals,
+        writer,
+        holds,
+        allowed=Allowance(settings.identity_flood_messages_per_s, settings.identity_flood_bytes_per_s),
+        watch_s=settings.identity_watch_s,
+    )
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[None]:
@@ -97,6 +119,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.background(lambda: publish_keys(service.inner.client, signers))
     service.background(lambda: revoke_orphans(writer, principals))
     service.background(warden.run)
+    service.resource(refusals.open)
+    service.background(refusals.run)
     service.route(Register, handlers.register, token=False, between=True)
     service.route(Rotate, handlers.rotate, token=False, between=True)
     service.route(RotateKeys, handlers.rotate_keys, token=False, direct=False, between=True)
@@ -114,6 +138,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(IssueApiKey, handlers.key, token=False)
     service.route(RevokeApiKey, handlers.revoke_key, token=False)
     service.route(AskSubjectKeys, handlers.subject_keys, token=False, direct=False, between=True)
+    service.route(ReportRefusals, refusals.report, token=False, direct=False, between=True)
     service.route(Erase, handlers.erase, token=False, direct=False, between=True)
     service.route(ExchangeApiKey, runs.exchange, token=False, direct=False, between=True)
     return service

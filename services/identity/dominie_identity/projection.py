@@ -89,6 +89,10 @@ class Principals(InMemory):
         """Whether a run of an agent was ended."""
         return run in self.state(tenant, agent).ended
 
+    def knows(self, tenant: str, principal: str) -> bool:
+        """Whether there is such a principal, or was."""
+        return (tenant, principal) in self._states
+
     def is_stopped(self, tenant: str, principal: str) -> bool:
         """Whether the principal is suspended, or its identity was taken away."""
         return self._states.get((tenant, principal), State()).stopped

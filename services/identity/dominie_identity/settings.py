@@ -1,5 +1,7 @@
 """Settings of identity."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from dominie_contracts.spiffe import TRUST_DOMAIN
@@ -18,5 +20,10 @@ class Settings(KitSettings):
     """The trust domain of the SPIFFE ids in run tokens."""
     identity_watch_s: float = Field(default=0.05, gt=0)
     """How often the warden looks at who sends how much."""
+    identity_flood_messages_per_s: float = Field(default=10_000.0, gt=0)
+    """What an agent, a worker or a person may send to the broker, over all connections, before it counts as a flood."""
+    identity_flood_bytes_per_s: float = Field(default=64.0 * 2**20, gt=0)
+    identity_broker_log: Path | None = None
+    """The broker's log, where its refusals stand; by default that of the broker of `dominie up`."""
     identity_fork_s: int = Field(default=3600, ge=1)
     """How long a forked run gets tokens, from when it was opened."""

@@ -18,6 +18,13 @@ def anyio_backend() -> str:
 async def acme(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """A house where identity is served."""
     async with house(tmp_path_factory.mktemp("house")) as empty:
-        settings = Settings(nats_url=empty.url, keys=empty.keys.path, state=empty.keys.path / "state")
+        settings = Settings(
+            nats_url=empty.url,
+            keys=empty.keys.path,
+            state=empty.keys.path / "state",
+            identity_broker_log=empty.broker.log,
+            identity_flood_messages_per_s=1000,
+            identity_flood_bytes_per_s=10 * 2**20,
+        )
         async with serving(build(settings)):
             yield empty

@@ -1,16 +1,21 @@
 """The warden on a real broker: whoever loses its identity is out at once, on every connection, and only they are."""
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing, suppress
 
 import anyio
+import anyio.to_thread
 import pytest
 from nats.aio.client import Client
 
-from dominie_contracts.identity import Done, Resume, Revoke, Suspend
+from dominie.keys import KeyPair
+from dominie_contracts import StreamName
+from dominie_contracts.identity import PRINCIPAL, Done, Resume, Revoke, Suspend, Suspended
+from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import WARDEN
 from dominie_contracts.subjects import service_inbox_prefix
+from dominie_eventstore import JetStreamEventStore
 from dominie_kit.broker_config import MAX_SUBSCRIPTIONS
-from dominie_kit.testing import House, Peer, connected, is_refused
+from dominie_kit.testing import House, Peer, RawConnection, connected, is_refused
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +37,40 @@ async def test_every_connection_of_who_is_stopped_ends(acme: House, command: typ
         for peer in (stays, namesake):
             await peer.client.flush()
             assert not peer.ended.is_set()
+
+
+@pytest.mark.parametrize("size", [200, 250_000])
+async def test_who_floods_is_out_and_suspended_and_nobody_else_is(acme: House, size: int) -> None:
+    name = f"a-flood-{size}"
+    keys, other = await acme.register(name), await acme.register(f"{name}-not")
+    async with connected(acme.url, other, "acme", f"{name}-not") as stays:
+        with anyio.fail_after(20):
+            await anyio.to_thread.run_sync(flood, acme.url, keys, name, size)
+        with anyio.fail_after(10):
+            while not (found := await suspension(acme, name)):  # noqa: ASYNC110 - what another process writes
+                await anyio.sleep(0.02)
+        await stays.client.flush()
+        assert not stays.ended.is_set()
+    assert (found.by, found.principal) == ("warden", name) and "it flooded" in found.reason
+    assert await is_refused(acme.url, keys, "acme", name)
+    await acme.operator.ask(Resume(principal=name, tenant="acme"), Done)
+    assert not await is_refused(acme.url, keys, "acme", name)
+
+
+def flood(url: str, keys: KeyPair, name: str, size: int) -> None:
+    """Publish what it may not, until it is out."""
+    raw = RawConnection(url, keys, "acme", name)
+    with closing(raw), suppress(OSError):
+        while True:
+            raw.send(f"PUB evt.0.acme.tool.1 {size}\r\n".encode() + b"x" * size + b"\r\n")
+
+
+async def suspension(acme: House, principal: str) -> Suspended | None:
+    """What the log says of it, if it is suspended."""
+    store = JetStreamEventStore(acme.operator.client)
+    events = await store.read(StreamName("acme", PRINCIPAL, principal))
+    payload = parse_own(events[-1])
+    return payload if isinstance(payload, Suspended) else None
 
 
 async def test_who_is_resumed_is_let_in_and_stays(acme: House) -> None:

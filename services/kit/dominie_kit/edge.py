@@ -6,6 +6,7 @@ while that is under way; afterwards the action's own record answers it.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,12 +38,18 @@ from dominie_eventstore import StoreUnavailable
 from dominie_kit.bus import problem_body
 from dominie_kit.context import Context
 from dominie_kit.incoming import addressed, check_size, idempotency_key, number
+from dominie_kit.refusals import COUNTED, NOBODY, RefusalTally, Who
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.sealing import PersonKey
 from dominie_kit.standing import Standing
 
 Handler = Callable[[Any, Context], Awaitable[Message]]
 _Answer = tuple[bytes, dict[str, str]]
+BEGIN = 32
+"""So many commands of a principal are under way at once to begin with; one more for each that was handled."""
+SLOT_BYTES = 8 * 1024
+"""A command counts as one for each so many bytes: a large one is more work."""
+NOWHERE: Who = PLATFORM, NOBODY
 log = structlog.get_logger()
 
 
@@ -90,6 +97,7 @@ class Edge:
         standing: Standing,
         *,
         max_in_flight: int,
+        max_in_flight_each: int,
         default_deadline_s: float,
         caught_up: Callable[[int, float], Awaitable[None]],
         person: Callable[[str, str], Awaitable[PersonKey]],
@@ -101,6 +109,10 @@ class Edge:
         self._standing = standing
         self._person = person
         self._max_in_flight = max_in_flight
+        self._max_in_flight_each = max_in_flight_each
+        self._each: Counter[Who] = Counter()
+        self._earned: Counter[Who] = Counter()
+        self.refusals = RefusalTally(service, time.monotonic)
         self._default_deadline_s = default_deadline_s
         self._caught_up = caught_up
         self._not_ready = not_ready
@@ -138,23 +150,30 @@ class Edge:
         """
         try:
             subject, inbox = addressed(message.subject)
-        except Problem as problem:
-            self._drop(message, problem.detail)
+        except Problem:
+            self._drop(NOWHERE, "no subject")
+            return
+        who = (subject.tenant, subject.principal) if subject else NOWHERE
+        if subject and self.refusals.is_shut(who):
+            self.refused += 1
             return
         if not message.reply.startswith(inbox):
-            self._drop(message, "the reply subject is not the asker's inbox")
+            self._drop(who, "not its inbox")
             return
         if self._group is None:
-            self._drop(message, "the service is ending")
+            self._drop(who, "ending")
             return
         try:
             self._begin(route, message, subject)
         except Exception as error:
+            if isinstance(error, Problem) and error.type in COUNTED:
+                self.refusals.note(who, error.type)
             self._start(self._send(message, *self._refusal(message.subject, error, None)))
 
-    def _drop(self, message: Msg, why: str) -> None:
+    def _drop(self, who: Who, why: str) -> None:
+        """Counted, and not logged: whoever is dropped must not fill the disk."""
         self.refused += 1
-        log.warning("edge.dropped", subject=message.subject[:200], why=why)
+        self.refusals.note(who, why)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         assert self._group is not None
@@ -175,11 +194,23 @@ class Edge:
             raise refusal
         if self.in_flight >= self._max_in_flight:
             raise Unavailable(f"{self._service} is busy with {self.in_flight} commands", retry_after_s=0.25)
+        self._check_share(context, message)
         command = _parse(route, message, context)
         flight = _Flight(message.subject, message.data)
         self._join(flight, message, context.left_s)
         self._flights[name] = flight
+        self._each[name[0], name[1]] += _slots(message.data)
         self._start(self._fly(route, command, context, name))
+
+    def _check_share(self, context: Context, message: Msg) -> None:
+        """Refuse (Unavailable) a principal that has as many commands under way as it may."""
+        who = context.tenant, context.principal
+        most = min(self._max_in_flight_each, BEGIN + self._earned[who])
+        held = self._each[who]
+        if held and held + _slots(message.data) > most and context.tenant != PLATFORM:
+            self.refusals.note(who, "too many at once")
+            text = f"{context.principal} has as many commands under way at {self._service} as it may ({most})"
+            raise Unavailable(text, retry_after_s=0.05)
 
     def _join(self, flight: _Flight, message: Msg, left_s: float) -> None:
         timer = asyncio.get_running_loop().call_later(left_s, self._late, flight, message)
@@ -205,6 +236,14 @@ class Edge:
             for asker in flight.askers:
                 asker.late.cancel()
             del self._flights[name]
+            self._landed((name[0], name[1]), _slots(flight.body))
+
+    def _landed(self, who: Who, slots: int) -> None:
+        self._each[who] -= slots
+        if not self._each[who]:
+            del self._each[who]
+        if self._earned[who] < self._max_in_flight_each:
+            self._earned[who] += 1
 
     async def _handle(self, route: Route, command: Command, context: Context, subject: str) -> _Answer:
         try:
@@ -212,6 +251,9 @@ class Edge:
                 context.person = await self._person(context.tenant, context.user)
             reply = await route.handler(command, context)
         except Exception as error:
+            if isinstance(error, Problem) and error.type in COUNTED and not context.position:
+                who = (context.tenant, context.principal) if context.tenant != PLATFORM else NOWHERE
+                self.refusals.note(who, error.type)  # nothing that was written says so
             return self._refusal(subject, error, context)
         self.handled += 1
         return reply.model_dump_json().encode(), {headers.POSITION: str(context.position)}
@@ -294,6 +336,10 @@ class Edge:
         if left_ms <= 0:
             raise DeadlineExceeded("the command arrived after its deadline")
         return min(left_ms / 1000, 24 * 3600)
+
+
+def _slots(body: bytes) -> int:
+    return 1 + len(body) // SLOT_BYTES
 
 
 def _parse(route: Route, message: Msg, context: Context) -> Command:

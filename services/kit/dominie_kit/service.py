@@ -33,6 +33,7 @@ from dominie_kit.keys import KeyFolder
 from dominie_kit.opened import OpenedStore
 from dominie_kit.past import Past
 from dominie_kit.read_models import ReadModels
+from dominie_kit.refusals import report
 from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
 from dominie_kit.standing import Standing
@@ -69,6 +70,7 @@ class Service:
             verifier,
             self.standing,
             max_in_flight=settings.max_in_flight,
+            max_in_flight_each=settings.max_in_flight_each,
             default_deadline_s=settings.default_deadline_s,
             caught_up=self.read_models.caught_up,
             person=self.keyring.of,
@@ -223,6 +225,8 @@ class Service:
         await self.read_models.whole()
         async with anyio.create_task_group() as group:
             group.start_soon(self.forgetting.run)
+            if self.name != "identity":
+                group.start_soon(report, self.edge.refusals, self.inner)
             for task in self._tasks:
                 group.start_soon(task)
 

@@ -29,6 +29,8 @@ class KitSettings(BaseSettings):
     """Where read models live; they can be rebuilt from the log."""
     max_in_flight: int = Field(default=512, ge=1)
     """Commands at once; beyond it the answer is `unavailable`, with a time to try again."""
+    max_in_flight_each: int = Field(default=320, ge=1)
+    """Commands of one agent, worker or person at once; beyond it the answer to that one is the same."""
     default_deadline_s: float = Field(default=30.0, gt=0)
     """For a command that names none."""
     staleness_s: float = Field(default=5.0, gt=0)

@@ -3,6 +3,9 @@
 Nothing here goes through the sdk, so that a test can do what the sdk would not.
 """
 
+import base64
+import json
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -148,6 +151,50 @@ async def connected(
     finally:
         with suppress(OSError):
             await peer.client.close()
+
+
+class RawConnection:
+    """A connection without a client's manners: it writes as fast as the broker reads, and reads nothing.
+
+    Raises:
+        OSError: The broker refuses it.
+    """
+
+    def __init__(self, url: str, keys: KeyPair, tenant: str, principal: str) -> None:
+        host, _, port = url.removeprefix("nats://").rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), WAIT_S)
+        try:
+            self._introduce(keys, assertion(keys, tenant, principal))
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, data: bytes) -> None:
+        """Write; raises OSError once the broker has ended the connection."""
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+
+    def _introduce(self, keys: KeyPair, token: str) -> None:
+        info = json.loads(self._line().removeprefix(b"INFO "))
+        signature = base64.urlsafe_b64encode(keys.sign(info["nonce"].encode())).decode().rstrip("=")
+        who = {"auth_token": token, "nkey": keys.public, "sig": signature}
+        said = {**who, "verbose": False, "pedantic": False, "headers": True, "lang": "raw", "version": "1", "name": ""}
+        self.send(f"CONNECT {json.dumps(said)}\r\nPING\r\n".encode())
+        while not (line := self._line()).startswith(b"PONG"):
+            if not line or line.startswith(b"-ERR"):
+                raise ConnectionRefusedError(line.decode())
+
+    def _line(self) -> bytes:
+        line = b""
+        while not line.endswith(b"\n"):
+            byte = self._socket.recv(1)
+            if not byte:
+                return b""
+            line += byte
+        return line
 
 
 async def is_refused(url: str, keys: KeyPair | None, tenant: str, principal: str, *, token: str | None = None) -> bool:

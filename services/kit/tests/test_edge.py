@@ -25,6 +25,7 @@ from dominie_kit.context import Context
 from dominie_kit.edge import Edge, Route
 from dominie_kit.handler_testing import Desk, Keys
 from dominie_kit.keyring import Keyring
+from dominie_kit.refusals import ANSWERED
 from dominie_kit.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
 from dominie_kit.standing import Standing
 
@@ -110,7 +111,7 @@ class Wire:
         return self.sent[-1][2][headers.PROBLEM], details["detail"]
 
 
-def wire(*, max_in_flight: int = 4) -> Wire:
+def wire(*, max_in_flight: int = 4, max_in_flight_each: int = 320) -> Wire:
     async def caught_up(position: int, timeout_s: float) -> None: ...
 
     standing = Standing()
@@ -120,6 +121,7 @@ def wire(*, max_in_flight: int = 4) -> Wire:
         verifier,
         standing,
         max_in_flight=max_in_flight,
+        max_in_flight_each=max_in_flight_each,
         default_deadline_s=5,
         caught_up=caught_up,
         person=Keyring(Keys()).of,
@@ -263,6 +265,38 @@ async def test_a_token_of_a_key_that_is_yet_to_be_read_of_holds(wire: Wire) -> N
     now = int(time.time())
     await wire.take(sent={headers.KEY: "k", headers.TOKEN: token(iat=now + 3, exp=now + 300)})
     assert len(wire.contexts) == 1
+
+
+async def test_who_is_refused_too_often_is_not_heard_for_a_moment(wire: Wire) -> None:
+    for number in range(ANSWERED * 4):
+        wire.hear(body=b"?", more={headers.KEY: str(number)})
+    await wire.edge.drained()
+    assert ANSWERED <= len(wire.sent) < ANSWERED * 4
+    (found,) = wire.edge.refusals.take()
+    assert (found.tenant, found.principal) == ("acme", "a-desk")
+    assert {each.what for each in found.counts} == {"tool: invalid", "tool: unheard"}
+    assert sum(each.count for each in found.counts) == ANSWERED * 4
+    assert wire.edge.refusals.take() == ()
+
+
+async def test_one_principal_takes_no_more_than_its_share() -> None:
+    busy, gate = wire(max_in_flight=10, max_in_flight_each=2), anyio.Event()
+
+    async def wait() -> Message:
+        await gate.wait()
+        return DONE
+
+    busy.does = wait
+    async with busy.edge.open():
+        for number in range(3):
+            busy.hear(more={headers.KEY: str(number)})
+        with anyio.fail_after(5):
+            await busy.answered.wait()
+        assert busy.problem[0] == "unavailable" and "as many commands" in busy.problem[1]
+        gate.set()
+        await busy.edge.drained()
+        await busy.take(more={headers.KEY: "later"})
+    assert len(busy.contexts) == 3
 
 
 async def test_a_token_of_a_key_that_was_changed_no_longer_holds(wire: Wire) -> None:

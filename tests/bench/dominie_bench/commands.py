@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     bench.command("replay")(replay)
     bench.command("growth")(growth)
     bench.command("connect")(connect)
+    bench.command("flood")(flood)
     bench.command("agentdojo")(agentdojo)
     bench.command("decision")(decision)
     bench.command("backtest")(backtest)
@@ -78,6 +79,16 @@ def connect(
     from dominie_bench.connect import run
 
     _print(run(connects, _say), as_json=json)
+
+
+def flood(
+    seconds: Annotated[float, typer.Option(help="How long each flood lasts, and the calm before.", min=1)] = 10.0,
+    json: Json = False,
+) -> None:
+    """An agent floods, with what it may send and what not; how another tenant's calls go meanwhile."""
+    from dominie_bench.flood import run
+
+    _print(run(seconds, _say), as_json=json)
 
 
 def agentdojo(

@@ -29,3 +29,15 @@ def test_who_is_revoked_is_out() -> None:
     assert 0 < found["static_p50_ms"] < found["callout_p50_ms"]
     assert 0 < found["kick_p50_ms"]
     assert found["revoked_accept_ms"] <= 50
+
+
+def test_another_tenants_calls_go_on_in_a_flood() -> None:
+    found = bench("flood", "--seconds", "3")
+
+    assert [size.keys() for size in found["sizes"]] == [
+        {"bytes", "other_failed", "other_p99_ratio", "services_cut", "refusal_events"}
+    ] * 2
+    assert [size["bytes"] for size in found["sizes"]] == [200, 250_000]
+    for size in found["sizes"]:
+        assert (size["other_failed"], size["services_cut"]) == (0, 0)
+        assert 0 < size["refusal_events"] <= 10

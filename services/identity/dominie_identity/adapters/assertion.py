@@ -4,7 +4,8 @@ A stolen assertion is therefore worth nothing without the key, and an old one no
 """
 
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
@@ -15,6 +16,7 @@ from dominie_contracts.identity import Registered
 from dominie_contracts.token import CONNECT_AUDIENCE
 from dominie_identity.adapters.nats_jwt import from_base64, verify
 from dominie_identity.projection import Principals
+from dominie_identity.warden.flooding import Holds
 from dominie_kit.run_tokens import ALGORITHM
 
 MAX_ASSERTION_S = 120
@@ -56,6 +58,7 @@ class Proofs:
     """Checks who connects against who is registered."""
 
     principals: Principals
+    holds: Holds = field(default_factory=Holds)
 
     def check(self, options: ConnectOptions, nonce: str, *, now_s: float) -> Registered:
         """The principal that has proven itself.
@@ -74,6 +77,8 @@ class Proofs:
             raise Refused("revoked" if revoked else "not registered", who)
         if self.principals.suspension(claimed.tenant, claimed.sub) is not None:
             raise Refused("suspended", who)
+        if self.holds.holds(claimed.tenant, claimed.sub, now_s=time.monotonic()):
+            raise Refused("flooded", who)
         nkey = options.nkey if registered.takes(options.nkey, now_s) else registered.nkey
         _check_times(_verified(token, nkey, who), who, now_s=now_s)
         if options.nkey != nkey:

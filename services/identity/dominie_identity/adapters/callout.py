@@ -6,7 +6,7 @@ Any doubt is a refusal. Several instances answer from one queue group; a live co
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -57,7 +57,15 @@ class Callout:
     """Answers the broker, over a connection of its own in the account AUTH."""
 
     def __init__(
-        self, url: str, user: KeyPair, issuer: KeyPair, *, proofs: Proofs, permissions: Permissions, rights_s: float
+        self,
+        url: str,
+        user: KeyPair,
+        issuer: KeyPair,
+        *,
+        proofs: Proofs,
+        permissions: Permissions,
+        rights_s: float,
+        on_refused: Callable[[str, str], None] = lambda who, why: None,
     ) -> None:
         self.admitted = 0
         self.refused: Counter[str] = Counter()
@@ -67,6 +75,7 @@ class Callout:
         self._proofs = proofs
         self._permissions = permissions
         self._rights_s = rights_s
+        self._on_refused = on_refused
         self._client = Client()
 
     @asynccontextmanager
@@ -118,7 +127,7 @@ class Callout:
             user = self._user_token(registered, request, now_s=now_s)
         except Refused as refused:
             self.refused[refused.why] += 1
-            log.warning("callout.refused", why=refused.why, who=refused.who)
+            self._on_refused(refused.who, refused.why)
             return self._respond(request, error=refused.why)
         except Exception as error:
             self.refused["failed"] += 1

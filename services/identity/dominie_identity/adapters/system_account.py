@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from dominie.keys import KeyPair
 from dominie_contracts.rights import WARDEN
 from dominie_contracts.subjects import broker_urls, service_inbox_prefix
+from dominie_identity.warden.flooding import Connected
 
 ACCOUNT = "APP"
 """Where everybody is placed."""
@@ -27,20 +28,6 @@ _INBOX = service_inbox_prefix(WARDEN)
 _REQUEST = "$SYS.REQ.SERVER"
 Sort = Literal["msgs_from", "bytes_from"]
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """A principal's connection: what it has sent so far, by the clock of its server, in seconds."""
-
-    server: str
-    id: int
-    tenant: str
-    principal: str
-    messages: int
-    bytes: int
-    since_s: float
-    at_s: float
 
 
 @dataclass(frozen=True, slots=True)

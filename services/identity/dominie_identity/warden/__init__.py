@@ -1,0 +1,1 @@
+"""Who floods, and what is refused."""

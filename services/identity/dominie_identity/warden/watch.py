@@ -1,0 +1,119 @@
+"""The warden: sends out of the broker whoever is suspended or revoked, and suspends who floods.
+
+Who floods is out first, and kept out; that it is suspended is written right after.
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from dominie_contracts import Problem, StreamName
+from dominie_contracts.identity import PRINCIPAL
+from dominie_contracts.rights import WARDEN
+from dominie_contracts.subjects import PLATFORM
+from dominie_eventstore import StoreUnavailable
+from dominie_identity.adapters.system_account import MOST, Census, Sort, SystemAccount
+from dominie_identity.adapters.writer import PrincipalWriter
+from dominie_identity.aggregate import PrincipalEvent, State, suspend
+from dominie_identity.projection import Principals
+from dominie_identity.warden.flooding import FORGET_S, Allowance, Connected, Flood, Holds, Meter
+from dominie_kit import Context
+from dominie_kit.context import deadline_in
+
+AGAIN_S = 1.0
+"""Who was let in while its identity was taken away is found by a second look."""
+HOLD_S = 60.0
+"""A person who floods is not suspended, but stays out for so long: nobody else could let a last developer in again."""
+_WRITE_S, _PAUSE_S = 5.0, 0.5
+log = structlog.get_logger()
+
+
+class Warden:
+    """Looks at who is connected and sends how much, again and again."""
+
+    def __init__(
+        self,
+        account: SystemAccount,
+        principals: Principals,
+        writer: PrincipalWriter,
+        holds: Holds,
+        *,
+        allowed: Allowance,
+        watch_s: float,
+    ) -> None:
+        self._account = account
+        self._principals = principals
+        self._writer = writer
+        self._holds = holds
+        self._meter = Meter(allowed)
+        self._watch_s = watch_s
+        self._sorts: tuple[Sort, ...] = ("msgs_from",)
+
+    async def run(self) -> None:
+        """Watch for as long as the service lives; begun when the read models have caught up."""
+        async with anyio.create_task_group() as group:
+
+            def stopped(tenant: str, principal: str) -> None:
+                group.start_soon(self._end, (tenant, principal))
+
+            self._account.heard = lambda census: self._look(census, group)
+            self._principals.on_stopped = stopped
+            while True:
+                for sort in self._sorts:
+                    await self._account.ask(sort=sort)
+                    await anyio.sleep(self._watch_s)
+
+    def _look(self, census: Census, group: TaskGroup) -> None:
+        # Where more are connected than a server lists, those that sent most bytes need a look of their own.
+        self._sorts = ("msgs_from", "bytes_from") if census.total > MOST else ("msgs_from",)
+        floods = [flood for flood in self._meter.look(census.connections) if not self._is_out(flood)]
+        for flood in floods:
+            hold_s = HOLD_S if flood.principal.startswith("u-") else float("inf")
+            self._holds.hold(flood.tenant, flood.principal, until_s=time.monotonic() + hold_s)
+            group.start_soon(self._flooded, flood)
+        if out := [connection for connection in census.connections if self._is_out(connection)]:
+            group.start_soon(self._kick, out)
+        if census.connections:
+            self._meter.forget(census.connections[0].at_s - FORGET_S)
+
+    def _is_out(self, who: Connected | Flood) -> bool:
+        held = self._holds.holds(who.tenant, who.principal, now_s=time.monotonic())
+        return held or self._principals.is_stopped(who.tenant, who.principal)
+
+    async def _kick(self, connections: Sequence[Connected]) -> None:
+        for connection in connections:
+            await self._account.kick(connection)
+
+    async def _end(self, who: tuple[str, str]) -> None:
+        """End the connections of one principal."""
+        await self._account.ask(of=who)
+        await anyio.sleep(AGAIN_S)
+        await self._account.ask(of=who)
+
+    async def _flooded(self, flood: Flood) -> None:
+        log.warning("warden.flood", tenant=flood.tenant, principal=flood.principal, reason=flood.words)
+        await self._account.ask(of=(flood.tenant, flood.principal))
+        if flood.principal.startswith("u-"):
+            return
+        while not await self._suspend(flood):  # noqa: ASYNC110 - the log is away, and nobody tells
+            await anyio.sleep(_PAUSE_S)
+        self._holds.release(flood.tenant, flood.principal)
+
+    async def _suspend(self, flood: Flood) -> bool:
+        """Write that it is suspended; whether that is so now, or it is nobody any more."""
+
+        def change(state: State) -> list[PrincipalEvent]:
+            registered = state.registered
+            return [] if registered is None else suspend(state, registered, by=WARDEN, reason=flood.words)
+
+        context = Context(tenant=PLATFORM, principal=WARDEN, key=uuid.uuid4().hex, deadline=deadline_in(_WRITE_S))
+        try:
+            await self._writer.write(StreamName(flood.tenant, PRINCIPAL, flood.principal), change, context)
+        except (Problem, StoreUnavailable) as error:
+            log.warning("warden.unwritten", principal=flood.principal, error=str(error))
+            return False
+        return True
