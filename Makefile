@@ -59,7 +59,7 @@ setup: .venv/.done $(BRIDGE)/.venv/.done  ## Install everything.
 $(UV): requirements/uv.txt
 	@$(or $(PYTHON),python3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dominie needs Python 3.11: make PYTHON=python3.11")'
 	@echo 'Installing (about half a minute, the first time) …' >&2
-	@python='$(PYTHON)'; python=$${python:-$$(python3 tools/interpreter.py)}; "$$python" -m venv .venv
+	@python='$(PYTHON)'; python=$${python:-$$(python3 tools/interpreter.py)}; "$$python" -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --require-hashes -r $<
 	@touch $@
 

@@ -73,7 +73,7 @@ async def test_registering_the_rotated_key_again_keeps_the_overlap(acme: House) 
     ("principal", "nkey", "overlap_s", "problem"),
     [
         ("a-mine", "UNO", 1, Invalid),
-        ("a-mine", KeyPair.generate(account=True).public, 1, Invalid),
+        pytest.param("a-mine", KeyPair.generate(account=True).public, 1, Invalid, id="an account's key"),
         ("a-mine", "old", 1, Conflict),
         ("a-mine", "new", -1, Invalid),
         ("a-mine", "new", 31 * 86400, Invalid),
