@@ -18,6 +18,7 @@ from dominie_contracts.tool import TOOL
 from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
 from dominie_kit.artifacts import Artifacts, Holding
+from dominie_kit.blobs import Held
 from dominie_kit.context import deadline_in
 from dominie_kit.handler_testing import Keys, MemoryBlobs
 from dominie_kit.keyring import Keyring
@@ -121,6 +122,45 @@ async def test_what_is_put_anew_while_it_sweeps_stays(scene: Scene) -> None:
 
     await Sweeper(scene.log, scene.blobs, again, grace_s=GRACE.total_seconds(), interval_s=1).sweep()
     assert scene.held == (1, 1)
+
+
+async def test_what_a_manifest_put_anew_meanwhile_consists_of_stays(scene: Scene) -> None:
+    found = await scene.keep(b"x" * 200_000)
+    scene.blobs.age(GRACE * 2)
+    manifest = scene.holding().manifest(found.name)
+
+    async def accepted_so_far(timeout_s: float) -> None:
+        """Who accepts an artifact writes its manifest anew, and then its chunks."""
+        await scene.blobs.put(manifest, scene.blobs.kept[manifest].body)
+
+    sweeper = Sweeper(scene.log, scene.blobs, accepted_so_far, grace_s=GRACE.total_seconds(), interval_s=1)
+    await sweeper.sweep()
+    assert scene.held == (1, 2) and (await sweeper.count()).swept == 0
+    assert await scene.artifacts.accept(scene.holding(), [found])
+
+
+class Skipping(MemoryBlobs):
+    """Its list lacks the manifests, and says so."""
+
+    async def held(self) -> Held:
+        return Held(tuple(subject for subject in self.kept if ".m." not in subject), 1, steady=False)
+
+
+async def test_from_a_list_that_may_lack_something_only_what_is_of_erased_people_goes(scene: Scene) -> None:
+    scene.blobs = Skipping()
+    scene.artifacts = Artifacts(scene.blobs)
+    for user in ("u-dana", "u-erin"):
+        await scene.refer(await scene.keep(f"of {user}".encode(), user), user, user=user)
+    scene.blobs.age(GRACE * 2)
+    sweeper = Sweeper(scene.log, scene.blobs, scene.catch_up, grace_s=GRACE.total_seconds(), interval_s=1)
+    await sweeper.sweep()
+    assert scene.held == (2, 2) and (await sweeper.count()).swept_at is None
+    gone = scene.keys.destroy("acme", "u-dana")
+    erased = Erased(tenant="acme", principal="u-dana", keys=(gone,), by="u-privacy")
+    await scene.write(PRINCIPAL, "u-dana", erased, run=None)
+    await scene.catch_up()
+    await sweeper.sweep()
+    assert scene.held == (2, 1)
 
 
 async def test_a_later_sweep_sees_what_has_changed(scene: Scene) -> None:

@@ -32,6 +32,8 @@ class Held(NamedTuple):
 
     subjects: tuple[str, ...]
     size: int
+    steady: bool = True
+    """Whether no subject can be missing: in a long list one may, where something changed while it was made."""
 
 
 class Blobs(Protocol):
@@ -101,15 +103,24 @@ class StreamBlobs:
         return Blob(found["subject"], int(found["seq"]), _time(found["time"]), b64decode(found.get("data", "")))
 
     async def held(self) -> Held:
-        """See `Shelf`. The broker names so many subjects at once."""
-        subjects = list[str]()
+        """See `Shelf`. The broker names so many subjects at once, by their places among all.
+
+        What is removed meanwhile moves the others up, past where the next page begins. Whatever is put or removed
+        changes the last sequence or the number of messages.
+        """
+        before, subjects = await self._info(), list[str]()
         while True:
-            asked = {"subjects_filter": ARTIFACTS, "offset": len(subjects)}
-            found = self._answer(await self._ask(f"$JS.API.STREAM.INFO.{ARTIFACTS_STREAM}", to_json(asked)))
+            found = await self._info({"subjects_filter": ARTIFACTS, "offset": len(subjects)})
             page = found["state"].get("subjects") or {}
             subjects += page
             if not page or len(subjects) >= found.get("total", 0):
-                return Held(tuple(subjects), int(found["state"]["bytes"]))
+                break
+        state, was = (await self._info())["state"], before["state"]
+        same = (state["last_seq"], state["messages"]) == (was["last_seq"], was["messages"])
+        return Held(tuple(subjects), int(state["bytes"]), steady=same or len(page) == len(subjects))
+
+    async def _info(self, asked: dict[str, Any] | None = None) -> dict[str, Any]:
+        return self._answer(await self._ask(f"$JS.API.STREAM.INFO.{ARTIFACTS_STREAM}", to_json(asked or {})))
 
     async def remove(self, blob: Blob) -> bool:
         """See `Shelf`. The broker has several errors for a message that is gone."""

@@ -1,11 +1,13 @@
 """Where artifacts are kept: the same on a real broker as in memory; and a broker that is away is said so."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
+from pydantic_core import from_json, to_json
 
 from dominie_contracts import Unavailable
 from dominie_contracts.artifact import CHUNK_BYTES
@@ -116,3 +118,55 @@ async def test_a_broker_that_is_away_is_said_so(tmp_path: Path) -> None:
         for asked in (blobs.put(ONE, b"one"), blobs.get(ONE), blobs.held()):
             with pytest.raises(Unavailable, match="store of artifacts does not answer"):
                 await asked
+
+
+class Paging:
+    """A broker that names two subjects at once, in their order; something happens after the first page."""
+
+    def __init__(self, subjects: list[str], then: Callable[["Paging"], None]) -> None:
+        self.subjects, self.last, self._then = subjects, len(subjects), then
+
+    def remove(self) -> None:
+        del self.subjects[0]
+
+    def put(self) -> None:
+        self.subjects.append("art.z")
+        self.last += 1
+
+    def put_anew(self) -> None:
+        self.last += 1
+
+    async def request(self, subject: str, body: bytes, timeout: float) -> Msg:  # noqa: ASYNC109 - as nats-py has it
+        asked = from_json(body)
+        state = {"last_seq": self.last, "messages": len(self.subjects), "bytes": 9}
+        if "offset" not in asked:
+            return Msg(None, data=to_json({"state": state}))  # type: ignore[arg-type]  # of no client
+        page = self.subjects[asked["offset"] :][:2]
+        said = {"state": {**state, "subjects": dict.fromkeys(page, 1)}, "total": len(self.subjects)}
+        if asked["offset"] == 0:
+            self._then(self)
+        return Msg(None, data=to_json(said))  # type: ignore[arg-type]  # of no client
+
+
+def nothing(broker: Paging) -> None:
+    """Nothing happens."""
+
+
+@pytest.mark.parametrize(
+    ("count", "then", "steady"),
+    [
+        (5, nothing, True),
+        (5, Paging.remove, False),
+        (5, Paging.put, False),
+        (5, Paging.put_anew, False),
+        (2, Paging.put_anew, True),
+    ],
+)
+async def test_a_list_of_several_pages_says_whether_something_changed(
+    count: int, then: Callable[[Paging], None], steady: bool
+) -> None:
+    subjects = [f"art.{number}" for number in range(count)]
+    broker = Paging(list(subjects), then)
+    held = await StreamBlobs(broker).held()  # type: ignore[arg-type]  # stands for a client
+    assert held.steady == steady
+    assert set(subjects) <= set(held.subjects) or not steady

@@ -88,13 +88,16 @@ class Sweeper:
         Raises:
             Problem, EventStoreError: Something is away; what is left is left for the next time.
         """
-        before = self._swept
-        for person in _people((await self._shelf.held()).subjects):
+        before, held = self._swept, await self._shelf.held()
+        for person in _people(held.subjects):
             if self._log.is_erased(person.key):
                 await self._clear((*person.manifests, *person.chunks))
-            else:
+            elif held.steady:
                 await self._tidy(person)
-        self._swept_at = datetime.now(UTC).isoformat(timespec="seconds")
+        if held.steady:
+            self._swept_at = datetime.now(UTC).isoformat(timespec="seconds")
+        else:  # the chunks of a manifest that is missing in the list would look as if nobody used them
+            log.info("artifacts.changed_meanwhile")
         if self._swept != before:
             log.info("artifacts.swept", count=self._swept - before)
 
@@ -119,10 +122,8 @@ class Sweeper:
         loose = [subject for subject, each in person.manifests.items() if not self._refers(person, each)]
         old = [blob for subject in loose if (blob := await self._shelf.get(subject)) and self._is_old(blob)]
         await self._caught_up(_CATCH_UP_S)
-        swept = {blob.subject for blob in old if not self._refers(person, person.manifests[blob.subject])}
-        for blob in old:
-            if blob.subject in swept:
-                await self._remove(blob)
+        unwanted = [blob for blob in old if not self._refers(person, person.manifests[blob.subject])]
+        swept = {blob.subject for blob in unwanted if await self._remove(blob)}
         used = await self._chunks(person.manifests.keys() - swept)
         unused = [subject for subject, each in person.chunks.items() if each not in used]
         for subject in unused:
@@ -152,10 +153,13 @@ class Sweeper:
             if (blob := await self._shelf.get(subject)) is not None:
                 await self._remove(blob)
 
-    async def _remove(self, blob: Blob) -> None:
-        if await self._shelf.remove(blob):
+    async def _remove(self, blob: Blob) -> bool:
+        """Whether it was taken away: what was put anew since stays."""
+        removed = await self._shelf.remove(blob)
+        if removed:
             self._swept += 1
             self._swept_bytes += len(blob.body)
+        return removed
 
 
 def _people(subjects: Iterable[str]) -> list[_Person]:
