@@ -5,15 +5,17 @@ order. So a chunk that is missing, cut, swapped or of another artifact is found 
 itself, whatever instance put it: nothing about an artifact is in anybody's memory.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import anyio
 from pydantic import JsonValue
 from pydantic_core import from_json
 
 from dominie_contracts import Conflict, Forbidden, Invalid
-from dominie_contracts.artifact import CHUNK_BYTES, Manifest, MediaType, Reference, reference
+from dominie_contracts.artifact import CHUNK_BYTES, Manifest, MediaType, Reference, reference, references
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.subjects import chunk_subject, manifest_subject
 from dominie_kit.blobs import Blob, Blobs
@@ -23,6 +25,9 @@ MAX_BYTES = 64 * 2**20
 FRESH_FOR = timedelta(minutes=30)
 """What is older is written anew before an event may refer to it, so that no sweep takes it for forgotten."""
 _NAME_CHARS = 32
+_LARGE_CHUNKS = 16
+_LARGE_AT_ONCE = 2
+"""What has more chunks is looked through by so many commands at once: smaller ones do not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +61,16 @@ class Artifacts:
     def __init__(self, blobs: Blobs, *, max_bytes: int = MAX_BYTES) -> None:
         self._blobs = blobs
         self._max_bytes = max_bytes
+        self._large = anyio.Semaphore(_LARGE_AT_ONCE)
 
     def check_size(self, size: int) -> None:
-        """Refuse what is larger than an artifact may be.
+        """Refuse what is larger than an artifact, or all artifacts of a call's arguments together, may be.
 
         Raises:
             Invalid: It is.
         """
         if size > self._max_bytes:
-            why = f"the value has {size} bytes or more; an artifact has at most {self._max_bytes}"
+            why = f"{size} bytes or more are too many: an artifact, or all of a call's, has at most {self._max_bytes}"
             raise Invalid(why, size=size, limit=self._max_bytes, reason="too-large")
 
     async def put(self, holding: Holding, data: bytes) -> str:
@@ -89,16 +95,8 @@ class Artifacts:
             Unavailable: It may be there, or not.
         """
         self.check_size((len(chunks) - 1) * CHUNK_BYTES)
-        size = 0
-        for number, name in enumerate(chunks):
-            found = await self._young(holding.chunk(name))
-            data = None if found is None else _opened(holding, name, found)
-            if data is None:
-                raise Invalid(f"chunk {number} was not put", chunk=number, reason="chunk-missing")
-            if len(data) != CHUNK_BYTES and number + 1 < len(chunks):
-                why = f"chunk {number} has {len(data)} bytes; all but the last have {CHUNK_BYTES}"
-                raise Invalid(why, chunk=number, reason="chunk-out-of-order")
-            size += len(data)
+        async with self._turn(len(chunks)):
+            size = await self._measure(holding, chunks)
         self.check_size(size)
         manifest = Manifest(size=size, media_type=media_type, chunks=tuple(chunks))
         return await self._write(holding, manifest)
@@ -109,28 +107,19 @@ class Artifacts:
         Raises:
             Forbidden: That one does not.
         """
-        for found in wanted:
+        for found in dict.fromkeys(wanted):
             await self._write(holding, (await self.find(other, found.name)).manifest)
 
     async def accept(self, holding: Holding, wanted: Iterable[Reference]) -> list[Artifact]:
-        """What an event is about to refer to; all of it stays for longer than that can take.
+        """What an event is about to refer to, each once; all of it stays for longer than that can take.
 
         Raises:
             Forbidden: The run does not hold it.
-            Invalid: It is not what the reference says.
+            Invalid: It is not what the reference says, or a chunk was swept before somebody referred to it.
         """
-        accepted = []
-        for each in wanted:
-            found = await self.find(holding, each.name)
-            if found.reference != each:
-                raise Invalid(f"the artifact {each.name} is not what its reference says", reason="reference-differs")
-            if not await self._young(holding.manifest(each.name)):
-                raise _unknown(each.name)
-            for name in found.manifest.chunks:
-                if not await self._young(holding.chunk(name)):
-                    raise _damaged(each.name)
-            accepted.append(found)
-        return accepted
+        once, seen = tuple(dict.fromkeys(wanted)), set[str]()
+        async with self._turn(sum(1 + each.size // CHUNK_BYTES for each in once)):
+            return [await self._accept(holding, each, seen) for each in once]
 
     async def find(self, holding: Holding, name: str) -> Artifact:
         """An artifact that a run holds.
@@ -165,20 +154,46 @@ class Artifacts:
         for index in range(len(artifact.manifest.chunks)):
             yield await self.chunk(artifact, index)
 
-    async def load(self, holding: Holding, value: JsonValue) -> JsonValue:
-        """A value with its artifacts in their places, in memory.
+    async def load(self, holding: Holding, values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Values with their artifacts in their places, in memory: once each, however often it stands there.
 
         Raises:
             Forbidden, Invalid, Conflict, Unavailable
         """
-        found = reference(value)
-        if found is not None:
-            return await self._value(await self.find(holding, found.name))
-        if isinstance(value, dict):
-            return {name: await self.load(holding, part) for name, part in value.items()}
-        if isinstance(value, list):
-            return [await self.load(holding, part) for part in value]
-        return value
+        wanted = {found.name for value in values.values() for found in references(value)}
+        loaded = {name: await self._value(await self.find(holding, name)) for name in sorted(wanted)}
+        return {name: _filled(value, loaded) for name, value in values.items()}
+
+    def _turn(self, chunks: int) -> anyio.Semaphore | nullcontext[None]:
+        """A turn to look through so many."""
+        return self._large if chunks > _LARGE_CHUNKS else nullcontext()
+
+    async def _measure(self, holding: Holding, chunks: Sequence[str]) -> int:
+        """The size of chunks in order; each is asked for once, however often it is named."""
+        sizes: dict[str, int] = {}
+        for number, name in enumerate(chunks):
+            if name not in sizes:
+                found = await self._young(holding.chunk(name))
+                if found is None:
+                    raise Invalid(f"chunk {number} was not put", chunk=number, reason="chunk-missing")
+                sizes[name] = len(_opened(holding, name, found))
+            if sizes[name] != CHUNK_BYTES and number + 1 < len(chunks):
+                why = f"chunk {number} has {sizes[name]} bytes; all but the last have {CHUNK_BYTES}"
+                raise Invalid(why, chunk=number, reason="chunk-out-of-order")
+        return sum(sizes[name] for name in chunks)
+
+    async def _accept(self, holding: Holding, wanted: Reference, seen: set[str]) -> Artifact:
+        found = await self.find(holding, wanted.name)
+        if found.reference != wanted:
+            raise Invalid(f"the artifact {wanted.name} is not what its reference says", reason="reference-differs")
+        if not await self._young(holding.manifest(wanted.name)):
+            raise _unknown(wanted.name)
+        for name in found.manifest.chunks:
+            if name not in seen and not await self._young(holding.chunk(name)):
+                why = f"a chunk of the artifact {wanted.name!r} is there no longer; put it again"
+                raise Invalid(why, artifact=wanted.name, reason="chunk-missing")
+            seen.add(name)
+        return found
 
     async def _value(self, artifact: Artifact) -> JsonValue:
         data = bytearray()
@@ -224,6 +239,17 @@ def value_of(found: Reference, data: bytes | bytearray) -> JsonValue:
         value: JsonValue = from_json(data)
     except ValueError as error:
         raise Invalid(f"the artifact {found.name} is no {found.media_type}") from error
+    return value
+
+
+def _filled(value: JsonValue, loaded: Mapping[str, JsonValue]) -> JsonValue:
+    found = reference(value)
+    if found is not None:
+        return loaded[found.name]
+    if isinstance(value, dict):
+        return {name: _filled(part, loaded) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, loaded) for part in value]
     return value
 
 

@@ -1,8 +1,10 @@
 """Artifacts: what is put comes back whole or not at all, to the run that holds it and nobody else."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from dominie_contracts import Conflict, Forbidden, Invalid, Problem
 from dominie_contracts.artifact import CHUNK_BYTES, Manifest, Reference, holder
 from dominie_kit.artifacts import FRESH_FOR, Artifacts, Holding
+from dominie_kit.blobs import Blob
 from dominie_kit.handler_testing import Keys, MemoryBlobs
 from dominie_kit.sealing import PersonKey
 
@@ -180,3 +183,82 @@ async def test_what_is_old_is_written_anew_before_an_event_refers_to_it() -> Non
     chunks = [subject.rpartition(".")[2] for subject in before if ".c." in subject]
     await artifacts.keep(holding(), chunks, "text/plain")
     assert all(blobs.kept[subject].sequence > 2 * len(before) for subject in before)
+
+
+class Noting(MemoryBlobs):
+    """Notes what it is asked for, and how many ask at once while it is shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.written = Counter[str](), Counter[str]()
+        self.waiting, self.most = 0, 0
+        self.open = anyio.Event()
+        self.open.set()
+
+    async def put(self, subject: str, body: bytes) -> None:
+        self.written[subject] += 1
+        await super().put(subject, body)
+
+    async def get(self, subject: str) -> Blob | None:
+        self.asked[subject] += 1
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await self.open.wait()
+        self.waiting -= 1
+        return await super().get(subject)
+
+
+async def test_what_is_named_often_is_asked_for_once() -> None:
+    blobs = Noting()
+    artifacts = Artifacts(blobs)
+    chunk = await artifacts.put(holding(), content(CHUNK_BYTES))
+    found = await artifacts.keep(holding(), [chunk] * 400, "text/plain")
+    assert (blobs.asked, found.size) == (Counter({holding().chunk(chunk): 1}), 400 * CHUNK_BYTES)
+    other = await artifacts.keep(holding(), [chunk] * 2, "text/plain")
+    blobs.asked.clear()
+    assert len(await artifacts.accept(holding(), [found, other] * 50)) == 2
+    assert blobs.asked[holding().chunk(chunk)] == 1 and blobs.asked.total() <= 5
+    blobs.written.clear()
+    await artifacts.adopt(holding(run="r-fork"), holding(), [found] * 50)
+    assert blobs.written.total() == 1
+
+
+async def test_what_stands_often_is_in_memory_once() -> None:
+    blobs = Noting()
+    artifacts = Artifacts(blobs)
+    found = await keep(artifacts, b"a long text", holding())
+    blobs.asked.clear()
+    loaded = await artifacts.load(holding(), {"a": [found.stand_in, {"deep": found.stand_in}], "b": found.stand_in})
+    assert loaded == {"a": ["a long text", {"deep": "a long text"}], "b": "a long text"}
+    assert set(blobs.asked.values()) == {1}
+
+
+async def test_few_large_ones_are_looked_through_at_once_and_small_ones_do_not_wait() -> None:
+    blobs = Noting()
+    artifacts = Artifacts(blobs)
+    large = await keep(artifacts, content(20 * CHUNK_BYTES), holding())
+    chunk = await artifacts.put(holding(), content(10))
+    blobs.open, blobs.most = anyio.Event(), 0
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(artifacts.accept, holding(), [large])
+            await anyio.wait_all_tasks_blocked()
+            assert blobs.waiting == 2
+            group.start_soon(artifacts.keep, holding(), [chunk], "text/plain")
+            await anyio.wait_all_tasks_blocked()
+            assert blobs.waiting == 3
+            blobs.open.set()
+    assert blobs.most == 3
+
+
+async def test_who_comes_too_late_for_a_chunk_is_told_to_put_it_again() -> None:
+    blobs = MemoryBlobs()
+    artifacts = Artifacts(blobs)
+    found = await keep(artifacts, content(300_000), holding())
+    del blobs.kept[next(subject for subject in blobs.kept if ".c." in subject)]
+    with pytest.raises(Invalid, match="put it again") as raised:
+        await artifacts.accept(holding(), [found])
+    assert raised.value.extra == {"artifact": found.name, "reason": "chunk-missing"}
+    assert await keep(artifacts, content(300_000), holding()) == found
+    assert await artifacts.accept(holding(), [found])

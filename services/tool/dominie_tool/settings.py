@@ -18,4 +18,4 @@ class Settings(KitSettings):
     tool_sandboxes: int = Field(default=4, ge=1)
     """Sandboxed calls at once."""
     tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
-    """The largest value that an argument or a result may have."""
+    """The largest artifact, and how large those among a call's arguments may be together."""

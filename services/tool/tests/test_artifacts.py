@@ -2,21 +2,27 @@
 
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import JsonValue
 
-from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Invalid, ToolFailed, Unavailable
+from dominie_contracts import ApprovalRequired, Conflict, DeadlineExceeded, Forbidden, Invalid, ToolFailed, Unavailable
 from dominie_contracts.action import Finished, Parked, Requested
 from dominie_contracts.artifact import CHUNK_BYTES, Reference
 from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Fork
-from dominie_contracts.tool import TOOL, BeginLocal, FinishLocal, InvokeTool, ToolSpec
+from dominie_contracts.tool import TOOL, BeginLocal, FinishLocal, InvokeTool, KeepArtifact, ToolSpec
 from dominie_kit.artifacts import Artifacts
 from dominie_kit.blobs import Blob
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_tool.adapters.artifacts import of_run
+from dominie_kit.work import NotDone
+from dominie_tool.adapters.artifacts import Parties, Values, of_run
+from dominie_tool.adapters.boxes import Boxes
+from dominie_tool.aggregate import State
 from dominie_tool.handlers import Handlers
+from dominie_tool.projection import tool_of
+from dominie_tool.settings import Settings
 
 pytestmark = pytest.mark.anyio
 STRING = {"type": "string", "minLength": 5}
@@ -161,3 +167,65 @@ async def test_a_fork_holds_what_it_was_served(desk: Desk, handlers: Handlers, h
     served = await handlers.invoke(call(text=found.stand_in), context)
     assert (served.result, len(worker.calls)) == (found.stand_in, 1)
     assert (await Artifacts(desk.blobs).find(of_run(context), found.name)).reference == found
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_all_arguments_together_have_a_limit(desk: Desk, handlers: Handlers, refused: bool) -> None:
+    context = desk.context()
+    found = await keep(desk, context, b"x" * 40_000)
+    parts: list[JsonValue] = [found.stand_in] * (2000 if refused else 3)
+    command = BeginLocal(spec=ToolSpec(name="mine", input_schema={}), arguments={"parts": parts}, process="p")
+    if not refused:
+        assert (await handlers.begin(command, context)).then == "run"
+        return
+    with pytest.raises(Invalid) as raised:
+        await handlers.begin(command, context)
+    assert (raised.value.extra["reason"], raised.value.extra["size"]) == ("too-large", 80_000_000)
+    assert await desk.types(TOOL) == []
+
+
+async def test_a_reference_that_says_less_than_there_is_does_not_get_past_the_limit(
+    desk: Desk, handlers: Handlers
+) -> None:
+    context = desk.context()
+    found = await keep(desk, context, b"x" * 40_000)
+    small = found.model_copy(update={"size": 1})
+    parts: list[JsonValue] = [found.stand_in, small.stand_in]
+    command = BeginLocal(spec=ToolSpec(name="mine", input_schema={}), arguments={"parts": parts}, process="p")
+    with pytest.raises(Invalid, match="not what its reference says"):
+        await handlers.begin(command, context)
+
+
+async def test_at_its_deadline_a_command_stops(desk: Desk, handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, given_up = await keep(desk, desk.context(), b"a long text"), list[str]()
+
+    async def never(subject: str) -> Blob | None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            given_up.append(subject)
+        return None
+
+    monkeypatch.setattr(desk.blobs, "get", never)
+    context = desk.context(deadline_s=0.05)
+    parties = Parties(Artifacts(desk.blobs), desk.keyring.by_id, lambda *_: False)
+    with anyio.fail_after(10):
+        with pytest.raises(DeadlineExceeded):
+            await handlers.begin(begin(ToolSpec(name="mine", input_schema={}), found), context)
+        with pytest.raises(DeadlineExceeded):
+            wanted = KeepArtifact(chunks=("0" * 32,), media_type="text/plain")
+            await parties.keep(wanted, desk.context(deadline_s=0.05))
+    assert len(given_up) == 2 and await desk.types(TOOL) == []
+
+
+async def test_a_box_waits_for_the_same_room_and_does_not_run_after_the_deadline(desk: Desk) -> None:
+    context, values = desk.context(), Values(Artifacts(desk.blobs))
+    arguments: dict[str, JsonValue] = {"text": (await keep(desk, context, b"a long text")).stand_in}
+    spec = ToolSpec(name="boxed", input_schema={}, kind="sandboxed", source="def f(text): return 1", function="f")
+    boxes, late = Boxes(Settings(), values.load), desk.context(deadline_s=0.05)
+    async with values.whole(arguments, context) as one, values.whole(arguments, context) as two:
+        assert one == two == {"text": "a long text"}
+        with anyio.fail_after(10), pytest.raises(NotDone) as raised:
+            await boxes.run(tool_of(State(), spec), arguments, desk.actions(TOOL).open(late))
+    assert isinstance(raised.value.problem, DeadlineExceeded)
+    assert await values.load(arguments, context) == one

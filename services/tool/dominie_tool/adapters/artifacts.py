@@ -3,13 +3,13 @@
 import base64
 import binascii
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 
 import anyio
 from pydantic import JsonValue
 
-from dominie_contracts import Forbidden, Invalid, Unauthenticated, Unavailable
+from dominie_contracts import DeadlineExceeded, Forbidden, Invalid, Unauthenticated, Unavailable
 from dominie_contracts.artifact import CallPass, Chunk, Reference, holder, names, references
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.tool import ChunkPut, FetchChunk, KeepArtifact, PutChunk
@@ -18,7 +18,7 @@ from dominie_kit.artifacts import Artifacts, Holding
 from dominie_kit.sealing import PersonKey
 
 _AT_ONCE = 2
-"""Values that are whole in memory while their schema is looked at."""
+"""Calls whose values are put together, or whole in memory while their schema is looked at."""
 Arguments = dict[str, JsonValue]
 KeyById = Callable[[str, str], Awaitable[PersonKey | None]]
 Serves = Callable[[str, str, str], bool]
@@ -50,7 +50,8 @@ class Parties:
     async def keep(self, command: KeepArtifact, context: Context) -> Reference:
         """Make an artifact of chunks."""
         holding = await self._holding(command.call, context)
-        return await self._artifacts.keep(holding, command.chunks, command.media_type)
+        with _in_time(context):
+            return await self._artifacts.keep(holding, command.chunks, command.media_type)
 
     async def fetch(self, command: FetchChunk, context: Context) -> Chunk:
         """A chunk of an artifact; a worker gets its arguments alone."""
@@ -103,6 +104,16 @@ def _proof(person: PersonKey, tool: str, action: str, agent: str, given: tuple[s
     return f"{person.id}.{digest_bytes(chr(0).join(parts).encode(), key=person.names)}"
 
 
+@contextmanager
+def _in_time(context: Context) -> Iterator[None]:
+    """Give up at the command's deadline: nobody waits for the answer any more."""
+    try:
+        with anyio.fail_after(context.left_s):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded("the time for this command ran out; ask again with the same key") from error
+
+
 class Values:
     """What the service itself does with the artifacts in arguments and results."""
 
@@ -113,22 +124,35 @@ class Values:
     def whole(self, arguments: Arguments, context: Context) -> AbstractAsyncContextManager[Arguments]:
         """The arguments with their artifacts in place, once it is sure that this run holds them and they stay.
 
-        Few at once are in memory.
+        Few calls at once have theirs in memory, and none more than an artifact may have.
 
         Raises:
-            Forbidden, Invalid, Conflict, Unavailable
+            Forbidden, Invalid, Conflict, Unavailable, DeadlineExceeded
         """
         return self._filled(arguments, context) if names(arguments) else nullcontext(arguments)
 
     @asynccontextmanager
     async def _filled(self, arguments: Arguments, context: Context) -> AsyncIterator[Arguments]:
-        await self._artifacts.accept(of_run(context), references(arguments))
-        async with self._room:
-            yield await self.load(arguments, context)
+        wanted = list(references(arguments))
+        self._artifacts.check_size(sum(each.size for each in wanted))
+        async with AsyncExitStack() as room:
+            with _in_time(context):
+                await self._artifacts.accept(of_run(context), wanted)
+                await room.enter_async_context(self._room)
+                whole = await self._artifacts.load(of_run(context), arguments)
+            yield whole
 
     async def load(self, arguments: Arguments, context: Context) -> Arguments:
-        """The arguments with their artifacts in place; `whole` has seen to them."""
-        return {name: await self._artifacts.load(of_run(context), value) for name, value in arguments.items()}
+        """The arguments of a call that is run, with their artifacts in place; `whole` has seen to them before.
+
+        Raises:
+            Forbidden, Invalid, Conflict, Unavailable, DeadlineExceeded
+        """
+        if not names(arguments):
+            return arguments
+        with _in_time(context):
+            async with self._room:
+                return await self._artifacts.load(of_run(context), arguments)
 
     async def accept(self, result: JsonValue, context: Context) -> None:
         """See that a result's artifacts were put for this run, and stay.

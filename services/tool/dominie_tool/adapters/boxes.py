@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from pydantic import JsonValue, TypeAdapter
 
-from dominie_contracts import ToolFailed, Unavailable
+from dominie_contracts import DeadlineExceeded, ToolFailed, Unavailable
 from dominie_kit import Action, Context, NotDone
 from dominie_tool.adapters.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.projection import Tool
@@ -38,15 +38,17 @@ class Boxes:
         """Run a tool in a box of its own.
 
         Raises:
-            NotDone: This machine cannot isolate it, so it was not run.
+            NotDone: This machine cannot isolate it, or its arguments did not come in time, so it was not run.
             ToolFailed: It failed, or went beyond its limits.
         """
         spec = tool.spec
         assert spec.source is not None and spec.function is not None
         async with self._limiter:
-            given = await self._load(arguments, action.context)
             try:
+                given = await self._load(arguments, action.context)
                 outcome = await self._sandbox.run(spec.source, spec.function, given, time_s=spec.timeout_s)
+            except DeadlineExceeded as error:
+                raise NotDone(error) from error
             except SandboxUnavailable as error:
                 raise NotDone(Unavailable(f"sandboxed tools cannot run here: {error.reason}")) from error
         return _result(spec.name, outcome)
