@@ -18,7 +18,7 @@ from dominie_contracts.artifact import names
 from dominie_contracts.audit import MAX_POSITION, Search, Selection
 from dominie_contracts.identity import PRINCIPAL, Erased
 from dominie_contracts.line import Line, Step, line
-from dominie_contracts.personal import token_of
+from dominie_contracts.personal import is_hidden, key_ids
 from dominie_eventstore import SqlProjection
 
 _ERASED = f"{PRINCIPAL}.{Erased.KIND}"
@@ -34,7 +34,7 @@ class Log(SqlProjection):
     from the first one that names them. Its words are held as terms alone: `term` says how a tenant's word is written.
     """
 
-    SCHEMA_VERSION: ClassVar[int] = 6
+    SCHEMA_VERSION: ClassVar[int] = 7
     SCHEMA: ClassVar[str] = """
         CREATE TABLE events (
             position INTEGER PRIMARY KEY, tenant TEXT NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL,
@@ -100,7 +100,7 @@ class Log(SqlProjection):
         if not written.rowcount:
             return
         self._index(db, found, event.envelope.data)
-        self._refer(db, found, event.envelope.data)
+        self._refer(db, found, event)
         if run is not None:
             self._count(db, found, run)
 
@@ -112,11 +112,11 @@ class Log(SqlProjection):
             rows = [(found.tenant, policy, found.position) for policy in policies if isinstance(policy, str)]
             db.executemany("INSERT OR IGNORE INTO policies VALUES (?, ?, ?)", rows)
 
-    def _refer(self, db: sqlite3.Connection, found: Line, data: dict[str, JsonValue]) -> None:
-        """Which artifacts it refers to; a person's key stands for those of an event that could not be read."""
+    def _refer(self, db: sqlite3.Connection, found: Line, event: Recorded) -> None:
+        """Which artifacts it refers to; the keys it names stand for those of a part that cannot be read."""
+        data = event.envelope.data
         for part in (data.get("arguments"), data.get("result")):
-            sealed = (token_of(part) or "").partition(".")[0]
-            for name in (sealed,) if sealed else names(part):
+            for name in key_ids(event.raw) if is_hidden(part) else names(part):
                 db.execute("INSERT OR IGNORE INTO artifacts VALUES (?, ?)", (found.tenant, name))
         if found.type == _ERASED:
             for key in Erased.model_validate(data).keys:

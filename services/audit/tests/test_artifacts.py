@@ -5,14 +5,17 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
+from pydantic_core import to_json
 
 from dominie_audit.adapters.artifacts import Reader, Sweeper
 from dominie_audit.projection import Log
-from dominie_contracts import Conflict, Forbidden, Invalid, Unavailable
+from dominie_contracts import Conflict, Forbidden, Invalid, StreamName, Unavailable
 from dominie_contracts.action import Finished, Requested
 from dominie_contracts.artifact import CHUNK_BYTES, Reference, holder
 from dominie_contracts.audit import FetchArtifact
 from dominie_contracts.identity import PRINCIPAL, Erased
+from dominie_contracts.personal import SEALED
+from dominie_contracts.registry import event_type
 from dominie_contracts.rights import AUDITORS
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import MemoryEventStore
@@ -22,7 +25,8 @@ from dominie_kit.blobs import Held
 from dominie_kit.context import deadline_in
 from dominie_kit.handler_testing import Keys, MemoryBlobs
 from dominie_kit.keyring import Keyring
-from dominie_kit.sealing import PersonKey
+from dominie_kit.opened import OpenedStore
+from dominie_kit.sealing import PersonKey, place
 
 pytestmark = pytest.mark.anyio
 Write = Callable[..., Awaitable[int]]
@@ -44,7 +48,7 @@ class Scene:
     async def catch_up(self, timeout_s: float = 0) -> None:
         if self.away:
             raise Unavailable("audit has not caught up yet")
-        async for event in self.store.read_all(after=self.log.position):
+        async for event in OpenedStore(self.store, self.keyring).read_all(after=self.log.position):
             self.log.apply(event)
 
     def holding(self, user: str = "u-dana", run: str = "r-1") -> Holding:
@@ -57,6 +61,12 @@ class Scene:
 
     async def refer(self, found: Reference, id_: str = "one", **more: str) -> None:
         await self.write(TOOL, id_, Finished(outcome="ok", result={"body": found.stand_in}, duration_ms=1), **more)
+
+    async def refer_sealed(self, found: Reference, user: str = "u-dana") -> None:
+        """As `refer`, the way services write it: who has lost the user's key cannot read to what it refers."""
+        stream, kind = StreamName("acme", TOOL, user), event_type(TOOL, Finished(outcome="ok", duration_ms=1))
+        token = self.holding(user).person.seal(to_json(found.stand_in), place(str(stream), kind, "result"))
+        await self.write(TOOL, user, Finished(outcome="ok", result={SEALED: token}, duration_ms=1), user=user)
 
     def context(self, tenant: str = "acme", *groups: str) -> Context:
         return Context(tenant=tenant, principal="u-ann", key="k", deadline=deadline_in(5), groups=groups or (AUDITORS,))
@@ -176,7 +186,7 @@ async def test_a_later_sweep_sees_what_has_changed(scene: Scene) -> None:
 
 async def test_who_is_erased_loses_all_of_theirs_at_once(scene: Scene) -> None:
     for user in ("u-dana", "u-erin"):
-        await scene.refer(await scene.keep(f"of {user}".encode(), user), user, user=user)
+        await scene.refer_sealed(await scene.keep(f"of {user}".encode(), user), user)
     gone = scene.keys.destroy("acme", "u-dana")
     erased = Erased(tenant="acme", principal="u-dana", keys=(gone,), by="u-privacy")
     await scene.write(PRINCIPAL, "u-dana", erased, run=None)
@@ -186,11 +196,20 @@ async def test_who_is_erased_loses_all_of_theirs_at_once(scene: Scene) -> None:
     assert all(gone not in subject for subject in scene.blobs.kept)
 
 
-async def test_who_has_events_that_could_not_be_read_keeps_everything(scene: Scene) -> None:
+async def test_of_a_person_whose_key_identity_has_lost_everything_stays(scene: Scene) -> None:
+    for user in ("u-dana", "u-erin"):
+        await scene.refer_sealed(await scene.keep(f"of {user}".encode(), user), user)
+        await scene.keep(f"never said of {user}".encode(), user)
+    scene.keys.destroy("acme", "u-dana")
+    scene.blobs.age(GRACE * 2)
+    await scene.sweeper.sweep()
+    assert scene.held == (3, 3), "erin's events can be read, so what they do not refer to goes"
+
+
+async def test_of_a_person_with_a_part_that_is_not_what_was_sealed_everything_stays(scene: Scene) -> None:
     await scene.keep(b"x")
     token = scene.holding().person.seal(b'{"a": 1}', "elsewhere")
-    sealed = Finished(outcome="ok", result={"$sealed": token}, duration_ms=1)
-    await scene.write(TOOL, "one", sealed)
+    await scene.write(TOOL, "one", Finished(outcome="ok", result={SEALED: token}, duration_ms=1))
     scene.blobs.age(GRACE * 2)
     await scene.sweeper.sweep()
     assert scene.held == (1, 1)
