@@ -121,6 +121,19 @@ async def test_it_says_how_far_it_is_while_it_reads_and_the_same_key_gets_the_sa
     assert [*stages, erasing.erasing.stage] == ["destroying", "reading", None]
 
 
+async def test_the_same_key_in_another_tenant_erases_there_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def identity(context: Context, erase: Erase) -> Forgotten:
+        return Forgotten(keys=(f"of {erase.tenant}",), position=7)
+
+    monkeypatch.setattr(eraser, "_CHECKPOINT_S", 0)
+    own, desk = Own.open(tmp_path, "dominie/test"), Desk("audit")
+    with Log(term=own_terms(tmp_path / "index.key")) as log:
+        erasing = an_eraser(desk, log, own, tmp_path, identity)
+        for tenant in ("acme", "abroad"):
+            receipt = (await erasing.erase("u-dana", desk.context("one", tenant=tenant))).receipt
+            assert (receipt.tenant, receipt.keys) == (tenant, (f"of {tenant}",))
+
+
 class Away(MemoryEventStore):
     """A log that cannot be read."""
 

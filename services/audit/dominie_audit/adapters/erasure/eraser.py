@@ -92,7 +92,7 @@ class Eraser:
         self._timeout_s = timeout_s
         self._one = anyio.Lock()
         self._under: _Under | None = None
-        self._last: tuple[tuple[str, str, str], Erasure] | None = None
+        self._last: tuple[tuple[str, str, str, str], Erasure] | None = None
         """The last command that was answered: who asks for longer than that took gets the same receipt."""
 
     @property
@@ -111,7 +111,7 @@ class Eraser:
 
     async def erase(self, subject: str, context: Context) -> Erasure:
         """Erase a person; asked again it does what is left to do, and signs another receipt."""
-        name = (context.principal, context.key, subject)
+        name = (context.tenant, context.principal, context.key, subject)
         async with self._one:
             if self._last is not None and self._last[0] == name:
                 return self._last[1]
