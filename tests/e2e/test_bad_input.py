@@ -25,13 +25,14 @@ from dominie_contracts.problems import PROBLEM_BASE
 from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation
 from dominie_contracts.tool import InvokeTool
+from dominie_kit.artifacts import MAX_BYTES
 from dominie_kit.operator import operator
 from dominie_kit.run_tokens import ALGORITHM, ISSUER
 from dominie_kit.system import System
 from dominie_kit.testing import Peer, connected
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("ledger")]
-ANSWER_S = 8.0
+ANSWER_S = 20.0
 ABROAD = "abroad"
 GRANTS = Grants(tools=("balance", "pay", "ghost"), models=("auto", "ghost"), namespaces=("user",))
 RIGHT = InvokeTool(tool="balance", arguments={"account": "a-1"}).model_dump_json().encode()
@@ -278,9 +279,14 @@ async def test_the_sdk_says_what_the_broker_refuses(scene: Scene) -> None:
             await run.chat([{"role": "user", "content": "hello"}], "nosuch")
         with pytest.raises(dominie.Forbidden):
             await run.remember("x", namespace="nosuch")
-        with pytest.raises(dominie.Invalid):
-            await run.invoke("balance", {"account": "x" * headers.MAX_COMMAND_BYTES})
-        assert (await run.invoke("balance", {"account": "a-1"})).result == 3
+        with pytest.raises(dominie.Invalid, match=f"at most {headers.MAX_COMMAND_BYTES} are taken"):
+            await run.chat([{"role": "user", "content": "x" * headers.MAX_COMMAND_BYTES}], "auto")
+        with pytest.raises(dominie.Invalid, match=f"at most {headers.MAX_COMMAND_BYTES} are taken"):
+            await run.invoke("balance", {"account": "a-1", "x" * headers.MAX_COMMAND_BYTES: 1})
+        with pytest.raises(dominie.Invalid, match=f"an artifact has at most {MAX_BYTES}"):
+            await run.invoke("balance", {"account": "x" * (MAX_BYTES + 1)})
+        for account in ("a-1", "x" * headers.MAX_COMMAND_BYTES):
+            assert (await run.invoke("balance", {"account": account})).result == len(account)
 
 
 def _frame(subject: str, reply: bytes, head: bytes, body: bytes = b"") -> bytes:
