@@ -293,7 +293,7 @@ async def _ask_into(scene: Scene, agent: Peer, target: str) -> None:
     right = MintRunToken(user="u-dana", run="r-reply")
     sent = {headers.KEY: "a-key", "Nats-Msg-Id": "forged"}
     await agent.may_publish("cmd.acme.a-desk.identity.token", right.model_dump_json().encode(), reply=target, sent=sent)
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while scene.identity.edge.refused == before:
             await agent.ask(right, RunToken)
 

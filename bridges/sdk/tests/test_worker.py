@@ -144,7 +144,7 @@ async def test_a_repeated_call_joins_the_first(credentials: Credentials, registr
     @tool
     def slow(n: int) -> int:
         ran.append(n)
-        go.wait(5)
+        go.wait(20)
         return n
 
     async with working(credentials, slow):

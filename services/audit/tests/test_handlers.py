@@ -367,7 +367,7 @@ async def test_an_export_waits_for_a_checkpoint_over_all_that_was_read(
     async def ask() -> None:
         found.append(await audit.export(Export(type="memory"), person()))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             await anyio.wait_all_tasks_blocked()

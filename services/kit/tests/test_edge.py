@@ -290,7 +290,7 @@ async def test_one_principal_takes_no_more_than_its_share() -> None:
     async with busy.edge.open():
         for number in range(3):
             busy.hear(more={headers.KEY: str(number)})
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             await busy.answered.wait()
         assert busy.problem[0] == "unavailable" and "as many commands" in busy.problem[1]
         gate.set()

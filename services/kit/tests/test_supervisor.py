@@ -51,7 +51,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 def left_of(processes: list[psutil.Process]) -> list[str]:
     """What still lives after a while; a zombie waits for its new parent only."""
-    _, alive = psutil.wait_procs(processes, timeout=5.0)
+    _, alive = psutil.wait_procs(processes, timeout=20.0)
     return [repr(one) for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 

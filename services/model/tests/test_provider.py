@@ -208,7 +208,7 @@ async def test_a_refusal_is_told_by_its_kind(
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_it_never_waits_longer_than_it_may(provider: Provider, base_url: str, streamed: bool) -> None:
     asked = request(base_url, model="late", timeout_s=0.3)
-    with anyio.fail_after(5), pytest.raises(ProviderError) as raised:
+    with anyio.fail_after(20), pytest.raises(ProviderError) as raised:
         await (collect(provider, asked) if streamed else provider.complete(asked))
     assert raised.value.kind == "timeout"
 
@@ -273,7 +273,7 @@ async def test_a_stream_that_is_left_hangs_up(provider: Provider, how: str) -> N
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, peer)
             await leave(provider, request(url, timeout_s=1 if how == "timeout" else 20), how)
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 await hung_up.wait()
             tasks.cancel_scope.cancel()
 
