@@ -283,7 +283,7 @@ async def test_the_sdk_says_what_the_broker_refuses(scene: Scene) -> None:
             await run.chat([{"role": "user", "content": "x" * headers.MAX_COMMAND_BYTES}], "auto")
         with pytest.raises(dominie.Invalid, match=f"at most {headers.MAX_COMMAND_BYTES} are taken"):
             await run.invoke("balance", {"account": "a-1", "x" * headers.MAX_COMMAND_BYTES: 1})
-        with pytest.raises(dominie.Invalid, match=f"an artifact has at most {MAX_BYTES}"):
+        with pytest.raises(dominie.Invalid, match=f"has at most {MAX_BYTES}"):
             await run.invoke("balance", {"account": "x" * (MAX_BYTES + 1)})
         for account in ("a-1", "x" * headers.MAX_COMMAND_BYTES):
             assert (await run.invoke("balance", {"account": account})).result == len(account)

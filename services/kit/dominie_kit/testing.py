@@ -31,7 +31,7 @@ from dominie_kit.run_tokens import ALGORITHM
 from dominie_kit.service import Service
 
 R = TypeVar("R", bound=Message)
-WAIT_S = 5.0
+WAIT_S = 20.0
 ASSERTION_S = 60
 SPONSOR = "u-sponsor"
 

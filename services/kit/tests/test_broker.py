@@ -28,7 +28,7 @@ from dominie_kit.keys import KeyFolder
 pytestmark = pytest.mark.anyio
 API = "$JS.API"
 EVENT_STREAM = segment_stream(0)
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 @pytest.fixture(scope="module")
