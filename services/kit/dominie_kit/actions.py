@@ -47,7 +47,7 @@ from dominie_contracts.problems import problem_from
 from dominie_contracts.registry import event_type, parse_own
 from dominie_eventstore import EventStore, EventStoreError, WrongExpectedVersion
 from dominie_kit.approving import MAX_ROUNDS, Approving, Heard, approval_required, lifted, parked
-from dominie_kit.bus import now_ms
+from dominie_kit.bus import bounded, now_ms
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.limiting import Limiting
@@ -481,7 +481,7 @@ async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
 
 
 def _failed(problem: Problem, *, duration_ms: float = 0.0) -> Finished:
-    return Finished(outcome="error", problem=problem.details, duration_ms=round(duration_ms, 3))
+    return Finished(outcome="error", problem=bounded(problem.details), duration_ms=round(duration_ms, 3))
 
 
 def _try_again(lost: Lost) -> Unavailable:

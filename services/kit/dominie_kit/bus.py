@@ -26,6 +26,8 @@ R = TypeVar("R", bound=Message)
 _ATTEMPT_S = 5.0
 _PAUSE_S = 0.1
 _RECONNECT_S = 0.1
+_DETAIL = 2_000
+"""Characters of a problem's text."""
 log = structlog.get_logger()
 
 
@@ -127,4 +129,11 @@ def now_ms() -> int:
 
 def problem_body(details: ProblemDetails) -> bytes:
     """A problem's bytes (RFC 9457)."""
-    return json.dumps(details.model_dump(exclude_none=True)).encode()
+    return json.dumps(bounded(details).model_dump(exclude_none=True)).encode()
+
+
+def bounded(details: ProblemDetails) -> ProblemDetails:
+    """The same problem with a text that every record and answer has room for."""
+    if len(details.detail) <= _DETAIL:
+        return details
+    return details.model_copy(update={"detail": details.detail[: _DETAIL - 1] + "…"})

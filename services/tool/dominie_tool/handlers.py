@@ -124,7 +124,9 @@ class Handlers:
         request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=labels)
         async with self._values.whole(command.arguments, context) as whole:
             try:
-                question = self._question("tool.invoke", tool, command.arguments, whole, labels, context)
+                question = await self._question("tool.invoke", tool, command.arguments, whole, labels, context)
+            except Unavailable:
+                raise
             except Problem as problem:
                 raise await self._actions.refuse(action, request, problem) from problem
         run = self._kinds[tool.spec.kind]
@@ -166,7 +168,9 @@ class Handlers:
         async with self._values.whole(command.arguments, context) as whole:
             try:
                 _check_schemas(spec)
-                question = self._question("tool.begin", tool, command.arguments, whole, labels, context)
+                question = await self._question("tool.begin", tool, command.arguments, whole, labels, context)
+            except Unavailable:
+                raise
             except Problem as problem:
                 raise await self._actions.refuse(action, request, problem) from problem
         repeatable = spec.idempotent or spec.effect == "read"
@@ -240,7 +244,7 @@ class Handlers:
         await context.read_your_writes()
         return label_arguments(arguments, tool.typed.roles, self._records.of(context.tenant, context.run))
 
-    def _question(
+    async def _question(
         self,
         command: Command,
         tool: Tool,
@@ -253,7 +257,7 @@ class Handlers:
         spec = tool.spec
         if command == "tool.invoke" and not context.grants.allow("tools", spec.name):
             raise Forbidden(f"{context.principal} was not granted {spec.name!r}")
-        wrong = tool.schema.wrong(whole)
+        wrong = await tool.schema.wrong(whole)
         if wrong is not None:
             raise Invalid(f"{spec.name}: {wrong}")
         if unseen := [name for name in tool.typed.roles if names(arguments.get(name))]:

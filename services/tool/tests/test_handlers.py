@@ -123,6 +123,25 @@ async def test_arguments_that_do_not_fit_are_invalid_on_the_record(
     assert not worker.calls
 
 
+async def test_a_large_misfit_is_invalid_on_the_record_without_being_quoted(
+    desk: Desk, handlers: Handlers, have: Any
+) -> None:
+    await have(input_schema={"type": "object", "properties": {"order": {"type": "string"}}})
+    with pytest.raises(Invalid, match="does not fit") as refused:
+        await handlers.invoke(call(order=["x" * 190_000]), desk.context())
+    assert len(refused.value.detail) < 100
+    assert await desk.types(TOOL) == REFUSED
+
+
+async def test_a_large_problem_is_clipped_on_the_record(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> None:
+    await have(effect="read")
+    worker.results = {"refund": ToolFailed("x" * 800_000)}
+    with pytest.raises(ToolFailed) as failed:
+        await handlers.invoke(call(), desk.context())
+    assert len(failed.value.detail) == 2_000 and failed.value.detail.endswith("…")
+    assert await desk.types(TOOL) == READ
+
+
 @pytest.mark.parametrize("reference", ["http://127.0.0.1:9/s.json", "file:///etc/passwd", "#/nowhere", "#"])
 async def test_a_schema_leads_nowhere_else(desk: Desk, handlers: Handlers, have: Any, reference: str) -> None:
     await have(input_schema={"$ref": reference})
