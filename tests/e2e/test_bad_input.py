@@ -216,7 +216,9 @@ def _ago(seconds: int) -> dict[str, object]:
         ),
         pytest.param(lambda scene, claims: _signed(claims, _signer(scene), exp="tomorrow"), id="no time"),
         pytest.param(
-            lambda scene, claims: _signed(claims, _signer(scene), cnf={"nkey": scene.keys["other"].public}),
+            lambda scene, claims: _signed(
+                claims, _signer(scene), cnf={"nkey": scene.keys["other"].public}, iat=int(time.time()) - 200
+            ),
             id="bound to another key",
         ),
     ],

