@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 NO_SHELL = PERMIT_ALL + '@id("shell") @why("no shell") forbid (principal, action == Action::"tool.begin", resource);'
 BEGUN = ["requested.v1", "decided.v1", "started.v1"]
-SHORT_S = 0.01
+SHORT_S = 0.5
 
 
 def begin(process: str = "p1", arguments: dict[str, JsonValue] | None = None, **more: Any) -> BeginLocal:
