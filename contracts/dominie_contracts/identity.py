@@ -11,8 +11,9 @@ from dominie_contracts.token import Ceiling, Fork, Grants
 PRINCIPAL, RUN, REFUSALS = "principal", "run", "identity"
 IDENTITY = "identity"
 """The principal of the platform whose stream says which keys the deployment has."""
-KeyUse = Literal["signer", "callout", "service"]
-"""What a key is for: run tokens; the broker's user tokens; a service's connection."""
+KeyUse = Literal["signer", "callout", "service", "operator", "callout-user", "warden"]
+"""What a key is for: run tokens; the broker's user tokens; the connections of a service, of the operator, of identity
+where the broker asks it who somebody is, and of identity where it sees who is connected."""
 
 
 class Register(Command):
@@ -479,6 +480,8 @@ class KeysChanged(Payload):
     KIND: ClassVar[str] = "keys.v1"
     keys: tuple[KeyEntry, ...]
     by: str
+    replaced: tuple[Replacement, ...] = ()
+    """Which took the place of which; empty in events of before this was written."""
 
 
 class RunEnded(Payload):

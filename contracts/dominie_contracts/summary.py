@@ -30,6 +30,7 @@ from dominie_contracts.token import Grants
 MAX_CHARS = 300
 _VALUE_CHARS = 60
 _ARTIFACTS = 3
+_NKEY_CHARS = 8
 _REFUSALS = (
     *("forbidden", "held", "unauthenticated", "approval-required", "diverged"),
     *("budget-exceeded", "quota-exceeded"),
@@ -180,7 +181,7 @@ def _of_service(payload: Payload) -> str | None:
             forked = f", forked from {payload.fork.run}" if payload.fork else ""
             return f"run opened: {payload.agent} for {payload.user}{session}{forked}"
         case identity.KeysChanged():
-            return f"keys rotated by {payload.by}: {_names([f'{each.use} {each.name}' for each in payload.keys])}"
+            return _keys_changed(payload)
         case identity.RunGranted():
             return f"{payload.user} lets {payload.agent} act in this run until {_utc(payload.until_s)}"
         case identity.RunEnded():
@@ -195,7 +196,8 @@ def _of_service(payload: Payload) -> str | None:
         case identity.Registered():
             sponsor = f", sponsor {payload.sponsor}" if payload.sponsor else ""
             groups = f", in {_names(payload.groups)}" if payload.groups else ""
-            return f"{payload.principal} registered by {payload.by}{sponsor}{groups}{_grants(payload.grants)}"
+            by = f"{payload.principal} registered by {payload.by}"
+            return f"{by}{sponsor}{groups}{_grants(payload.grants)}{_another_key(payload)}"
         case identity.Revoked():
             return f"{payload.principal} revoked by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
         case identity.Suspended():
@@ -278,6 +280,25 @@ def _asks(asks: Sequence[Ask]) -> str:
 
 def _policies(decided: Decided) -> str:
     return f" [{_names(decided.policies)}]" if decided.policies else ""
+
+
+def _another_key(payload: identity.Registered) -> str:
+    if payload.previous is None:
+        return ""
+    until = _utc(payload.previous_until_s)
+    return f", key {payload.nkey[:_NKEY_CHARS]}…; {payload.previous[:_NKEY_CHARS]}… is taken until {until}"
+
+
+def _keys_changed(changed: identity.KeysChanged) -> str:
+    if not changed.replaced:  # of before it said which
+        return f"keys rotated by {changed.by}: {_names([f'{each.use} {each.name}' for each in changed.keys])}"
+    until = {each.nkey: each.until_s for each in changed.keys if each.until_s is not None}
+    found = [
+        f"{each.use} {each.name} {each.nkey[:_NKEY_CHARS]}… for {each.previous[:_NKEY_CHARS]}…"
+        + (f" (taken until {_utc(until[each.previous])})" if each.previous in until else "")
+        for each in changed.replaced
+    ]
+    return f"keys replaced by {changed.by}: {_names(found)}"
 
 
 def _names(names: Sequence[str]) -> str:

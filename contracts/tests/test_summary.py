@@ -42,6 +42,7 @@ from dominie_contracts.identity import (
     RefusalCount,
     Refused,
     Registered,
+    Replacement,
     Resumed,
     Revoked,
     RunEnded,
@@ -152,6 +153,38 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "principal",
         KeysChanged(keys=(KeyEntry(use="signer", name="identity", nkey="U", kid="k", from_s=0),), by="operator"),
         "keys rotated by operator: signer identity",
+    ),
+    (
+        "principal",
+        Registered(
+            tenant="acme",
+            principal="a-desk",
+            nkey="U2" * 20,
+            sponsor="u-dev",
+            grants=Grants(),
+            users=(),
+            groups=(),
+            by="u-dev",
+            previous="U1" * 20,
+            previous_until_s=1_800_000_000,
+        ),
+        "a-desk registered by u-dev, sponsor u-dev, key U2U2U2U2…; U1U1U1U1… is taken until 2027-01-15 08:00:00 UTC",
+    ),
+    (
+        "principal",
+        KeysChanged(
+            keys=(
+                KeyEntry(use="operator", name="operator", nkey="U1" * 20, kid="k", from_s=0, until_s=1_800_000_000),
+                KeyEntry(use="operator", name="operator", nkey="U2" * 20, kid="l", from_s=1),
+            ),
+            by="operator",
+            replaced=(
+                Replacement(use="operator", name="operator", nkey="U2" * 20, previous="U1" * 20),
+                Replacement(use="warden", name="identity", nkey="U4" * 20, previous="U3" * 20),
+            ),
+        ),
+        "keys replaced by operator: operator operator U2U2U2U2… for U1U1U1U1… (taken until 2027-01-15 08:00:00 UTC), "
+        "warden identity U4U4U4U4… for U3U3U3U3…",
     ),
     (
         "run",

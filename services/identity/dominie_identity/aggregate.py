@@ -251,12 +251,16 @@ def decide_keys(
         Conflict: One of them was a key before, or takes the place of one that is not there.
     """
     found = tuple(each for each in stands if each.until_s is None or each.until_s > now_s)
+    replaced = []
     for key in command.keys:
         from_s = now_s + (LEAD_S if key.use == "signer" else 0)
         wanted = KeyEntry(use=key.use, name=key.name, nkey=key.nkey, kid=kid(key.nkey), from_s=from_s)
         before = wanted.model_copy(update={"nkey": key.previous, "kid": kid(key.previous), "from_s": 0})
-        found = _replaced(found, before, wanted, from_s + command.overlap_s)
-    return [] if found == stands else [KeysChanged(keys=found, by=OPERATOR)]
+        then = _replaced(found, before, wanted, from_s + command.overlap_s)
+        if then != found:
+            replaced.append(key)
+        found = then
+    return [KeysChanged(keys=found, by=OPERATOR, replaced=tuple(replaced))] if replaced else []
 
 
 def _replaced(stands: tuple[KeyEntry, ...], before: KeyEntry, wanted: KeyEntry, until_s: int) -> tuple[KeyEntry, ...]:
@@ -391,8 +395,8 @@ def _rotate(state: State, command: Rotate, caller: Caller, *, now_s: int) -> lis
     registered = _own(state, command.principal, caller)
     if state.revoked:
         raise Conflict(f"{command.principal} has been revoked for good")
-    if command.principal.startswith("u-"):
-        raise Invalid("people's keys are the operator's to register anew; what they signed is checked against them")
+    if command.principal.startswith("u-") and not caller.is_operator:
+        raise Forbidden("the operator alone gives a person another key; what they signed is checked against it")
     if command.nkey == registered.nkey:
         return []
     if command.nkey == registered.previous:
