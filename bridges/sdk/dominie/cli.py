@@ -60,6 +60,8 @@ def _add(app: typer.Typer, plugin: EntryPoint) -> None:
 def _explain(error: Exception) -> str:
     from dominie_contracts.problems import Problem
 
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     if isinstance(error, Problem):
         return f"{error.title}: {error.detail}"
     return f"unexpected {type(error).__name__}: {error} ({DEBUG}=1 shows where)"

@@ -30,6 +30,7 @@ from dominie_kit.edge import Edge, Handler, Route
 from dominie_kit.forgetting import Forgetting
 from dominie_kit.keyring import FromIdentity, Keyring, KeySource
 from dominie_kit.keys import KeyFolder
+from dominie_kit.lasting import lasting
 from dominie_kit.opened import OpenedStore
 from dominie_kit.past import Past
 from dominie_kit.read_models import ReadModels
@@ -155,7 +156,10 @@ class Service:
         self.read_models.add(name or type(projection).__name__.lower(), projector, own=own)
 
     def background(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a task beside the service for as long as it lives; its end or error ends the service."""
+        """Run a task beside the service for as long as it lives.
+
+        It begins again where the log, or another service, was away; any other error ends the service.
+        """
         self._tasks.append(task)
 
     def resource(self, opened: Callable[[], AbstractAsyncContextManager[object]]) -> None:
@@ -228,7 +232,7 @@ class Service:
             if self.name != "identity":
                 group.start_soon(report, self.edge.refusals, self.inner)
             for task in self._tasks:
-                group.start_soon(task)
+                group.start_soon(lasting, task)
 
     def _check(self, event: Recorded) -> None:
         """An older version of a service must not go on with a log that a newer one has written."""
