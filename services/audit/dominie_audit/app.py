@@ -47,6 +47,7 @@ from dominie_kit.blobs import StreamBlobs
 from dominie_kit.context import Context
 from dominie_kit.heartbeats import Heartbeats
 from dominie_kit.keys import KeyFolder
+from dominie_kit.lasting import lasting
 from dominie_kit.store import NATS, archive_folder, open_archive, place_of
 
 logger = structlog.get_logger()
@@ -129,7 +130,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     async def kept() -> AsyncIterator[None]:
         with log:
             async with witnesses.opened():
-                await check()
+                await lasting(check)
                 yield
 
     async def check() -> None:

@@ -1,6 +1,7 @@
 """The read models of one service: followed, waited for, rebuilt while they serve, and how far each is."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import anyio
 import structlog
@@ -9,13 +10,12 @@ from anyio.abc import TaskGroup
 from dominie_contracts import Invalid, Problem, Unavailable
 from dominie_contracts.operations import ReadModel, ReadModelState, Rebuild, Rebuilding
 from dominie_eventstore import Build, Projector, StoreUnavailable
+from dominie_kit.lasting import AWAY_S, lasting
 
 log = structlog.get_logger()
 _PATIENCE_S = 5.0
 """How long a start waits for read models that are stored, before the service says how far they are."""
 _RETRY_MAX_S = 60.0
-_AWAY_S = 1.0
-"""Between two attempts of a rebuild while the log is away."""
 
 
 class ReadModels:
@@ -42,9 +42,9 @@ class ReadModels:
             self._own.append(projector)
 
     def start(self, group: TaskGroup) -> None:
-        """Follow, for as long as the group lives; an error of one ends it."""
+        """Follow, for as long as the group lives; an error of one ends it, an absence of the log does not."""
         for name, projector in self._projectors.items():
-            group.start_soon(self._follow, name, projector)
+            group.start_soon(lasting, partial(self._follow, name, projector))
         group.start_soon(self._rebuild_what_is_asked)
 
     async def ready(self) -> None:
@@ -146,7 +146,7 @@ class ReadModels:
                 name = self._rebuilt = next(iter(self._asked))
                 anew = self._asked.pop(name)
                 while not await self._rebuild(name, anew=anew):  # noqa: ASYNC110 - the log tells nobody that it is back
-                    await anyio.sleep(_AWAY_S)
+                    await anyio.sleep(AWAY_S)
                 self._rebuilt = None
             self._idle.set()
 

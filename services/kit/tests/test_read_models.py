@@ -93,6 +93,20 @@ class Held(MemoryEventStore):
                 await self.go.wait()
 
 
+class Away(MemoryEventStore):
+    """A log that is away when it is first asked."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        vars(self).update(vars(store))
+        self.asked = 0
+
+    async def last_position(self, category: str | None = None) -> int:
+        self.asked += 1
+        if self.asked == 1:
+            raise StoreUnavailable("asking where the log ends: nothing within 5 s")
+        return await super().last_position(category)
+
+
 @asynccontextmanager
 async def running(models: ReadModels) -> AsyncIterator[None]:
     with anyio.fail_after(WAIT_S):
@@ -131,6 +145,14 @@ async def test_one_of_another_version_is_refused_until_it_is_built(tmp_path: Pat
             await models.whole()
             assert models.refusal() is None
             assert (of(models, "log").state, of(models, "log").events) == ("current", EVENTS)
+
+
+async def test_a_log_that_is_away_at_the_start_is_waited_for(store: MemoryEventStore) -> None:
+    away, models, count = Away(store), ReadModels("tool"), Count()
+    models.add("count", Projector(away, count, name="count"), own=True)
+    async with running(models):
+        await models.whole()
+    assert (count.count, away.asked) == (EVENTS, 2)
 
 
 async def test_those_that_are_asked_for_are_rebuilt_one_after_the_other(store: MemoryEventStore) -> None:
