@@ -20,9 +20,9 @@ PROJECTS = chain(ROOT.glob("*/pyproject.toml"), ROOT.glob("*/*/pyproject.toml"))
 MEMBERS = sorted(p.parent for p in PROJECTS if "templates" not in p.parts)
 PACKAGES = sorted(p.parent for member in MEMBERS for p in member.glob("dominie*/py.typed"))
 SHAPE = {"__init__.py", "py.typed", "aggregate.py", "handlers.py", "projection.py", "settings.py", "app.py"}
-OPTIONAL = {"policy.py", "adapters", "policies", "runs", "limits", "warden", "__pycache__"}
+OPTIONAL = {"policy.py", "adapters", "policies", "runs", "limits", "warden", "sandbox", "__pycache__"}
 """`policies`: the Cedar files that guardrail brings. `runs`, `limits`: second aggregates, of identity and guardrail.
-`warden`: what identity does about those who flood or are refused."""
+`warden`: what identity does about those who flood or are refused. `sandbox`: what holds the tool service's tools."""
 PROGRAMS = "dominie_demo.desk."
 """What the demo runs as a user's own programs, elsewhere, by path."""
 SUITES = ("testing", "conformance")

@@ -1,4 +1,4 @@
-"""`dominie up | down | status | rebuild | serve | provision`; nothing heavy is imported before one runs."""
+"""`dominie up | down | status | doctor | rebuild | serve | provision`; nothing heavy is imported before one runs."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ HERE = Path()
 
 def register(app: typer.Typer) -> None:
     """Add the kit's commands to `dominie`."""
-    for command in (up, down, status, rebuild, serve, provision):
+    for command in (up, down, status, doctor, rebuild, serve, provision):
         app.command()(command)
     from dominie.cli import APPROVALS_HELP, AUDIT_HELP, group
     from dominie_kit import approver_commands, key_commands, segment_commands
@@ -124,6 +124,29 @@ def status(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, j
 
         print_status(Console(), found)
     if not found.healthy:
+        raise typer.Exit(1)
+
+
+def doctor(json: Json = False) -> None:
+    """Whether this machine has what Dominie needs, and what to do where not. Exit code 1 unless it has all of it."""
+    from dataclasses import asdict
+
+    from dominie_kit.doctor import examine
+
+    checks = list(examine())
+    if json:
+        say(
+            {"healthy": all(check.holds for check in checks), "checks": [asdict(check) for check in checks]},
+            None,
+            json=True,
+        )
+    else:
+        from rich.console import Console
+
+        from dominie_kit.doctor_table import print_checks
+
+        print_checks(Console(), checks)
+    if not all(check.holds for check in checks):
         raise typer.Exit(1)
 
 

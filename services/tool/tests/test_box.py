@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dominie_tool.adapters.box_cgroup import Cgroup, find_parents, sweep
-from dominie_tool.adapters.box_seccomp import seccomp_filter
-from dominie_tool.adapters.box_types import CgroupParents, Limits, Outcome, SandboxUnavailable
-from dominie_tool.adapters.box_verdict import Heard, verdict
+from dominie_tool.sandbox.cgroup import Cgroup, find_parents, sweep
+from dominie_tool.sandbox.host import missing_in
+from dominie_tool.sandbox.remedies import for_namespaces
+from dominie_tool.sandbox.seccomp import ALLOWED, OLDER, assemble, seccomp_filter
+from dominie_tool.sandbox.syscalls import SYSCALLS
+from dominie_tool.sandbox.types import CgroupParents, Host, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.verdict import Heard, verdict
 
 LIMITS = Limits()
 
@@ -130,7 +133,7 @@ def test_what_a_killed_service_left_is_swept(tmp_path: Path) -> None:
 def run_filter(program: bytes, audit: int, number: int, argument: int) -> int:
     """What the kernel would do: its classic BPF, as far as the filter uses it."""
     steps = list(struct.iter_unpack("=HBBI", program))
-    data, loaded, at = {0: number, 4: audit, 16: argument}, 0, 0
+    data, loaded, at = {0: number, 4: audit, 16: argument, 24: argument}, 0, 0
     while True:
         code, if_true, if_false, value = steps[at]
         if code == 0x06:
@@ -143,7 +146,7 @@ def run_filter(program: bytes, audit: int, number: int, argument: int) -> int:
         at += 1 + (if_true if test else if_false)
 
 
-ALLOW, EPERM, ENOSYS, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
+ALLOW, EPERM, ENOTTY, ENOSYS, KILL = 0x7FFF0000, 0x00050001, 0x00050019, 0x00050026, 0x80000000
 
 
 @pytest.mark.parametrize(
@@ -156,21 +159,87 @@ ALLOW, EPERM, ENOSYS, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
         ("x86_64", 0xC000003E, 56, 17, ALLOW),  # clone, as fork uses it
         ("x86_64", 0xC000003E, 56, 0x10000011, EPERM),  # clone, with a user namespace
         ("x86_64", 0xC000003E, 41, 1, ALLOW),  # socket(AF_UNIX)
-        ("x86_64", 0xC000003E, 41, 10, ALLOW),  # socket(AF_INET6)
+        ("x86_64", 0xC000003E, 41, 10, EPERM),  # socket(AF_INET6)
         ("x86_64", 0xC000003E, 41, 40, EPERM),  # socket(AF_VSOCK)
+        ("x86_64", 0xC000003E, 53, 30, EPERM),  # socketpair(AF_TIPC)
+        ("x86_64", 0xC000003E, 16, 0x5412, ENOTTY),  # ioctl(TIOCSTI)
+        ("x86_64", 0xC000003E, 16, 0x5401, ALLOW),  # ioctl(TCGETS), as isatty asks
+        ("x86_64", 0xC000003E, 29, 0, EPERM),  # shmget
+        ("x86_64", 0xC000003E, 319, 0, EPERM),  # memfd_create
+        ("x86_64", 0xC000003E, 231, 0, ALLOW),  # exit_group
+        ("x86_64", 0xC000003E, 451, 0, ENOSYS),  # newer than the table
         ("x86_64", 0xC000003E, 0x40000000, 0, EPERM),  # x32
         ("x86_64", 0x40000003, 0, 0, KILL),  # 32 bits
         ("aarch64", 0xC00000B7, 198, 40, EPERM),  # socket(AF_VSOCK)
-        ("aarch64", 0xC00000B7, 198, 2, ALLOW),
+        ("aarch64", 0xC00000B7, 198, 1, ALLOW),
+        ("aarch64", 0xC00000B7, 63, 0, ALLOW),  # read
+        ("aarch64", 0xC00000B7, 117, 0, EPERM),  # ptrace
         ("aarch64", 0xC00000B7, 220, 0x10000011, EPERM),
         ("aarch64", 0xC000003E, 0, 0, KILL),
     ],
 )
 def test_the_filter_decides(machine: str, audit: int, number: int, argument: int, verdict: int) -> None:
-    program = seccomp_filter(machine)
-    assert program is not None
-    assert run_filter(program, audit, number, argument) == verdict
+    assert run_filter(seccomp_filter(machine), audit, number, argument) == verdict
+
+
+@given(st.sampled_from(sorted(SYSCALLS)), st.integers(0, 500))
+def test_only_what_is_on_the_list_is_allowed(machine: str, number: int) -> None:
+    program, known = seccomp_filter(machine), SYSCALLS[machine]
+    audit = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[machine]
+    listed = {known[name] for name in ALLOWED} | {known[name] for name in OLDER[machine]}
+    by_argument = {known[name] for name in ("clone", "socket", "socketpair", "ioctl")}
+    allowed = run_filter(program, audit, number, 0x7FFFFFFF) == ALLOW
+    assert allowed == (number in listed)
+    assert not listed & by_argument
 
 
 def test_for_an_unknown_machine_there_is_no_filter() -> None:
-    assert seccomp_filter("riscv64") is None
+    with pytest.raises(SandboxUnavailable, match="riscv64"):
+        seccomp_filter("riscv64")
+
+
+def test_a_name_that_nobody_knows_is_no_filter() -> None:
+    with pytest.raises(SandboxUnavailable, match="'raed'"):
+        assemble("x86_64", ["write", "raed"], SYSCALLS["x86_64"])
+
+
+@pytest.mark.parametrize(
+    ("name", "x86_64", "aarch64"), [("read", 0, 63), ("statx", 332, 291), ("futex_waitv", 449, 449)]
+)
+def test_numbers_count_on_from_the_last_one_given(name: str, x86_64: int, aarch64: int) -> None:
+    assert (SYSCALLS["x86_64"][name], SYSCALLS["aarch64"][name]) == (x86_64, aarch64)
+
+
+FACTS: dict[str, object] = {
+    "python": [3, 11],
+    "uid": True,
+    "seccomp": True,
+    "namespaces": True,
+    "rlimits": 256,
+    "scratch": 16,
+}
+
+
+@pytest.mark.parametrize(
+    ("seen", "part"),
+    [
+        ({}, None),
+        ({"uid": False}, "uid"),
+        ({"seccomp": False}, "seccomp"),
+        ({"namespaces": False}, "namespaces"),
+        ({"rlimits": -1}, "rlimits"),
+        ({"scratch": 7000}, "scratch"),
+        ({"python": [3, 10]}, "namespaces"),
+        ({"python": "3"}, "namespaces"),
+    ],
+)
+def test_a_layer_that_a_box_does_not_see_is_missing(seen: dict[str, object], part: str | None) -> None:
+    found = missing_in({**FACTS, **seen}, Host("bwrap", "python3"))
+    assert (found.part if found else None) == part
+
+
+def test_what_to_do_names_the_setting_that_forbids(tmp_path: Path) -> None:
+    assert "--security-opt" in for_namespaces(tmp_path)
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user/max_user_namespaces").write_text("0\n")
+    assert "sysctl -w user.max_user_namespaces=10000" in for_namespaces(tmp_path)

@@ -14,24 +14,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from subprocess import DEVNULL
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import pytest
 
-from dominie_tool.adapters import box_main
-from dominie_tool.adapters.box_host import survey
-from dominie_tool.adapters.box_types import Host
-from dominie_tool.adapters.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
+from dominie_tool.sandbox import Layer, Limits, Outcome, Sandbox, SandboxUnavailable, inside
+from dominie_tool.sandbox.call import call
+from dominie_tool.sandbox.doctor import examine
+from dominie_tool.sandbox.host import survey
+from dominie_tool.sandbox.types import Host
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(Sandbox.missing() is not None, reason=f"NO SANDBOX IS TESTED HERE: {Sandbox.missing()}"),
 ]
 needs_cgroup = pytest.mark.skipif("cgroup" not in Sandbox.layers(), reason="NO CGROUP IS TESTED HERE: none is writable")
-needs_seccomp = pytest.mark.skipif(
-    "seccomp" not in Sandbox.layers(), reason="NO FILTER IS TESTED HERE: unknown machine"
-)
 
 SMALL = Limits(time_s=10, memory_mb=64, processes=16, output_bytes=20_000, scratch_mb=4)
 LAVISH = Limits(time_s=1000, memory_mb=8192, processes=4096, scratch_mb=4096)
@@ -43,7 +41,9 @@ def anyio_backend() -> str:
 
 
 async def boxed(source: str, limits: Limits = SMALL, *, cgroup: bool = True, **arguments: object) -> Outcome:
-    return await Sandbox(limits, host=machine(cgroup=cgroup)).run(source, "attack", arguments)
+    """A call that is told nothing of what the machine lacks, so that a missing layer shows."""
+    work = {"source": source, "function": "attack", "arguments": arguments, "context": {}}
+    return await call(machine(cgroup=cgroup), limits, work)
 
 
 def machine(*, cgroup: bool = True) -> Host:
@@ -59,7 +59,7 @@ def unboxed(source: str, *, timeout_s: float = 20, **arguments: object) -> dict[
         given.write(json.dumps(work).encode())
         given.seek(0)
         fd = result.fileno()
-        program = [sys.executable, box_main.__file__, str(fd)]
+        program = [sys.executable, inside.__file__, str(fd)]
         process = subprocess.Popen(program, stdin=given, stdout=DEVNULL, pass_fds=[fd], start_new_session=True)
         try:
             process.wait(timeout_s)
@@ -153,11 +153,33 @@ async def test_where_no_box_starts_it_says_so() -> None:
 
 
 def test_without_bubblewrap_it_says_what_to_install() -> None:
-    code = "from dominie_tool.adapters.sandbox import Sandbox; print(Sandbox.missing(), Sandbox.layers())"
+    code = "from dominie_tool.sandbox import Sandbox; print(Sandbox.missing(), Sandbox.layers())"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PATH": "/nowhere"}, capture_output=True, text=True, timeout=30
     )
     assert "install the package 'bubblewrap' ()" in done.stdout
+
+
+def test_the_doctor_looks_at_every_layer() -> None:
+    checks = list(examine())
+    assert [check.name.removeprefix("sandbox: ") for check in checks] == ["bubblewrap", *get_args(Layer)]
+    held = {check.name.removeprefix("sandbox: ") for check in checks if check.holds}
+    assert held == {"bubblewrap", *Sandbox.layers()}
+
+
+def test_the_doctor_stops_at_what_is_missing_and_says_what_to_do() -> None:
+    code = "from dominie_tool.sandbox.doctor import examine; print(*[(c.name, c.holds) for c in examine()])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PATH": "/nowhere"}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "('sandbox: bubblewrap', False)\n"
+
+
+async def test_without_a_cgroup_a_tool_is_one_process() -> None:
+    source = "import os\ndef attack():\n  return os.fork()"
+    alone = await Sandbox(SMALL, host=machine(cgroup=False)).run(source, "attack", {})
+    assert "BlockingIOError" in alone.detail
+    assert "cgroup" not in alone.layers
 
 
 async def test_every_layer_is_reported_and_only_if_it_holds() -> None:
@@ -195,7 +217,6 @@ async def test_there_is_no_network_but_the_boxs_own_loopback() -> None:
     assert unboxed(source)["value"]
 
 
-@needs_seccomp
 async def test_sockets_that_no_namespace_holds_cannot_be_opened() -> None:
     source = "import socket\ndef attack(family): socket.socket(family, socket.SOCK_RAW).close()"
     assert unboxed(source, family=int(socket.AF_NETLINK))["value"] is None

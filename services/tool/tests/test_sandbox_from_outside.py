@@ -14,10 +14,10 @@ from typing import Any
 import anyio
 import pytest
 
-from dominie_tool.adapters.box import open_box
-from dominie_tool.adapters.box_host import survey
-from dominie_tool.adapters.box_types import Host
-from dominie_tool.adapters.sandbox import Limits, Sandbox
+from dominie_tool.sandbox import Limits, Sandbox
+from dominie_tool.sandbox.box import open_box
+from dominie_tool.sandbox.host import survey
+from dominie_tool.sandbox.types import Host
 
 pytestmark = [
     pytest.mark.anyio,

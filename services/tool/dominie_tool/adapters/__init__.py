@@ -1,1 +1,1 @@
-"""Where the tool service talks to the world: tool workers, and the sandbox."""
+"""Where the tool service talks to the world: tool workers, artifacts, and processes apart."""

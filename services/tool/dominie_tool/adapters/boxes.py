@@ -7,8 +7,8 @@ from pydantic import JsonValue, TypeAdapter
 
 from dominie_contracts import DeadlineExceeded, ToolFailed, Unavailable
 from dominie_kit import Action, Context, NotDone
-from dominie_tool.adapters.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.projection import Tool
+from dominie_tool.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.settings import Settings
 
 Load = Callable[[dict[str, JsonValue], Context], Awaitable[dict[str, JsonValue]]]

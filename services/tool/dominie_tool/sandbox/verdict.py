@@ -6,7 +6,7 @@ import json
 import signal
 from dataclasses import dataclass
 
-from dominie_tool.adapters.box_types import Layer, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.types import Layer, Limits, Outcome, SandboxUnavailable
 
 _DETAIL_LENGTH = 2000
 _CPU_TIME_OVER = 128 + signal.SIGXCPU

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from dominie_tool.adapters.box_types import CgroupParents, Limits
+from dominie_tool.sandbox.types import CgroupParents, Limits
 
 _OWN_PROCESSES = 4  # the launcher becomes bwrap, whose first process inside lives beside the tool's
 _CLOSE_S = 2.0

@@ -5,16 +5,19 @@ SandboxUnavailable   this machine cannot hold a box
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-Layer: TypeAlias = Literal["namespaces", "seccomp", "rlimits", "uid", "cgroup"]
+Layer: TypeAlias = Literal["uid", "seccomp", "namespaces", "rlimits", "scratch", "cgroup"]
 """What stands between a tool and the machine.
 
-`namespaces`: no network, no host processes, no files but a read-only `/usr` and a scratch folder. `seccomp`: no calls
-that lead around them. `rlimits`: bounds of one process. `uid`: not the host's root. `cgroup`: bounds of all together.
+`uid`: not the host's root, and no capability. `seccomp`: no system calls but those on a list. `namespaces`: no network,
+no host processes, no files but a read-only `/usr` and a scratch folder. `rlimits`: bounds of one process. `scratch`:
+the size of that folder. `cgroup`: bounds of all processes together; without it there is one process alone.
 """
+ALWAYS: tuple[Layer, ...] = ("uid", "seccomp", "namespaces", "rlimits", "scratch")
+"""Without any of these there is no box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,11 @@ class Limits:
     processes: int = 32
     output_bytes: int = 131072
     scratch_mb: int = 16
+
+    @property
+    def alone(self) -> Limits:
+        """The same where no cgroup bounds all processes together: one process, which rlimits bound."""
+        return replace(self, processes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,19 @@ class Host:
     setpriv: str | None = None
     lock_userns: bool = False
     cgroups: CgroupParents | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why no box can be built here.
+
+    Attributes:
+        part: What is missing.
+        reason: Why, and what to do about it.
+    """
+
+    part: Layer | Literal["bubblewrap"]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from dataclasses import asdict
 import anyio
 from anyio.abc import Process
 
-from dominie_tool.adapters.box import Box, open_box
-from dominie_tool.adapters.box_command import layers
-from dominie_tool.adapters.box_types import Host, Limits, Outcome, SandboxUnavailable
-from dominie_tool.adapters.box_verdict import Heard, verdict
+from dominie_tool.sandbox.box import Box, open_box
+from dominie_tool.sandbox.command import layers
+from dominie_tool.sandbox.types import Host, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.verdict import Heard, verdict
 
 _CHUNK = 65536
 _KEPT = 2000

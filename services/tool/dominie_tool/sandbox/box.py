@@ -15,15 +15,15 @@ import anyio
 from anyio import to_thread
 from anyio.abc import Process
 
-from dominie_tool.adapters import box_main
-from dominie_tool.adapters.box_cgroup import Cgroup
-from dominie_tool.adapters.box_command import Descriptors, command
-from dominie_tool.adapters.box_seccomp import seccomp_filter
-from dominie_tool.adapters.box_types import Host, Limits
+from dominie_tool.sandbox import inside
+from dominie_tool.sandbox.cgroup import Cgroup
+from dominie_tool.sandbox.command import Descriptors, command
+from dominie_tool.sandbox.seccomp import seccomp_filter
+from dominie_tool.sandbox.types import Host, Limits
 
 _END_S = 5.0
 _FIRST = re.compile(rb'"child-pid": (\d+)')  # bwrap writes its JSON in pieces, this one whole
-_PROGRAM = Path(box_main.__file__).read_bytes()
+_PROGRAM = Path(inside.__file__).read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,9 @@ async def open_box(host: Host, limits: Limits) -> AsyncIterator[Box]:
 async def _started(host: Host, limits: Limits, cgroup: Cgroup | None) -> AsyncIterator[Box]:
     with ExitStack() as ours:
         with ExitStack() as theirs:
-            bpf = seccomp_filter()
             (info, tell_info), (result, tell_result) = _pipe(ours, theirs), _pipe(ours, theirs)
-            filter_ = None if bpf is None else _memory_file(theirs, bpf)
-            inherited = Descriptors(_memory_file(theirs, _PROGRAM), filter_, tell_info, tell_result)
+            given = _memory_file(theirs, _PROGRAM), _memory_file(theirs, seccomp_filter())
+            inherited = Descriptors(*given, tell_info, tell_result)
             with anyio.CancelScope(shield=True):
                 process = await anyio.open_process(
                     command(host, limits, inherited, cgroup),

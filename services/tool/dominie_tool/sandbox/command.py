@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dominie_tool.adapters.box_cgroup import Cgroup
-from dominie_tool.adapters.box_seccomp import seccomp_filter
-from dominie_tool.adapters.box_types import Host, Layer, Limits
+from dominie_tool.sandbox.cgroup import Cgroup
+from dominie_tool.sandbox.types import ALWAYS, Host, Layer, Limits
 
 NOBODY = 65534
 _JOIN = 'set -e; while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"'
-_PROGRAM = "/run/box_main.py"
+_PROGRAM = "/run/inside.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +20,24 @@ class Descriptors:
 
     Attributes:
         program: The program inside, to read.
-        seccomp: The filter, to read, where there is one for this machine.
+        seccomp: The filter, to read.
         info: Where bwrap writes its first process' id.
         result: Where the program inside writes its result.
     """
 
     program: int
-    seccomp: int | None
+    seccomp: int
     info: int
     result: int
 
     def all(self) -> tuple[int, ...]:
         """All of them."""
-        return tuple(each for each in (self.program, self.seccomp, self.info, self.result) if each is not None)
+        return self.program, self.seccomp, self.info, self.result
 
 
 def layers(host: Host) -> tuple[Layer, ...]:
     """What a box on this host is held by: the command insists on each, and no tool runs where one fails."""
-    optional: dict[Layer, bool] = {"seccomp": seccomp_filter() is not None, "cgroup": host.cgroups is not None}
-    return ("namespaces", "rlimits", "uid", *(layer for layer, there in optional.items() if there))
+    return (*ALWAYS, "cgroup") if host.cgroups else ALWAYS
 
 
 def command(host: Host, limits: Limits, inherited: Descriptors, cgroup: Cgroup | None) -> list[str]:
@@ -61,9 +59,7 @@ def _arguments(host: Host, limits: Limits, inherited: Descriptors) -> Iterator[s
     yield from ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp")
     for name, value in {"PATH": "/usr/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}.items():
         yield from ("--setenv", name, value)
-    if inherited.seccomp is not None:
-        yield from ("--seccomp", str(inherited.seccomp))
-    yield from ("--info-fd", str(inherited.info))
+    yield from ("--seccomp", str(inherited.seccomp), "--info-fd", str(inherited.info))
 
 
 def _files(host: Host, limits: Limits) -> Iterator[str]:

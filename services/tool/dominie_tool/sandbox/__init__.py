@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from anyio import to_thread
 
-from dominie_tool.adapters.box_call import call
-from dominie_tool.adapters.box_command import layers
-from dominie_tool.adapters.box_host import survey
-from dominie_tool.adapters.box_types import Host, Layer, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.call import call
+from dominie_tool.sandbox.command import layers
+from dominie_tool.sandbox.host import survey
+from dominie_tool.sandbox.types import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
 
 __all__ = ["Layer", "Limits", "Outcome", "Sandbox", "SandboxUnavailable"]
 
@@ -36,11 +36,12 @@ class Sandbox:
     def missing() -> str | None:
         """Why no sandbox can run here, or None. The first call builds a box to find out, which takes some 0.1 s."""
         found = survey()
-        return found if isinstance(found, str) else None
+        return found.reason if isinstance(found, Fault) else None
 
     @staticmethod
     def layers() -> tuple[Layer, ...]:
-        """What will hold a tool on this machine; nothing where a sandbox is missing."""
+        """What will hold a tool on this machine; nothing where a sandbox is missing. Without a cgroup, a tool is one
+        process alone."""
         found = survey()
         return layers(found) if isinstance(found, Host) else ()
 
@@ -68,9 +69,10 @@ class Sandbox:
             ValueError: The arguments are not JSON.
         """
         host = await to_thread.run_sync(survey) if self._host is None else self._host
-        if isinstance(host, str):
-            raise SandboxUnavailable(host)
+        if isinstance(host, Fault):
+            raise SandboxUnavailable(host.reason)
         limits = self._limits if time_s is None else replace(self._limits, time_s=time_s)
+        limits = limits if host.cgroups else limits.alone
         work = {
             "source": source,
             "function": function,

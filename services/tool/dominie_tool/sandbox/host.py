@@ -1,0 +1,132 @@
+"""What this machine offers to build boxes with, found out by building one and asking what holds it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache
+from threading import Lock
+
+import anyio
+
+from dominie_tool.sandbox.call import call
+from dominie_tool.sandbox.cgroup import find_parents, sweep
+from dominie_tool.sandbox.remedies import for_namespaces
+from dominie_tool.sandbox.seccomp import seccomp_filter
+from dominie_tool.sandbox.types import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
+
+_OLDEST = (3, 11)
+_NEWEST_MINOR = 20
+_PROBE_S = 10.0
+_LIMITS = Limits(time_s=_PROBE_S)
+_PROBE = """
+import os, resource, sys
+def facts():
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    said = {name: text.strip() for name, text in status.items()}
+    scratch = os.statvfs("/tmp")
+    return {
+        "python": sys.version_info[:2],
+        "uid": os.getuid() != 0 and said["NoNewPrivs"] == "1" and not int(said["CapEff"] + said["CapBnd"], 16),
+        "seccomp": said["Seccomp"] == "2",
+        "namespaces": os.getpid() < 9 and [line.split(":")[0].strip() for line in open("/proc/net/dev")][2:] == ["lo"],
+        "rlimits": resource.getrlimit(resource.RLIMIT_AS)[1] >> 20,
+        "scratch": scratch.f_blocks * scratch.f_frsize >> 20,
+    }
+"""
+_one_at_a_time = Lock()
+
+
+def survey() -> Host | Fault:
+    """What to build a box with, or why none can be built. Boxes are really built to find out, once a process."""
+    with _one_at_a_time:
+        return _survey()
+
+
+@cache
+def _survey() -> Host | Fault:
+    if not sys.platform.startswith("linux"):
+        return Fault("bubblewrap", "a sandbox needs Linux; use a worker tool instead")
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        return Fault("bubblewrap", "bubblewrap is not installed; install the package 'bubblewrap'")
+    setpriv = shutil.which("setpriv") if os.geteuid() == 0 else None
+    if os.geteuid() == 0 and setpriv is None:
+        why = "the service runs as root and setpriv, which drops it, is not installed; install the package 'util-linux'"
+        return Fault("uid", why)
+    try:
+        seccomp_filter()
+    except SandboxUnavailable as error:
+        return Fault("seccomp", error.reason)
+    usage = subprocess.run([bwrap, "--help"], capture_output=True, text=True, timeout=_PROBE_S).stdout
+    return _build(Host(bwrap, "", None, setpriv, "--disable-userns" in usage, find_parents()))
+
+
+def _build(plain: Host) -> Host | Fault:
+    faults = []
+    for host in _candidates(plain):
+        fault = _try(host)
+        if fault is None:
+            return host
+        faults.append(fault)
+    return faults[0]
+
+
+def _candidates(plain: Host) -> Iterator[Host]:
+    if plain.cgroups:
+        sweep(plain.cgroups)
+    for python, prefix in _pythons():
+        host = replace(plain, python=python, prefix=prefix)
+        if host.cgroups:
+            yield host
+        yield replace(host, cgroups=None)
+
+
+def _pythons() -> Iterator[tuple[str, str | None]]:
+    """Interpreters that a box can have: the system's, which come with `/usr`, then the one that runs this."""
+    names = ["python3", *(f"python3.{minor}" for minor in range(_NEWEST_MINOR, _OLDEST[1] - 1, -1))]
+    paths = [os.path.realpath(f"{folder}/{name}") for folder in ("/usr/bin", "/usr/local/bin") for name in names]
+    for path in dict.fromkeys(paths):
+        if os.path.exists(path) and path.startswith("/usr/"):
+            yield path, None
+    own = os.path.realpath(sys.executable)
+    if not own.startswith("/usr/"):
+        yield own, os.path.realpath(sys.base_prefix)
+
+
+def _try(host: Host) -> Fault | None:
+    """Why no box can be built of this, or None. In a thread with a loop of its own: the caller's may be running."""
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            outcome = thread.submit(anyio.run, _probe, host).result()
+        except SandboxUnavailable as error:
+            return Fault("namespaces", f"{error.reason}; {for_namespaces()}")
+    if not isinstance(outcome.value, dict):
+        return Fault("namespaces", f"a box could not run {host.python!r}: {outcome.detail}")
+    return missing_in(outcome.value, host)
+
+
+def missing_in(facts: Mapping[str, object], host: Host) -> Fault | None:
+    """What a box itself does not see of the layers that shall hold it; None when they are all there."""
+    version = facts["python"]
+    if not isinstance(version, list) or tuple(version) < _OLDEST:
+        return Fault("namespaces", f"{host.python!r} is older than 3.11; install Python 3.11 or later in /usr/bin")
+    held: dict[Layer, bool] = {
+        "uid": facts["uid"] is True,
+        "seccomp": facts["seccomp"] is True,
+        "namespaces": facts["namespaces"] is True,
+        "rlimits": facts["rlimits"] == _LIMITS.memory_mb,
+        "scratch": facts["scratch"] == _LIMITS.scratch_mb,
+    }
+    lacking = next((layer for layer, there in held.items() if not there), None)
+    return Fault(lacking, f"a box was built, and {lacking} did not hold in it; report this") if lacking else None
+
+
+async def _probe(host: Host) -> Outcome:
+    work = {"source": _PROBE, "function": "facts", "arguments": {}, "context": {}}
+    return await call(host, _LIMITS, work)
