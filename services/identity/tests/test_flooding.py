@@ -50,10 +50,29 @@ def test_an_old_connection_that_is_seen_for_the_first_time_had_its_time() -> Non
     assert len(Meter(ALLOWED).look([seen(1000.0, 1_100_000)])) == 1
 
 
+def test_who_was_silent_for_long_may_not_send_all_of_that_at_once() -> None:
+    meter = Meter(ALLOWED)
+    meter.look([seen(1.0, 1)])
+    assert len(meter.look([seen(1000.0, 502)], covered_s=999.95)) == 1
+    slept = Meter(ALLOWED)
+    slept.look([seen(1.0, 1)])
+    assert slept.look([seen(1000.0, 502)], covered_s=1.0) == []  # nobody looked meanwhile
+
+
+def test_servers_that_are_gone_take_their_connections_along() -> None:
+    meter = Meter(ALLOWED)
+    meter.look([seen(100.0, 90_000)])
+    meter.keep_servers({"N1"})
+    assert len(meter.look([seen(100.1, 180_000)])) == 1
+    meter.keep_servers({"N2"})
+    assert meter.look([seen(1000.0, 180_000)]) == []
+
+
 def test_what_is_forgotten_does_not_count_again() -> None:
     meter = Meter(ALLOWED)
     meter.look([seen(100.0, 90_000)])
-    meter.forget(200.0)
+    meter.drain(200.0)
+    meter.keep("N1", 200.0)
     assert meter.look([seen(200.0, 90_100)]) == []
 
 

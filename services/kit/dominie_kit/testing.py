@@ -3,6 +3,7 @@
 Nothing here goes through the sdk, so that a test can do what the sdk would not.
 """
 
+import asyncio
 import base64
 import json
 import socket
@@ -33,6 +34,7 @@ from dominie_kit.service import Service
 R = TypeVar("R", bound=Message)
 WAIT_S = 20.0
 ASSERTION_S = 60
+_LOOK_S = 0.005
 SPONSOR = "u-sponsor"
 
 
@@ -130,6 +132,7 @@ async def connected(
     if shown is None and keys is not None:
         shown = assertion(keys, tenant, principal)
     peer = Peer(Client(), tenant, principal)
+    loop = asyncio.get_running_loop()
 
     async def note(error: Exception) -> None:
         peer.refused.append(str(error))
@@ -137,6 +140,14 @@ async def connected(
     async def end() -> None:
         peer.ended.set()
 
+    def watch() -> None:  # where something is still to be written, nats-py closes and never says so
+        if peer.client.is_closed:
+            peer.ended.set()
+        elif not done:
+            loop.call_later(_LOOK_S, watch)
+
+    done = False
+    loop.call_later(_LOOK_S, watch)
     try:
         await peer.client.connect(
             url,
@@ -149,6 +160,7 @@ async def connected(
         )
         yield peer
     finally:
+        done = True
         with suppress(OSError):
             await peer.client.close()
 

@@ -6,9 +6,8 @@ Every node of a cluster hears what is asked of all, and answers for itself.
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import nats.errors
 import structlog
@@ -19,30 +18,24 @@ from dominie.keys import KeyPair
 from dominie_contracts.rights import WARDEN
 from dominie_contracts.subjects import broker_urls, service_inbox_prefix
 from dominie_identity.warden.flooding import Connected
+from dominie_identity.warden.rounds import PAGE, Page
 
 ACCOUNT = "APP"
 """Where everybody is placed."""
-MOST = 256
-"""Connections that one answer lists: those that sent most."""
+MOST = 1024
+"""Connections of one principal that an answer lists."""
 _INBOX = service_inbox_prefix(WARDEN)
+_LOOK, _OF, _KICKED = (f"{_INBOX}.{name}" for name in ("look", "of", "kicked"))
 _REQUEST = "$SYS.REQ.SERVER"
-Sort = Literal["msgs_from", "bytes_from"]
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """What one server says of its connections; of all of them where `total` are no more than it lists."""
-
-    total: int
-    connections: tuple[Connected, ...]
-
-
 class SystemAccount:
-    """Holds the connection; answers go to `heard`."""
+    """Holds the connection; pages go to `on_page`, what is asked of one principal to `on_found`."""
 
     def __init__(self, url: str, user: KeyPair) -> None:
-        self.heard: Callable[[Census], None] = lambda census: None
+        self.on_page: Callable[[Page], None] = lambda page: None
+        self.on_found: Callable[[Page], None] = lambda page: None
         self._url = url
         self._user = user
         self._client = Client()
@@ -62,22 +55,27 @@ class SystemAccount:
             pending_size=0,
         )
         try:
-            await self._client.subscribe(f"{_INBOX}.census", cb=self._take)
+            await self._client.subscribe(_LOOK, cb=self._take_page)
+            await self._client.subscribe(_OF, cb=self._take_found)
             yield
         finally:
             with suppress(OSError, nats.errors.Error):  # the broker may be gone already
                 await self._client.close()
 
-    async def ask(self, *, sort: Sort = "msgs_from", of: tuple[str, str] | None = None) -> None:
-        """Ask every server for the connections that sent most, or for those of one principal."""
-        asked: dict[str, object] = {"auth": True, "acc": ACCOUNT, "sort": sort, "limit": MOST}
-        if of is not None:
-            asked["user"] = "/".join(of)
-        await self._publish(f"{_REQUEST}.PING.CONNZ", asked, reply=f"{_INBOX}.census")
+    async def look(self, *, server: str = "PING", offset: int = 0) -> None:
+        """Ask every server, or one, for a page of its connections: who sent last comes first."""
+        await self._ask(server, {"sort": "last", "limit": PAGE, "offset": offset}, reply=_LOOK)
+
+    async def find(self, tenant: str, principal: str) -> None:
+        """Ask every server for the connections of one principal."""
+        await self._ask("PING", {"user": f"{tenant}/{principal}", "limit": MOST}, reply=_OF)
+
+    async def _ask(self, server: str, asked: dict[str, object], *, reply: str) -> None:
+        await self._publish(f"{_REQUEST}.{server}.CONNZ", {"auth": True, "acc": ACCOUNT, **asked}, reply=reply)
 
     async def kick(self, connection: Connected) -> None:
         """End a connection; the server ignores whoever wants no answer."""
-        await self._publish(f"{_REQUEST}.{connection.server}.KICK", {"cid": connection.id}, reply=f"{_INBOX}.kicked")
+        await self._publish(f"{_REQUEST}.{connection.server}.KICK", {"cid": connection.id}, reply=_KICKED)
 
     async def _publish(self, subject: str, body: object, *, reply: str) -> None:
         try:
@@ -85,29 +83,39 @@ class SystemAccount:
         except (nats.errors.Error, OSError) as error:  # the broker is away, and everybody with it
             log.debug("warden.unasked", error=repr(error))
 
-    async def _take(self, message: Msg) -> None:
-        try:
-            census = read_census(json.loads(message.data))
-        except (ValueError, LookupError, TypeError) as error:
-            log.warning("warden.unread", error=repr(error))
-            return
-        self.heard(census)
+    async def _take_page(self, message: Msg) -> None:
+        if (page := _page(message)) is not None:
+            self.on_page(page)
+
+    async def _take_found(self, message: Msg) -> None:
+        if (page := _page(message)) is not None:
+            self.on_found(page)
 
 
-def read_census(answer: Any) -> Census:
-    """A server's answer; whoever is no principal (a service, the operator) is left out.
+def _page(message: Msg) -> Page | None:
+    try:
+        return read_page(json.loads(message.data))
+    except (ValueError, LookupError, TypeError) as error:
+        log.warning("warden.unread", error=repr(error))
+        return None
+
+
+def read_page(answer: Any) -> Page:
+    """A server's answer; whoever is no principal (a service, the operator) is only counted.
 
     Raises:
         ValueError, LookupError, TypeError: It is none.
     """
     found = answer["data"]
-    server, at_s = found["server_id"], _time(found["now"])
-    listed = tuple(
-        _connected(server, at_s, each)
-        for each in found.get("connections") or ()
-        if "/" in each.get("authorized_user", "")
+    server, at_s, listed = found["server_id"], _time(found["now"]), found.get("connections") or ()
+    return Page(
+        server,
+        at_s,
+        offset=int(found["offset"]),
+        listed=len(listed),
+        least_active_s=_time(listed[-1]["last_activity"]) if listed else at_s,
+        connections=tuple(_connected(server, at_s, each) for each in listed if "/" in each.get("authorized_user", "")),
     )
-    return Census(total=found["total"], connections=listed)
 
 
 def _connected(server: str, at_s: float, found: Any) -> Connected:
@@ -121,6 +129,7 @@ def _connected(server: str, at_s: float, found: Any) -> Connected:
         int(found["in_bytes"]),
         since_s=_time(found["start"]),
         at_s=at_s,
+        active_s=_time(found["last_activity"]),
     )
 
 

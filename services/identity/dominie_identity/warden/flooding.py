@@ -1,6 +1,6 @@
 """Who sends more than one may: a bucket for each principal, filled by all its connections. Pure: time is passed in."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 BURST_S = 0.5
@@ -22,6 +22,8 @@ class Connected:
     bytes: int
     since_s: float
     at_s: float
+    active_s: float = 0.0
+    """When it last sent something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +61,41 @@ class Meter:
 
     def __init__(self, allowed: Allowance) -> None:
         self._allowed = allowed
-        self._seen: dict[tuple[str, int], Connected] = {}
+        self._seen: dict[str, dict[int, Connected]] = {}
         self._buckets: dict[tuple[str, str], _Bucket] = {}
 
-    def look(self, connections: Iterable[Connected]) -> list[Flood]:
-        """Take in what one server says; who floods by now, each once."""
+    def look(self, connections: Iterable[Connected], *, covered_s: float = 0.0) -> list[Flood]:
+        """Take in what one server says; who floods by now, each once.
+
+        Whoever was seen before and not since has sent nothing until `covered_s`.
+        """
         flooding: dict[tuple[str, str], Flood] = {}
         for connection in connections:
-            bucket = self._fill(connection)
+            bucket = self._fill(connection, covered_s)
             if bucket.messages > self._allowed.messages * BURST_S or bucket.bytes > self._allowed.bytes * BURST_S:
                 flood = Flood(connection.tenant, connection.principal, int(bucket.messages), int(bucket.bytes))
                 flooding[flood.tenant, flood.principal] = flood
         return list(flooding.values())
 
-    def forget(self, before_s: float) -> None:
-        """Drop what was last seen before a time: those connections are gone, or send little."""
-        self._seen = {id_: found for id_, found in self._seen.items() if found.at_s >= before_s}
+    def drain(self, before_s: float) -> None:
+        """Drop the buckets of those who have sent nothing since a time."""
         self._buckets = {who: bucket for who, bucket in self._buckets.items() if bucket.at_s >= before_s}
 
-    def _fill(self, connection: Connected) -> _Bucket:
-        last = self._seen.get((connection.server, connection.id))
-        self._seen[connection.server, connection.id] = connection
-        messages, bytes_, since_s = (last.messages, last.bytes, last.at_s) if last else (0, 0, connection.since_s)
+    def keep(self, server: str, since_s: float) -> None:
+        """Drop the connections of a server that were not seen since all were listed: they are gone."""
+        seen = self._seen.get(server, {})
+        self._seen[server] = {id_: found for id_, found in seen.items() if found.at_s >= since_s}
+
+    def keep_servers(self, servers: Collection[str]) -> None:
+        """Drop the servers that do not answer any more, with their connections."""
+        self._seen = {server: seen for server, seen in self._seen.items() if server in servers}
+
+    def _fill(self, connection: Connected, covered_s: float) -> _Bucket:
+        seen = self._seen.setdefault(connection.server, {})
+        last = seen.get(connection.id)
+        seen[connection.id] = connection
+        messages, bytes_ = (last.messages, last.bytes) if last else (0, 0)
+        since_s = max(last.at_s, covered_s) if last else connection.since_s
         spare_s = max(0.0, connection.at_s - since_s - _STEP_S)
         who = connection.tenant, connection.principal
         bucket = self._buckets.setdefault(who, _Bucket(0.0, 0.0, connection.at_s))

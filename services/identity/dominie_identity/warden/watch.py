@@ -6,6 +6,7 @@ Who floods is out first, and kept out; that it is suspended is written right aft
 import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import anyio
 import structlog
@@ -16,11 +17,12 @@ from dominie_contracts.identity import PRINCIPAL
 from dominie_contracts.rights import WARDEN
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import StoreUnavailable
-from dominie_identity.adapters.system_account import MOST, Census, Sort, SystemAccount
+from dominie_identity.adapters.system_account import SystemAccount
 from dominie_identity.adapters.writer import PrincipalWriter
 from dominie_identity.aggregate import PrincipalEvent, State, suspend
 from dominie_identity.projection import Principals
 from dominie_identity.warden.flooding import FORGET_S, Allowance, Connected, Flood, Holds, Meter
+from dominie_identity.warden.rounds import Page, Rounds
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
 
@@ -28,6 +30,9 @@ AGAIN_S = 1.0
 """Who was let in while its identity was taken away is found by a second look."""
 HOLD_S = 60.0
 """A person who floods is not suspended, but stays out for so long: nobody else could let a last developer in again."""
+CALM_TIMES, CALM_AFTER_S = 5, 1.0
+"""Where nobody has sent anything for so long, it is looked so many times as seldom: a flood would hurt nobody else."""
+LIST_ALL_S = 10.0
 _WRITE_S, _PAUSE_S = 5.0, 0.5
 log = structlog.get_logger()
 
@@ -51,7 +56,8 @@ class Warden:
         self._holds = holds
         self._meter = Meter(allowed)
         self._watch_s = watch_s
-        self._sorts: tuple[Sort, ...] = ("msgs_from",)
+        self._rounds = Rounds()
+        self._active_s = 0.0
 
     async def run(self) -> None:
         """Watch for as long as the service lives; begun when the read models have caught up."""
@@ -60,25 +66,42 @@ class Warden:
             def stopped(tenant: str, principal: str) -> None:
                 group.start_soon(self._end, (tenant, principal))
 
-            self._account.heard = lambda census: self._look(census, group)
+            self._account.on_page = lambda page: self._look(page, group)
+            self._account.on_found = lambda page: self._judge(page, group)
             self._principals.on_stopped = stopped
+            listed_s = 0.0
             while True:
-                for sort in self._sorts:
-                    await self._account.ask(sort=sort)
-                    await anyio.sleep(self._watch_s)
+                now_s = time.monotonic()
+                if now_s - listed_s >= LIST_ALL_S:
+                    self._meter.keep_servers(self._rounds.list_all(now_s))
+                    listed_s = now_s
+                if not self._rounds.is_open(now_s):
+                    await self._account.look()
+                await anyio.sleep(self._watch_s * (1 if now_s - self._active_s < CALM_AFTER_S else CALM_TIMES))
 
-    def _look(self, census: Census, group: TaskGroup) -> None:
-        # Where more are connected than a server lists, those that sent most bytes need a look of their own.
-        self._sorts = ("msgs_from", "bytes_from") if census.total > MOST else ("msgs_from",)
-        floods = [flood for flood in self._meter.look(census.connections) if not self._is_out(flood)]
-        for flood in floods:
+    def _look(self, page: Page, group: TaskGroup) -> None:
+        """Take in a page of those who sent last, and ask for the next one where it does not hold all of them."""
+        covered_s = self._rounds.covered_s(page.server)
+        if any(connection.active_s > covered_s for connection in page.connections):
+            self._active_s = time.monotonic()
+        self._judge(page, group)
+        next_ = self._rounds.turn(page, time.monotonic())
+        if next_.offset is not None:
+            group.start_soon(partial(self._account.look, server=page.server, offset=next_.offset))
+        elif next_.listed_since_s is not None:
+            self._meter.keep(page.server, next_.listed_since_s)
+
+    def _judge(self, page: Page, group: TaskGroup) -> None:
+        found = self._meter.look(page.connections, covered_s=self._rounds.covered_s(page.server))
+        for flood in found:
+            if self._is_out(flood):
+                continue
             hold_s = HOLD_S if flood.principal.startswith("u-") else float("inf")
             self._holds.hold(flood.tenant, flood.principal, until_s=time.monotonic() + hold_s)
             group.start_soon(self._flooded, flood)
-        if out := [connection for connection in census.connections if self._is_out(connection)]:
+        if out := [connection for connection in page.connections if self._is_out(connection)]:
             group.start_soon(self._kick, out)
-        if census.connections:
-            self._meter.forget(census.connections[0].at_s - FORGET_S)
+        self._meter.drain(page.at_s - FORGET_S)
 
     def _is_out(self, who: Connected | Flood) -> bool:
         held = self._holds.holds(who.tenant, who.principal, now_s=time.monotonic())
@@ -90,13 +113,13 @@ class Warden:
 
     async def _end(self, who: tuple[str, str]) -> None:
         """End the connections of one principal."""
-        await self._account.ask(of=who)
+        await self._account.find(*who)
         await anyio.sleep(AGAIN_S)
-        await self._account.ask(of=who)
+        await self._account.find(*who)
 
     async def _flooded(self, flood: Flood) -> None:
         log.warning("warden.flood", tenant=flood.tenant, principal=flood.principal, reason=flood.words)
-        await self._account.ask(of=(flood.tenant, flood.principal))
+        await self._account.find(flood.tenant, flood.principal)
         if flood.principal.startswith("u-"):
             return
         while not await self._suspend(flood):  # noqa: ASYNC110 - the log is away, and nobody tells
