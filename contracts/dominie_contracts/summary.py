@@ -31,6 +31,8 @@ MAX_CHARS = 300
 _VALUE_CHARS = 60
 _ARTIFACTS = 3
 _NKEY_CHARS = 8
+_MANY = 4
+"""Keys that are named one by one."""
 _REFUSALS = (
     *("forbidden", "held", "unauthenticated", "approval-required", "diverged"),
     *("budget-exceeded", "quota-exceeded"),
@@ -286,19 +288,28 @@ def _another_key(payload: identity.Registered) -> str:
     if payload.previous is None:
         return ""
     until = _utc(payload.previous_until_s)
-    return f", key {payload.nkey[:_NKEY_CHARS]}…; {payload.previous[:_NKEY_CHARS]}… is taken until {until}"
+    return f", key {_short(payload.nkey)}; {_short(payload.previous)} is taken until {until}"
 
 
 def _keys_changed(changed: identity.KeysChanged) -> str:
     if not changed.replaced:  # of before it said which
         return f"keys rotated by {changed.by}: {_names([f'{each.use} {each.name}' for each in changed.keys])}"
-    until = {each.nkey: each.until_s for each in changed.keys if each.until_s is not None}
-    found = [
-        f"{each.use} {each.name} {each.nkey[:_NKEY_CHARS]}… for {each.previous[:_NKEY_CHARS]}…"
-        + (f" (taken until {_utc(until[each.previous])})" if each.previous in until else "")
-        for each in changed.replaced
-    ]
-    return f"keys replaced by {changed.by}: {_names(found)}"
+    if len(changed.replaced) > _MANY:
+        found = list(dict.fromkeys(f"{each.use} {each.name.partition('/')[0]}" for each in changed.replaced))
+        return f"{len(changed.replaced)} keys replaced by {changed.by}: {_names(found)}"
+    times = {each.nkey: (each.from_s, each.until_s) for each in changed.keys}
+    return f"keys replaced by {changed.by}: {_names([_replacement(each, times) for each in changed.replaced])}"
+
+
+def _replacement(replaced: identity.Replacement, times: Mapping[str, tuple[int, int | None]]) -> str:
+    begins, _ = times.get(replaced.nkey, (0, None))
+    _, ends = times.get(replaced.previous, (0, None))
+    overlap = "" if ends is None or ends <= begins else f" (taken until {_utc(ends)})"
+    return f"{replaced.use} {replaced.name} {_short(replaced.nkey)} for {_short(replaced.previous)}{overlap}"
+
+
+def _short(nkey: str) -> str:
+    return f"{nkey[:_NKEY_CHARS]}…"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -187,6 +187,19 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "warden identity U4U4U4U4… for U3U3U3U3…",
     ),
     (
+        "principal",
+        KeysChanged(
+            keys=(),
+            by="operator",
+            replaced=tuple(
+                Replacement(use="service", name=f"{name}/{kind}", nkey="U2", previous="U1")
+                for name in ("tool", "model", "judge")
+                for kind in ("edge", "inner")
+            ),
+        ),
+        "6 keys replaced by operator: service tool, service model, service judge",
+    ),
+    (
         "run",
         RunGranted(run="r", agent="a-desk", user="u-dana", jti="j", grants=GRANTS, ceilings=(), until_s=1_800_000_000),
         "u-dana lets a-desk act in this run until 2027-01-15 08:00:00 UTC",

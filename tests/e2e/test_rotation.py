@@ -1,12 +1,17 @@
 """Every key of a running system is replaced while agents call: no call fails, and no old key is taken afterwards."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import nats.errors
@@ -17,21 +22,23 @@ import dominie
 from dominie._project import Project
 from dominie.keys import KeyPair
 from dominie_contracts.identity import PrincipalView, Rotate
+from dominie_kit.errors import RotationBusy, StartFailed
 from dominie_kit.keys import KeyFolder
 from dominie_kit.operator import operator
 from dominie_kit.public_keys import read_keys
-from dominie_kit.rotation import rotate_callout, rotate_services, rotate_signer
+from dominie_kit.replacing import OPERATORS, Part, Rotation
+from dominie_kit.rotation import rotate, rotate_signer
 from dominie_kit.system import System
 
 pytestmark = pytest.mark.timeout(240)
 AGENT = "a-load"
 
 
-@pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-    with System(tmp_path, gateway_port=port) as found:
+    with System(tmp_path_factory.mktemp("rotation"), gateway_port=port) as found:
         yield found
 
 
@@ -71,7 +78,7 @@ class Load:
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 100
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -91,8 +98,8 @@ def rotate_all(system: System, project: Project, developer: dominie.Client) -> N
     """Every key that there is, by the functions behind the commands."""
 
     async def run() -> None:
-        await rotate_callout(system.state, tell=lambda name: None)
-        await rotate_services(system.state, system.plan.services, tell=lambda name: None)
+        await rotate(system.state, (Part("callout"), Part("callout-user"), Part("warden")))
+        await rotate(system.state, (OPERATORS, *(Part("service", name) for name in system.plan.services)))
         async with operator(system.nats_url, system.keys) as asking:
             await rotate_signer(asking, system.keys, overlap_s=600)
 
@@ -120,8 +127,11 @@ async def connects(url: str, keys: KeyPair) -> bool:
 
 
 def static_keys(folder: Path, services: tuple[str, ...]) -> list[KeyPair]:
-    found = [KeyFolder(folder).service(name) for name in services]
-    return [key for keys in found for key in (keys.edge, keys.inner)]
+    """Everybody whom the broker knows by its configuration."""
+    keys = KeyFolder(folder)
+    found = [keys.service(name) for name in services]
+    others = [keys.operator, keys.identity.callout_user, keys.warden]
+    return [*others, *(key for each in found for key in (each.edge, each.inner))]
 
 
 def test_every_key_is_replaced_under_load_and_no_call_fails(system: System) -> None:
@@ -139,30 +149,113 @@ def test_every_key_is_replaced_under_load_and_no_call_fails(system: System) -> N
     assert load.failed == []
     after = static_keys(folder, services)
 
-    async def check() -> None:
+    check(system, before, after)
+    assert {key["for"] for key in published(system)} == set(KINDS)
+    assert not (folder / "rotation").exists() and not (folder / "rotation.json").exists()
+
+
+KINDS = ("signer", "callout", "service", "operator", "callout-user", "warden")
+
+
+def published(system: System) -> list[dict[str, Any]]:
+    async def read() -> list[dict[str, Any]]:
+        async with operator(system.nats_url, KeyFolder(system.plan.keys)) as asking:
+            return list((await read_keys(asking.client))["keys"])
+
+    return anyio.run(read)
+
+
+def check(system: System, before: list[KeyPair], now: list[KeyPair]) -> None:
+    """The old keys are refused, the new ones are taken, and written down as such."""
+    wanted = {keys.public for keys in now}
+    assert not {keys.public for keys in before} & wanted
+
+    async def try_all() -> None:
         assert [await connects(system.nats_url, keys) for keys in before] == [False] * len(before)
-        assert all([await connects(system.nats_url, keys) for keys in after])
-        async with operator(system.nats_url, system.keys) as asking:
-            listed = (await read_keys(asking.client))["keys"]
-        assert {keys.public for keys in after} <= {key["nkey"] for key in listed if "exp" not in key}
-        assert {key["for"] for key in listed} == {"signer", "callout", "service"}
+        assert all([await connects(system.nats_url, keys) for keys in now])
 
-    anyio.run(check)
-    assert not list((folder / "services" / "old").iterdir())
+    anyio.run(try_all)
+    until(lambda: wanted <= {key["nkey"] for key in published(system) if "exp" not in key})
 
 
-def test_a_rotation_that_ended_halfway_leaves_every_key_good_and_is_done_again(system: System) -> None:
-    keys = KeyFolder(system.plan.keys)
-    first = keys.service("tool")
-    keys.replace_service("tool")
-    keys.replace_service("tool")
-    gone = system.kill("broker")
-    system.wait_for_restart("broker", after=gone)
-    now = KeyFolder(system.plan.keys).service("tool")
+ROTATES = """
+import os, signal, sys
+from pathlib import Path
+import anyio
+from dominie_kit.replacing import OPERATORS, Part
+from dominie_kit.rotation import rotate
+from dominie_kit.state import StateFolder
 
-    async def check() -> None:
-        assert await connects(system.nats_url, first.inner) and await connects(system.nats_url, now.inner)
-        await rotate_services(system.state, ("tool",), tell=lambda name: None)
-        assert not await connects(system.nats_url, first.inner) and not await connects(system.nats_url, now.inner)
+last = sys.argv[2]
 
-    anyio.run(check)
+def tell(step):
+    if step == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+parts = (OPERATORS, Part("callout"), Part("callout-user"), Part("warden"), Part("service", "tool"))
+anyio.run(lambda: rotate(StateFolder(Path(sys.argv[1])), parts, tell=tell))
+"""
+PARTS = (OPERATORS, Part("callout"), Part("callout-user"), Part("warden"), Part("service", "tool"))
+STEPS = (
+    "the new keys are made",
+    "the new keys are in their place",
+    "the broker takes the new keys too",
+    "identity has its new key",
+    "the broker takes the new keys alone",
+)
+
+
+def killed_at(system: System, step: str) -> None:
+    """A rotation that is killed when it has come so far."""
+    arguments = [sys.executable, "-c", ROTATES, str(system.plan.folder), step]
+    ended = subprocess.run(arguments, stderr=subprocess.PIPE, text=True, timeout=100)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+def test_a_rotation_that_is_killed_is_finished_by_what_runs_by_the_next_one_or_by_the_next_start(
+    system: System,
+) -> None:
+    folder, rotation = system.plan.keys, Rotation(system.keys)
+    project = Project.find(system.plan.folder)
+
+    with dominie.Client(credentials=project.developer_credentials()) as developer:
+        register(project, developer)
+    for number, step in enumerate(STEPS):
+        before = static_keys(folder, ("tool",))
+        killed_at(system, step)
+        if number == 1:
+            system.stop()
+            assert rotation.find() is not None or before != static_keys(folder, ("tool",))
+            system.start()
+        if number == 2:
+            with suppress(RotationBusy):  # what runs is at it already
+                anyio.run(rotate, system.state, PARTS)
+        until(lambda: rotation.find() is None)
+        check(system, before, static_keys(folder, ("tool",)))
+    load = Load(project)
+    with load.under_way():
+        until(lambda: load.done > 2)
+    assert load.failed == []
+
+
+def test_rotations_wait_for_nobody_who_has_the_lock_and_for_identity_when_it_is_away(system: System) -> None:
+    before, rotation = KeyFolder(system.plan.keys).operator, Rotation(system.keys)
+    with rotation.lock(), pytest.raises(RotationBusy):
+        anyio.run(rotate, system.state, (OPERATORS,))
+    with pytest.raises(StartFailed, match="nobody"):
+        anyio.run(rotate, system.state, (OPERATORS, Part("service", "nobody")))
+    assert rotation.find() is None and KeyFolder(system.plan.keys).operator.public == before.public
+    stopped = system.kill("identity", signal.SIGSTOP)
+
+    def go_on() -> None:
+        try:
+            until(lambda: (left := rotation.find()) is not None and left.phase == "unrecorded")
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+    waiting = threading.Thread(target=go_on)
+    waiting.start()
+    anyio.run(rotate, system.state, (OPERATORS,))
+    waiting.join()
+    assert rotation.find() is None
+    assert not anyio.run(connects, system.nats_url, before)

@@ -22,6 +22,7 @@ from dominie_kit.broker_config import STREAMS, server_config
 from dominie_kit.errors import BrokerFailed
 from dominie_kit.keys import KeyFolder
 from dominie_kit.processes import die_with_parent
+from dominie_kit.replacing import Rotation
 from dominie_kit.staging import Staging
 
 OPERATOR_INBOX = b"_INBOX.svc.operator"
@@ -88,7 +89,8 @@ class EmbeddedBroker:
         for stale in self.folder.glob("*.ports"):
             stale.unlink()
         self._staging.open()
-        config, roster = self.folder / "nats.conf", KeyFolder(self.keys.path).roster()  # keys may have been replaced
+        keys = KeyFolder(self.keys.path)  # they may have been replaced
+        config, roster = self.folder / "nats.conf", keys.roster(Rotation(keys).retiring())
         config.write_text(server_config(roster, store=self.folder / "nats", log=self.log))
         port = str(self.port or -1)
         command = (_binary(), "-c", str(config), "-p", port, "--ports_file_dir", str(self.folder))

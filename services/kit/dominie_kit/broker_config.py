@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from dominie_contracts.identity import KeyUse
 from dominie_contracts.rights import Rights, edge_rights, inner_rights, operator_rights, warden_rights
 from dominie_kit.keys import Roster
 
@@ -45,11 +46,15 @@ def server_config(
         name: The server's name; unlike in a cluster.
         extra: Further lines: a cluster block, TLS.
     """
-    static = {roster.operator: operator_rights()}
-    for service, edge, inner in (*roster.retiring, *((name, *pair) for name, pair in roster.services.items())):
+    static = {nkey: operator_rights() for nkey in (roster.operator, *_retiring(roster, "operator"))}
+    for old in (each for each in roster.retiring if each.use == "service"):
+        static[old.previous] = _service_rights(old.name)
+    for service, (edge, inner) in roster.services.items():
         static |= {edge: edge_rights(service), inner: inner_rights(service)}
     users = "\n".join(f"      {_user(nkey, rights)}" for nkey, rights in static.items())
-    by_hand = json.dumps([roster.callout_user, roster.warden, *static])
+    callout = tuple(dict.fromkeys((roster.callout_user, *_retiring(roster, "callout-user"))))
+    wardens = {nkey: warden_rights() for nkey in (roster.warden, *_retiring(roster, "warden"))}
+    by_hand = json.dumps([*callout, *wardens, *static])
     logging = () if log is None else (f"log_file: {json.dumps(str(log))}", *_LOG_SIZE)
     return "\n".join(
         (
@@ -63,9 +68,9 @@ def server_config(
             'write_deadline: "10s"',
             f"jetstream {{ store_dir: {json.dumps(str(store))}, sync_interval: always }}",
             "accounts {",
-            f"  AUTH {{ users: [ {{ nkey: {roster.callout_user} }} ] }}",
+            f"  AUTH {{ users: [ {', '.join(f'{{ nkey: {nkey} }}' for nkey in callout)} ] }}",
             f"  APP {{\n    jetstream: enabled\n    users: [\n{users}\n    ]\n  }}",
-            f"  SYS {{ users: [ {_user(roster.warden, warden_rights())} ] }}",
+            f"  SYS {{ users: [ {', '.join(_user(nkey, rights) for nkey, rights in wardens.items())} ] }}",
             "}",
             "system_account: SYS",
             "authorization {",
@@ -76,6 +81,16 @@ def server_config(
             "",
         )
     )
+
+
+def _retiring(roster: Roster, use: KeyUse) -> tuple[str, ...]:
+    return tuple(each.previous for each in roster.retiring if each.use == use)
+
+
+def _service_rights(connection: str) -> Rights:
+    """Of `tool/edge`."""
+    service, _, kind = connection.partition("/")
+    return edge_rights(service) if kind == "edge" else inner_rights(service)
 
 
 def _user(nkey: str, rights: Rights) -> str:

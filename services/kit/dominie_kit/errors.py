@@ -2,6 +2,8 @@
 
 KitError
 ├── KeyMissing     a key that is needed is not in the key folder
+├── KeysUnwritten  the key folder takes no new keys
+├── RotationBusy   another process is replacing keys
 ├── BadStore       the event store's address cannot be used
 ├── OtherStore     this folder's read models come from another event store
 ├── BrokerFailed   the broker did not start, or does not answer
@@ -25,6 +27,22 @@ class KeyMissing(KitError):
     def __init__(self, path: Path, reason: str = "is not there"):
         super().__init__(f"The key {str(path)!r} {reason}: run `dominie up`, or point DOMINIE_KEYS at the key folder")
         self.path = path
+
+
+class KeysUnwritten(KitError):
+    """The key folder takes no new keys."""
+
+    def __init__(self, folder: Path, why: str):
+        super().__init__(f"Nothing can be written in {str(folder)!r} ({why}): the keys there stay as they are")
+        self.folder, self.why = folder, why
+
+
+class RotationBusy(KitError):
+    """Another process is replacing keys."""
+
+    def __init__(self, folder: Path):
+        super().__init__(f"Keys of {str(folder)!r} are being replaced just now: try again in a moment")
+        self.folder = folder
 
 
 class BadStore(KitError):

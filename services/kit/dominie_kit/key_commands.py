@@ -1,11 +1,15 @@
 """`dominie keys list | rotate`: the deployment's own keys. As the operator."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dominie_kit.commands import HERE, Folder, Json, Keys, NatsUrl, problems, say, where
+
+if TYPE_CHECKING:
+    from dominie_kit.replacing import Part
 
 Overlap = Annotated[int, typer.Option("--overlap-s", min=0, help="Seconds for which the old key is taken too.")]
 
@@ -18,6 +22,9 @@ def register(app: typer.Typer) -> None:
     rotate.command("signer")(rotate_signer)
     rotate.command("services")(rotate_services)
     rotate.command("callout")(rotate_callout)
+    rotate.command("identity")(rotate_identity)
+    rotate.command("operator")(rotate_operator)
+    rotate.command("all")(rotate_all)
     keys.add_typer(rotate, name="rotate")
     app.add_typer(keys, name="keys")
 
@@ -69,36 +76,68 @@ def rotate_services(
     json: Json = False,
 ) -> None:
     """Give services new keys for the bus, one service after the other. Where `dominie up` runs."""
-    import anyio
-
     from dominie_contracts import Invalid
-    from dominie_kit.rotation import rotate_services as rotate
+    from dominie_kit.replacing import Part
     from dominie_kit.state import StateFolder
 
     with problems():
-        state = StateFolder.find(folder)
-        there = state.up().services
+        there = StateFolder.find(folder).up().services
         if unknown := set(names or ()) - set(there):
             raise Invalid(f"no service {min(unknown)!r} runs here; there are: {', '.join(there)}")
-        done = anyio.run(lambda: rotate(state, names or list(there), tell=_tell))
-    say(done.model_dump(mode="json"), "The services have new keys; the old ones are not taken any more.", json=json)
+        done = _rotate(folder, *(Part("service", name) for name in names or there))
+    say(done, "The services have new keys; the old ones are not taken any more.", json=json)
 
 
 def rotate_callout(folder: Folder = HERE, json: Json = False) -> None:
     """Have the broker's user tokens issued by a new key. Where `dominie up` runs."""
-    import anyio
+    from dominie_kit.replacing import Part
 
-    from dominie_kit.rotation import rotate_callout as rotate
+    with problems():
+        done = _rotate(folder, Part("callout"))
+    say(done, "The callout has a new issuer; the old one is not taken any more.", json=json)
+
+
+def rotate_identity(folder: Folder = HERE, json: Json = False) -> None:
+    """Give identity new keys for its connections to the callout and to the system account. Where `dominie up` runs."""
+    from dominie_kit.replacing import Part
+
+    with problems():
+        done = _rotate(folder, Part("callout-user"), Part("warden"))
+    say(done, "The callout's user and the warden have new keys; the old ones are not taken any more.", json=json)
+
+
+def rotate_operator(folder: Folder = HERE, json: Json = False) -> None:
+    """Give the operator another key. Where `dominie up` runs."""
+    from dominie_kit.replacing import OPERATORS
+
+    with problems():
+        done = _rotate(folder, OPERATORS)
+    say(done, "The operator has another key; the old one is not taken any more.", json=json)
+
+
+def rotate_all(folder: Folder = HERE, json: Json = False) -> None:
+    """All that the broker knows by its configuration, at once: services, the callout, the warden, the operator."""
+    from dominie_kit.replacing import OPERATORS, Part
     from dominie_kit.state import StateFolder
 
     with problems():
-        state = StateFolder.find(folder)
-        done = anyio.run(lambda: rotate(state, tell=_tell))
-    say(done.model_dump(mode="json"), "The callout has a new issuer; the old one is not taken any more.", json=json)
+        services = [Part("service", name) for name in StateFolder.find(folder).up().services]
+        done = _rotate(folder, OPERATORS, Part("callout"), Part("callout-user"), Part("warden"), *services)
+    say(done, "Everything that the broker knows has new keys; the old ones are not taken any more.", json=json)
 
 
-def _tell(name: str) -> None:
-    typer.echo(f"{name} gets its new key …", err=True)
+def _rotate(folder: Path, *parts: "Part") -> dict[str, Any]:
+    import anyio
+
+    from dominie_kit.rotation import rotate
+    from dominie_kit.state import StateFolder
+
+    state = StateFolder.find(folder)
+    return anyio.run(lambda: rotate(state, parts, tell=_tell)).model_dump(mode="json")
+
+
+def _tell(step: str) -> None:
+    typer.echo(f"  {step}", err=True)
 
 
 def _print(keys: list[dict[str, Any]]) -> None:

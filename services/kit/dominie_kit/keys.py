@@ -4,7 +4,7 @@
     services/{name}.json     a service's two connections: {"edge": seed, "inner": seed}
     identity.json            {"signer": …, "callout_issuer": …, "callout_user": …}
     warden.seed              identity's, in the broker's system account: sees who is connected, and kicks
-    services/old/…           those that are being replaced
+    rotation.json rotation/  keys that take the place of others just now (see replacing.py)
     signers/{nkey}.seed      those that were made later; the log says which is taken
     public.json              {"signer": public nkey}: what every service checks run tokens with
     people/{principal}.seed  people whose keys the operator holds
@@ -15,7 +15,6 @@ A service needs `public.json` and its own file alone (and identity `identity.jso
 
 import json
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -24,8 +23,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from dominie.keys import KeyPair, public_bytes
+from dominie_contracts.identity import Replacement
 from dominie_contracts.subjects import SERVICES, check_principal
 from dominie_kit.errors import KeyMissing
+from dominie_kit.key_files import write_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class Roster:
     warden: str
     services: Mapping[str, tuple[str, str]]
     """A service's edge and inner connection."""
-    retiring: tuple[tuple[str, str, str], ...] = ()
-    """Services with connections whose place others have taken, and that are not gone yet."""
+    retiring: tuple[Replacement, ...] = ()
+    """Those whose place others take, and that are not gone yet."""
 
 
 _Pairs = TypeVar("_Pairs", ServiceKeys, IdentityKeys)
@@ -86,15 +87,15 @@ class KeyFolder:
             folder.chmod(0o700)
         write_once(self.path / "operator.seed", KeyPair.generate().seed)
         for name in services:
-            write_once(self._service(name), _seeds("edge", "inner"))
+            write_once(self.service_file(name), seeds("edge", "inner"))
         write_once(self.path / "warden.seed", KeyPair.generate().seed)
-        write_once(self.path / "identity.json", _seeds("signer", "callout_issuer", "callout_user"))
+        write_once(self.path / "identity.json", seeds("signer", "callout_issuer", "callout_user"))
         write_once(self.path / "public.json", json.dumps({"signer": self.identity.signer.public}))
         return self
 
-    @cached_property
+    @property
     def operator(self) -> KeyPair:
-        """The operator's key."""
+        """The operator's key, as it is now: what runs for long sees it replaced."""
         return _load(self.path / "operator.seed")
 
     @cached_property
@@ -136,7 +137,7 @@ class KeyFolder:
 
     def service(self, name: str) -> ServiceKeys:
         """A service's keys."""
-        return _pairs(ServiceKeys, self._service(name))
+        return _pairs(ServiceKeys, self.service_file(name))
 
     def person(self, principal: str, *, create: bool = False) -> KeyPair:
         """The key of a person that the operator holds."""
@@ -145,65 +146,21 @@ class KeyFolder:
             write_once(path, KeyPair.generate().seed)
         return _load(path)
 
-    def roster(self) -> Roster:
-        """Every static identity that has a key here, as public nkeys."""
+    def roster(self, retiring: tuple[Replacement, ...] = ()) -> Roster:
+        """Every static identity that has a key here, as public nkeys; and those that are being replaced."""
         services = {path.stem: _public(path) for path in sorted(self.path.glob("services/*.json"))}
-        old = sorted(self.path.glob("services/old/*.json"))
         return Roster(
             operator=self.operator.public,
             callout_issuer=self.identity.callout_issuer.public,
             callout_user=self.identity.callout_user.public,
             warden=self.warden.public,
             services=services,
-            retiring=tuple((path.stem.partition(".")[0], *_public(path)) for path in old),
+            retiring=retiring,
         )
 
-    def replace_service(self, name: str) -> None:
-        """Make a service new keys; the old ones are kept beside them until `retire`."""
-        path = self._service(name)
-        old = self.path / "services" / "old" / f"{name}.{secrets.token_hex(6)}.json"  # an earlier try may have ended
-        old.parent.mkdir(mode=0o700, exist_ok=True)
-        os.link(path, old)
-        _replace(path, _seeds("edge", "inner"))
-
-    def retire(self, names: Iterable[str]) -> None:
-        """Take services' old keys away."""
-        for name in names:
-            for path in self.path.glob(f"services/old/{name}.*.json"):
-                path.unlink(missing_ok=True)
-
-    def replace_callout_issuer(self) -> None:
-        """Make the callout a new issuer; the broker takes one at a time."""
-        path = self.path / "identity.json"
-        _replace(path, json.dumps({**_read(path), **json.loads(_seeds("callout_issuer"))}))
-
-    def _service(self, name: str) -> Path:
+    def service_file(self, name: str) -> Path:
+        """Where a service's keys are."""
         return self.path / "services" / f"{name}.json"
-
-
-def write_once(path: Path, text: str) -> None:
-    """Write a file that others cannot read, whole, unless there is one already."""
-    draft = _draft(path, text)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file that others cannot read, whole, over the one that is there."""
-    os.replace(_draft(path, text), path)
-
-
-def _draft(path: Path, text: str) -> Path:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return draft
 
 
 def _public(path: Path) -> tuple[str, str]:
@@ -211,7 +168,8 @@ def _public(path: Path) -> tuple[str, str]:
     return keys.edge.public, keys.inner.public
 
 
-def _seeds(*names: str) -> str:
+def seeds(*names: str) -> str:
+    """New key pairs by these names, as a file holds them."""
     return json.dumps({name: KeyPair.generate(account=name == "callout_issuer").seed for name in names})
 
 

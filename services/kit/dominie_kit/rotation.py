@@ -1,22 +1,25 @@
 """Replaces the deployment's own keys while they are used. The operator's work, where the folder of keys is.
 
-The broker knows services and the callout's issuer from its configuration, and takes neither at a reload ("config reload
-not supported for AuthCallout"). So under `dominie up` it is started again, and whoever has a new key is, one after the
-other; what callers try meanwhile is tried again.
+The broker knows services, the operator and identity's other connections from its configuration, and takes nothing at a
+reload ("config reload not supported for AuthCallout"). So under `dominie up` it is started again, and whoever has a new
+key is, one after the other; what callers try meanwhile is tried again.
 """
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import anyio
 
 from dominie_contracts import Unavailable
-from dominie_contracts.identity import IDENTITY, Keys, KeyUse, Replacement, RotateKeys
-from dominie_kit.errors import BrokerFailed, StartFailed
-from dominie_kit.keys import KeyFolder, Roster
+from dominie_contracts.identity import IDENTITY, Keys, Replacement, RotateKeys
+from dominie_kit.errors import BrokerFailed, RotationBusy, StartFailed
+from dominie_kit.keys import KeyFolder
 from dominie_kit.operator import Operator, operator
+from dominie_kit.plan import BROKER
 from dominie_kit.public_keys import read_keys
+from dominie_kit.replacing import Part, Phase, Rotation, Underway
 from dominie_kit.state import Running, StateFolder
 
 _ASK_S, _TELL_S, _RESTART_S, _POLL_S = 10.0, 30.0, 60.0, 0.02
@@ -40,82 +43,138 @@ async def rotate_signer(asking: Operator, keys: KeyFolder, *, overlap_s: int) ->
     return await asking.ask(RotateKeys(keys=(replaced,), overlap_s=overlap_s), Keys, timeout_s=_ASK_S)
 
 
-async def rotate_services(state: StateFolder, names: Iterable[str], *, tell: Tell) -> Keys:
-    """Give services new connection keys; the broker takes the old ones until each of them has its new ones.
+async def rotate(state: StateFolder, parts: Sequence[Part], *, tell: Tell = lambda step: None) -> Keys:
+    """Give parts of what runs here new keys; the broker takes the old ones until whoever has them has the new ones.
+
+    What an earlier rotation did not come to is done first, and is all where it was the same.
 
     Raises:
-        KitError: The broker or a service did not come back in time.
+        KitError: Another one is under way; there is no room; the broker or a service did not come back in time.
+        Unavailable: It is done, and identity has still to write it down.
     """
-    keys, wanted = state.keys(), tuple(names)
-    before = keys.roster()
-    for name in wanted:
-        keys.replace_service(name)
-    await _restart_broker(state)
-    for name in wanted:
-        tell(name)
-        await _restarted(state, name)
-    keys.retire(wanted)
-    await _restart_broker(state)
-    after = keys.roster()
-    return await _record(state, "service", [pair for name in wanted for pair in _pairs(name, before, after)])
+    rotation = Rotation(state.keys())
+    with rotation.lock():
+        if (left := rotation.find()) is not None:
+            tell("a rotation that was interrupted is finished")
+            done = await _carry(state, rotation, left, tell)
+            if covers(left, parts):
+                return done
+        for part in parts:
+            if part.use != "operator":
+                _pid(state, part.name)
+        state.up()
+        begun = rotation.begin(parts)
+        tell("the new keys are made")
+        return await _carry(state, rotation, begun, tell)
 
 
-async def rotate_callout(state: StateFolder, *, tell: Tell) -> Keys:
-    """Have the broker's user tokens issued by a new key. Nobody new connects until identity is back.
-
-    Identity goes first: an answer of the wrong issuer would be a refusal, where silence is waited for.
+async def resume(state: StateFolder, keys: KeyFolder) -> bool:
+    """Finish a rotation that nobody is at any more; whether there was one.
 
     Raises:
-        KitError: The broker or identity did not come back in time.
+        KitError, Unavailable: It is not finished yet.
     """
-    before = state.keys().roster().callout_issuer
-    state.keys().replace_callout_issuer()
-    tell(IDENTITY)
-    gone = _end(state, IDENTITY)
-    await _restart_broker(state)
-    await _until(lambda: _is_back(state.up().services[IDENTITY], gone), _RESTART_S, IDENTITY)
-    now = state.keys().roster().callout_issuer
-    return await _record(state, "callout", [(IDENTITY, before, now)])
+    rotation = Rotation(keys)
+    if rotation.find() is None:
+        return False
+    try:
+        with rotation.lock():
+            if (left := rotation.find()) is not None:
+                await _carry(state, rotation, left, lambda step: None)
+            return left is not None
+    except RotationBusy:
+        return False
 
 
-def _pairs(name: str, before: Roster, after: Roster) -> list[tuple[str, str, str]]:
-    kinds = zip(("edge", "inner"), before.services[name], after.services[name], strict=True)
-    return [(f"{name}/{kind}", old, new) for kind, old, new in kinds]
+def covers(underway: Underway, parts: Iterable[Part]) -> bool:
+    """Whether a rotation replaces the keys of all of these."""
+    found = {(each.use, each.name.partition("/")[0]) for each in underway.replaced}
+    return all((part.use, part.name) in found for part in parts)
 
 
-async def _record(state: StateFolder, use: KeyUse, found: list[tuple[str, str, str]]) -> Keys:
-    """Have identity write down what was done; it may be starting still."""
-    replaced = tuple(Replacement(use=use, name=name, nkey=now, previous=before) for name, before, now in found)
-    with anyio.fail_after(_TELL_S):
+async def _carry(state: StateFolder, rotation: Rotation, underway: Underway, tell: Tell) -> Keys:
+    """Go on from where it is; each phase may be begun again."""
+    if underway.phase == "install":
+        rotation.install()
+        gone = {BROKER: state.up().broker.pid, **{name: _pid(state, name) for name in underway.holders}}
+        underway = rotation.note(underway.model_copy(update={"phase": "overlap", "gone": gone}))
+        tell("the new keys are in their place")
+    if underway.phase == "overlap":
+        await _renew(state, underway, tell)
+        last: Phase = "unrecorded" if underway.uses == {"callout"} else "alone"
+        gone = {BROKER: state.up().broker.pid}
+        underway = rotation.note(underway.model_copy(update={"phase": last, "gone": gone}))
+    if underway.phase == "alone":
+        await _restart_broker(state, underway.gone[BROKER])
+        underway = rotation.note(underway.model_copy(update={"phase": "unrecorded", "gone": {}}))
+        tell("the broker takes the new keys alone")
+    done = await _record(state, underway.replaced)
+    rotation.end()
+    tell("it is written down")
+    return done
+
+
+async def _renew(state: StateFolder, underway: Underway, tell: Tell) -> None:
+    """Have the broker take both, and whoever holds an old key its new one.
+
+    The broker takes one issuer of user tokens at a time. So identity ends first: an answer of the wrong issuer would be
+    a refusal, where silence is waited for.
+    """
+    gone = underway.gone
+    if "callout" in underway.uses:
+        _end(state, IDENTITY, gone[IDENTITY])
+    await _restart_broker(state, gone[BROKER])
+    tell("the broker takes the new keys too")
+    for name in underway.holders:
+        await _restarted(state, name, gone[name])
+        tell(f"{name} has its new key")
+
+
+async def _record(state: StateFolder, replaced: tuple[Replacement, ...]) -> Keys:
+    """Have identity write down what was done; it may be starting still.
+
+    Raises:
+        Unavailable: It does not, for long.
+    """
+    with anyio.move_on_after(_TELL_S):
         while True:
             try:
                 async with operator(state.up().nats_url, state.keys()) as asking:
                     return await asking.ask(RotateKeys(keys=replaced, overlap_s=0), Keys)
             except (Unavailable, BrokerFailed):
                 await anyio.sleep(_POLL_S)
+    raise Unavailable("the keys are replaced, and identity does not answer: it writes that down when it is back")
 
 
-async def _restart_broker(state: StateFolder) -> None:
+async def _restart_broker(state: StateFolder, gone: int) -> None:
     """Have the broker read its configuration, which the supervisor writes with the keys that are there now."""
-    gone = state.up().broker.pid
-    os.kill(gone, signal.SIGTERM)
+    if gone and state.up().broker.pid == gone:
+        os.kill(gone, signal.SIGTERM)
     await _until(lambda: _is_back(state.up().broker, gone), _RESTART_S, "the broker")
 
 
-async def _restarted(state: StateFolder, name: str) -> None:
-    gone = _end(state, name)
+async def _restarted(state: StateFolder, name: str, gone: int) -> None:
+    _end(state, name, gone)
     with anyio.move_on_after(_END_S):
-        await _until(lambda: state.up().services[name].pid != gone, _RESTART_S, name)
-    if gone and state.up().services[name].pid == gone:
+        await _until(lambda: _pid(state, name) != gone, _RESTART_S, name)
+    if gone and _pid(state, name) == gone:
         os.kill(gone, signal.SIGKILL)  # it does not end; the supervisor would not wait longer either
     await _until(lambda: _is_back(state.up().services[name], gone), _RESTART_S, name)
 
 
-def _end(state: StateFolder, name: str) -> int:
-    pid = state.up().services[name].pid
-    if pid:
-        os.kill(pid, signal.SIGTERM)
-    return pid
+def _end(state: StateFolder, name: str, gone: int) -> None:
+    """Ask a process to end, unless it has."""
+    if gone and _pid(state, name) == gone:
+        with suppress(ProcessLookupError):
+            os.kill(gone, signal.SIGTERM)
+
+
+def _pid(state: StateFolder, name: str) -> int:
+    """A service's process; 0 while it is down."""
+    found = state.up().services.get(name)
+    if found is None:
+        raise StartFailed(f"{name} does not run here: its keys are to be replaced where it does")
+    return found.pid
 
 
 def _is_back(running: Running, gone: int) -> bool:

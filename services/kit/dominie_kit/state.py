@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from dominie.keys import KeyPair
 from dominie_contracts import Message
 from dominie_kit.errors import AlreadyUp, NotUp
-from dominie_kit.keys import KeyFolder, write_once
+from dominie_kit.key_files import write_once
+from dominie_kit.keys import KeyFolder
 from dominie_kit.store import NATS
 
 FOLDER = ".dominie"

@@ -17,11 +17,13 @@ from dominie_contracts import Problem
 from dominie_eventstore import EventStoreError
 from dominie_kit.broker import START_S as BROKER_START_S
 from dominie_kit.broker import EmbeddedBroker, provision
-from dominie_kit.errors import BrokerFailed, KitError, OtherStore, StartFailed
+from dominie_kit.errors import BrokerFailed, KitError, OtherStore, RotationBusy, StartFailed
 from dominie_kit.keys import KeyFolder
 from dominie_kit.people import register_people
 from dominie_kit.plan import Plan
 from dominie_kit.ports import first_free, port_of
+from dominie_kit.replacing import Rotation
+from dominie_kit.rotation import resume
 from dominie_kit.segments import Limits, keeping
 from dominie_kit.service_process import ServiceProcess, last_line
 from dominie_kit.settings import KitSettings
@@ -35,6 +37,7 @@ BACKOFF_S, BACKOFF_MAX_S, STEADY_S = 0.1, 5.0, 10.0
 _POLL_S = 0.01
 _DISK_POLL_S = 1.0
 _SEGMENTS_POLL_S = 5.0
+_ROTATION_POLL_S = 1.0
 
 
 class Backoff:
@@ -77,6 +80,7 @@ class Supervisor:
         self._state.create()
         self._state.lock()
         keys = KeyFolder(self._plan.keys).create()
+        self._settle(Rotation(keys))
         last = self._state.client()
         self._store = self._choose_store(last)
         self._gateway_url = self._choose_gateway(last)
@@ -103,6 +107,7 @@ class Supervisor:
             await provision(self._broker.url, self._broker.keys)
         group.start_soon(self._keep_broker)
         group.start_soon(self._keep_storing)
+        group.start_soon(self._keep_rotating)
         if self._store == NATS and "audit" in self._plan.services:
             group.start_soon(self._keep_segments)
         for name in self._plan.services:
@@ -232,6 +237,31 @@ class Supervisor:
                 trouble = "" if self._running_broker.pid == 0 else str(error)
             if trouble and trouble != told:
                 self._say(f"the log's segments: {trouble}; it is tried again")
+            told = trouble
+
+    def _settle(self, rotation: Rotation) -> None:
+        """A rotation that was interrupted: nobody has an old key any more."""
+        try:
+            with rotation.lock():
+                rotation.settle()
+        except RotationBusy:
+            self._say("keys are being replaced by another process")
+
+    async def _keep_rotating(self) -> None:
+        """Finish a rotation that was interrupted."""
+        told = ""
+        while True:
+            await anyio.sleep(_ROTATION_POLL_S)
+            if self._ready_s is None:
+                continue
+            try:
+                if await resume(self._state, self._broker.keys):
+                    self._say("a rotation of keys that was interrupted is finished")
+                trouble = ""
+            except (KitError, Problem, OSError) as error:
+                trouble = str(error)
+            if trouble and trouble != told:
+                self._say(f"a rotation of keys: {trouble}; it is tried again")
             told = trouble
 
     async def _stop(self) -> None:
