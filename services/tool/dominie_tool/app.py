@@ -57,6 +57,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         layers=boxes.layers,
     )
     service.resource(workers.listening)
+    service.resource(boxes.open)
     service.follow(catalog, CATALOG)
     service.follow(records, TOOL, takes=(Finished,))
     service.route(RegisterTool, handlers.register, token=False)

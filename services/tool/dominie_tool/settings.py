@@ -17,5 +17,7 @@ class Settings(KitSettings):
     """What one sandboxed call may return."""
     tool_sandboxes: int = Field(default=4, ge=1)
     """Sandboxed calls at once."""
+    tool_sandboxes_waiting: int = Field(default=2, ge=0)
+    """Boxes that wait for a call, from the first one on."""
     tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
     """The largest artifact, and how large those among a call's arguments may be together."""

@@ -14,14 +14,14 @@ from dominie_tool.sandbox.host import missing_in
 from dominie_tool.sandbox.remedies import for_namespaces
 from dominie_tool.sandbox.seccomp import ALLOWED, OLDER, assemble, seccomp_filter
 from dominie_tool.sandbox.syscalls import SYSCALLS
-from dominie_tool.sandbox.types import CgroupParents, Host, Limits, Outcome, SandboxUnavailable
-from dominie_tool.sandbox.verdict import Heard, verdict
+from dominie_tool.sandbox.values import CgroupParents, Host, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.verdict import READY, Heard, verdict
 
 LIMITS = Limits()
 
 
 def heard(
-    result: bytes = b"ready\n",
+    result: bytes = READY,
     *,
     code: int | None = 0,
     overflowed: bool = False,
@@ -34,13 +34,13 @@ def heard(
 @pytest.mark.parametrize(
     ("of", "status"),
     [
-        (heard(b'ready\n{"value": 1}\n'), "ok"),
-        (heard(b'ready\n{"value": 1}\n', starved=True), "ok"),
-        (heard(b'ready\n{"value": 1}\n', code=None, timed_out=True), "timeout"),
-        (heard(b'ready\n{"value": 1}\n', overflowed=True), "output"),
-        (heard(b'ready\n{"error": "x"}\n'), "error"),
-        (heard(b'ready\n{"memory": true}\n'), "memory"),
-        (heard(b"ready\n[]\n"), "error"),
+        (heard(READY + b'{"value": 1}\n'), "ok"),
+        (heard(READY + b'{"value": 1}\n', starved=True), "ok"),
+        (heard(READY + b'{"value": 1}', code=None, timed_out=True), "timeout"),
+        (heard(READY + b'{"value": 1}\n', overflowed=True), "output"),
+        (heard(READY + b'{"error": "x"}\n'), "error"),
+        (heard(READY + b'{"memory": true}\n'), "memory"),
+        (heard(READY + b"[]\n"), "error"),
         (heard(code=137, starved=True), "memory"),
         (heard(b"", code=None, starved=True, timed_out=True), "memory"),
         (heard(b"", code=None, timed_out=True), "timeout"),
@@ -55,12 +55,12 @@ def test_a_run_comes_to_one_of_five_ends(of: Heard, status: str) -> None:
 
 def test_a_box_that_never_was_ready_did_not_start() -> None:
     with pytest.raises(SandboxUnavailable, match="bwrap: no"):
-        verdict(heard(b"", code=1), LIMITS, ())
+        verdict(heard(b"waiting\n", code=1), LIMITS, ())
 
 
 @given(st.binary(max_size=200), st.sampled_from([0, 1, 137, None]))
 def test_whatever_a_tool_writes_there_is_a_verdict(written: bytes, code: int | None) -> None:
-    outcome = verdict(heard(b"ready\n" + written, code=code), LIMITS, ())
+    outcome = verdict(heard(READY + written, code=code), LIMITS, ())
     assert isinstance(outcome, Outcome)
 
 

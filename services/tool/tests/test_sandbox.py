@@ -23,7 +23,7 @@ from dominie_tool.sandbox import Layer, Limits, Outcome, Sandbox, SandboxUnavail
 from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.doctor import examine
 from dominie_tool.sandbox.host import survey
-from dominie_tool.sandbox.types import Host
+from dominie_tool.sandbox.values import Host
 
 pytestmark = [
     pytest.mark.anyio,
@@ -60,7 +60,9 @@ def unboxed(source: str, *, timeout_s: float = 20, **arguments: object) -> dict[
         given.seek(0)
         fd = result.fileno()
         program = [sys.executable, inside.__file__, str(fd)]
-        process = subprocess.Popen(program, stdin=given, stdout=DEVNULL, pass_fds=[fd], start_new_session=True)
+        process = subprocess.Popen(
+            program, stdin=given, stdout=DEVNULL, stderr=DEVNULL, pass_fds=[fd], start_new_session=True
+        )
         try:
             process.wait(timeout_s)
         finally:
@@ -68,7 +70,7 @@ def unboxed(source: str, *, timeout_s: float = 20, **arguments: object) -> dict[
                 os.killpg(process.pid, signal.SIGKILL)  # what it left as well
             process.wait()
         result.seek(0)
-        answer: dict[str, Any] = json.loads(result.read().split(b"\n")[1])
+        answer: dict[str, Any] = json.loads(result.read().split(b"\n")[2])
     return answer
 
 

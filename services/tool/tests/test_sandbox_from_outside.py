@@ -16,8 +16,9 @@ import pytest
 
 from dominie_tool.sandbox import Limits, Sandbox
 from dominie_tool.sandbox.box import open_box
+from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.host import survey
-from dominie_tool.sandbox.types import Host
+from dominie_tool.sandbox.values import Host
 
 pytestmark = [
     pytest.mark.anyio,
@@ -123,7 +124,8 @@ async def test_nobody_in_a_box_is_root_on_the_host() -> None:
 @pytest.mark.parametrize("cgroup", [True, False])
 async def test_no_process_cgroup_or_descriptor_outlives_a_run(cgroup: bool) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    outcome = await Sandbox(host=machine(cgroup=cgroup)).run(DAEMON, "attack", {"wait": 0})
+    work = {"source": DAEMON, "function": "attack", "arguments": {"wait": 0}, "context": {}}
+    outcome = await call(machine(cgroup=cgroup), Limits(), work)
     assert isinstance(outcome.value, str)
     assert outcome.value.startswith("pid:")
     assert inside(outcome.value) == []

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     bench.command("growth")(growth)
     bench.command("connect")(connect)
     bench.command("flood")(flood)
+    bench.command("sandbox")(sandbox)
     bench.command("agentdojo")(agentdojo)
     bench.command("decision")(decision)
     bench.command("backtest")(backtest)
@@ -89,6 +90,16 @@ def flood(
     from dominie_bench.flood import run
 
     _print(run(seconds, _say), as_json=json)
+
+
+def sandbox(
+    calls: Annotated[int, typer.Option(help="Calls of each kind, one after the other.", min=10)] = 200,
+    json: Json = False,
+) -> None:
+    """A tool called in a new box of the sandbox, and in one that waited for it."""
+    from dominie_bench.sandbox import run
+
+    _print(run(calls), as_json=json)
 
 
 def agentdojo(

@@ -1,6 +1,7 @@
 """Runs sandboxed tools, a bounded number at once."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 from pydantic import JsonValue, TypeAdapter
@@ -27,8 +28,13 @@ class Boxes:
                 memory_mb=settings.tool_sandbox_memory_mb,
                 processes=settings.tool_sandbox_processes,
                 output_bytes=settings.tool_sandbox_output_bytes,
-            )
+            ),
+            waiting=settings.tool_sandboxes_waiting,
         )
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Have boxes waiting from the first call on, for as long as this is open."""
+        return self._sandbox.open()
 
     def layers(self) -> tuple[str, ...]:
         """The layers that will hold a tool here; none where the sandbox cannot run."""

@@ -6,6 +6,7 @@ SandboxUnavailable   this machine cannot hold a box
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from anyio import to_thread
@@ -13,7 +14,8 @@ from anyio import to_thread
 from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.command import layers
 from dominie_tool.sandbox.host import survey
-from dominie_tool.sandbox.types import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.pool import Pool
+from dominie_tool.sandbox.values import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
 
 __all__ = ["Layer", "Limits", "Outcome", "Sandbox", "SandboxUnavailable"]
 
@@ -21,16 +23,24 @@ _LIMITS = Limits()
 
 
 class Sandbox:
-    """Runs tools in bubblewrap, each call in a new box that is gone afterwards.
+    """Runs tools in bubblewrap, each call in a box of its own that no other call had or will have.
 
     A tool's source is a plain module with the standard library. Its `import dominie` gives `tool` and `ToolContext`
     alone; a parameter annotated `ToolContext` is filled. Coroutine functions are awaited.
     """
 
-    def __init__(self, limits: Limits = _LIMITS, *, host: Host | None = None) -> None:
-        """Bound every run by `limits`; `host` is found out unless it is given."""
+    def __init__(self, limits: Limits = _LIMITS, *, host: Host | None = None, waiting: int = 0) -> None:
+        """Bound every run by `limits`; `host` is found out unless it is given.
+
+        While this is `open`, `waiting` boxes wait for calls.
+        """
         self._limits = limits
         self._host = host
+        self.pool = Pool(limits, waiting)
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Have boxes waiting from the first call on, for as long as this is open."""
+        return self.pool.open()
 
     @staticmethod
     def missing() -> str | None:
@@ -52,6 +62,7 @@ class Sandbox:
         arguments: Mapping[str, object],
         *,
         time_s: float | None = None,
+        limits: Limits | None = None,
         context: Mapping[str, object] | None = None,
     ) -> Outcome:
         """Call one function of a module.
@@ -61,6 +72,7 @@ class Sandbox:
             function: The function's name.
             arguments: By name, as JSON.
             time_s: In place of the limits' own.
+            limits: In place of the sandbox's own; not above them but for the scratch folder.
             context: The attributes of the `ToolContext` that the function may ask for.
 
         Raises:
@@ -71,7 +83,8 @@ class Sandbox:
         host = await to_thread.run_sync(survey) if self._host is None else self._host
         if isinstance(host, Fault):
             raise SandboxUnavailable(host.reason)
-        limits = self._limits if time_s is None else replace(self._limits, time_s=time_s)
+        limits = limits or self._limits
+        limits = limits if time_s is None else replace(limits, time_s=time_s)
         limits = limits if host.cgroups else limits.alone
         work = {
             "source": source,
@@ -79,4 +92,4 @@ class Sandbox:
             "arguments": dict(arguments),
             "context": dict(context or {}),
         }
-        return await call(host, limits, work)
+        return await call(host, limits, work, self.pool.take)

@@ -19,7 +19,7 @@ from dominie_tool.sandbox import inside
 from dominie_tool.sandbox.cgroup import Cgroup
 from dominie_tool.sandbox.command import Descriptors, command
 from dominie_tool.sandbox.seccomp import seccomp_filter
-from dominie_tool.sandbox.types import Host, Limits
+from dominie_tool.sandbox.values import Host, Limits
 
 _END_S = 5.0
 _FIRST = re.compile(rb'"child-pid": (\d+)')  # bwrap writes its JSON in pieces, this one whole
@@ -31,12 +31,14 @@ class Box:
     """A running box.
 
     Attributes:
-        process: The outermost process; its standard output and error are one stream, `process.stdout`.
+        process: The outermost process.
+        prints: The descriptor to read its standard output and error from, which are one stream.
         result: The descriptor to read the result from.
         cgroup: The run's cgroup, where there is one.
     """
 
     process: Process
+    prints: int
     result: int
     cgroup: Cgroup | None
 
@@ -63,11 +65,13 @@ async def _started(host: Host, limits: Limits, cgroup: Cgroup | None) -> AsyncIt
     with ExitStack() as ours:
         with ExitStack() as theirs:
             (info, tell_info), (result, tell_result) = _pipe(ours, theirs), _pipe(ours, theirs)
+            prints, tell_prints = _pipe(ours, theirs)
             given = _memory_file(theirs, _PROGRAM), _memory_file(theirs, seccomp_filter())
             inherited = Descriptors(*given, tell_info, tell_result)
             with anyio.CancelScope(shield=True):
                 process = await anyio.open_process(
                     command(host, limits, inherited, cgroup),
+                    stdout=tell_prints,
                     stderr=subprocess.STDOUT,
                     cwd="/",
                     env={},
@@ -78,7 +82,7 @@ async def _started(host: Host, limits: Limits, cgroup: Cgroup | None) -> AsyncIt
         try:
             await anyio.wait_readable(info)
             first = _adopt(process.pid, info)
-            yield Box(process, result, cgroup)
+            yield Box(process, prints, result, cgroup)
         finally:
             if first is None:
                 first = _adopt(process.pid, info)

@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
-from dominie_tool.sandbox.types import CgroupParents, Limits
+from dominie_tool.sandbox.values import CgroupParents, Limits
 
 _OWN_PROCESSES = 4  # the launcher becomes bwrap, whose first process inside lives beside the tool's
 _CLOSE_S = 2.0
@@ -23,14 +24,14 @@ class Cgroup:
     """One run's cgroup, while there is one.
 
     Attributes:
+        version: Of cgroups.
         memory: Its folder for memory.
         pids: Its folder for processes; with version 2 the same.
-        oom: The file that counts kills for want of memory.
     """
 
+    version: Literal[1, 2]
     memory: Path
     pids: Path
-    oom: Path
 
     @classmethod
     def make(cls, parents: CgroupParents, limits: Limits) -> Cgroup:
@@ -41,11 +42,11 @@ class Cgroup:
         """
         name = f"dominie-{os.getpid()}-{next(_numbers)}"
         memory, pids = parents.memory / name, parents.pids / name
-        made = cls(memory, pids, memory / ("memory.oom_control" if parents.version == 1 else "memory.events"))
+        made = cls(parents.version, memory, pids)
         try:
             for folder in made.folders():
                 folder.mkdir()
-            made._bound(parents.version, limits)
+            made.bound(limits)
         except OSError:
             made.remove()
             raise
@@ -61,7 +62,8 @@ class Cgroup:
 
     def starved(self) -> bool:
         """Whether a process was killed for want of memory."""
-        kills = (line.split() for line in self.oom.read_text().splitlines())
+        file = self.memory / ("memory.oom_control" if self.version == 1 else "memory.events")
+        kills = (line.split() for line in file.read_text().splitlines())
         return any(words[0] == "oom_kill" and words[1] != "0" for words in kills)
 
     def remove(self) -> None:
@@ -81,9 +83,14 @@ class Cgroup:
                     _kill(folder)
                     time.sleep(0.005)  # in a thread; nothing tells when the last process has left
 
-    def _bound(self, version: int, limits: Limits) -> None:
+    def bound(self, limits: Limits) -> None:
+        """Set what all in it may use together. Once it is in use, that can only become less.
+
+        Raises:
+            OSError: It uses more already.
+        """
         size = str(limits.memory_mb << 20)
-        if version == 1:
+        if self.version == 1:
             _write(self.memory / "memory.limit_in_bytes", size)
             _write(self.memory / "memory.memsw.limit_in_bytes", size, optional=True)  # where swap is accounted
         else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dominie_tool.sandbox.cgroup import Cgroup
-from dominie_tool.sandbox.types import ALWAYS, Host, Layer, Limits
+from dominie_tool.sandbox.values import ALWAYS, Host, Layer, Limits
 
 NOBODY = 65534
 _JOIN = 'set -e; while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"'

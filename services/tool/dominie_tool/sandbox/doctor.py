@@ -11,7 +11,7 @@ from dominie_kit.doctor import Check
 from dominie_tool.sandbox.host import survey
 from dominie_tool.sandbox.remedies import CGROUP
 from dominie_tool.sandbox.seccomp import ALLOWED
-from dominie_tool.sandbox.types import Fault, Host, Layer, Limits
+from dominie_tool.sandbox.values import Fault, Host, Layer, Limits
 
 _PARTS = ("bubblewrap", *get_args(Layer))
 _FOUND = {

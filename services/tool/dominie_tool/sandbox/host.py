@@ -18,7 +18,7 @@ from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.cgroup import find_parents, sweep
 from dominie_tool.sandbox.remedies import for_namespaces
 from dominie_tool.sandbox.seccomp import seccomp_filter
-from dominie_tool.sandbox.types import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.values import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
 
 _OLDEST = (3, 11)
 _NEWEST_MINOR = 20

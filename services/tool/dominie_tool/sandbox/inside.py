@@ -1,7 +1,8 @@
 """The program inside the box: one call of one tool function. Standard library only; nothing of the host is here.
 
 It reads one JSON object from standard input and answers on the descriptor that its first argument names, so that
-what the tool prints cannot be taken for a result: a line `ready` once the limits hold, then one line of JSON.
+what the tool prints cannot be taken for a result: a line `waiting` as soon as it can be given a call, a line `ready`
+once the limits hold, then one line of JSON.
 """
 
 from __future__ import annotations
@@ -116,12 +117,24 @@ def _answer(work: Mapping[str, Any]) -> bytes:
 def main() -> None:
     """Do the work that standard input describes."""
     result = int(sys.argv[1])
+    _write(result, b"waiting\n")
     work = json.load(sys.stdin)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     _limit(work["limits"])
     _write(result, b"ready\n")
-    _write(result, _answer(work) + b"\n")
+    answer = _answer(work)
+    _flush()
+    _write(result, answer + b"\n")
     os._exit(0)  # whatever threads the tool left, and without its exit handlers
+
+
+def _flush() -> None:
+    """All it printed counts, so that is out before the answer; what it put in place of its streams may raise."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        return
 
 
 def _write(descriptor: int, data: bytes) -> None:

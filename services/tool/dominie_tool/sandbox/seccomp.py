@@ -18,7 +18,7 @@ from functools import cache
 from itertools import groupby
 
 from dominie_tool.sandbox.syscalls import SYSCALLS
-from dominie_tool.sandbox.types import SandboxUnavailable
+from dominie_tool.sandbox.values import SandboxUnavailable
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in struct seccomp_data

@@ -6,11 +6,11 @@ import json
 import signal
 from dataclasses import dataclass
 
-from dominie_tool.sandbox.types import Layer, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.values import Layer, Limits, Outcome, SandboxUnavailable
 
 _DETAIL_LENGTH = 2000
 _CPU_TIME_OVER = 128 + signal.SIGXCPU
-_READY = b"ready"
+READY = b"waiting\nready\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Heard:
     Attributes:
         result: What came on the result's descriptor.
         printed: The end of what it printed.
-        code: The exit status, with 128 for a signal; None where it was ended from outside.
+        code: The exit status, with 128 for a signal; None where it was ended from outside, as after its answer.
         overflowed: Whether it said too much.
         starved: Whether a process was killed for want of memory.
         timed_out: Whether the time was up.
@@ -34,23 +34,27 @@ class Heard:
     timed_out: bool
 
 
+def answered(result: bytes) -> bool:
+    """Whether all of an answer was heard."""
+    return result.startswith(READY) and len(result) > len(READY) and result.endswith(b"\n")
+
+
 def verdict(heard: Heard, limits: Limits, layers: tuple[Layer, ...]) -> Outcome:
     """What the run came to.
 
     Raises:
         SandboxUnavailable: The box did not start.
     """
-    ready, _, answer = heard.result.partition(b"\n")
     if heard.overflowed:
         return Outcome("output", None, f"it printed and returned more than {limits.output_bytes} bytes", layers)
-    if heard.code == 0 and answer:
-        return _answered(answer, limits, layers)
+    if answered(heard.result):
+        return _answered(heard.result[len(READY) :], limits, layers)
     if heard.starved:
         return _starved(limits, layers)
     if heard.timed_out or heard.code == _CPU_TIME_OVER:
         return Outcome("timeout", None, f"it took longer than {limits.time_s:g} s", layers)
     printed = heard.printed.decode(errors="replace").strip()
-    if ready != _READY:
+    if not heard.result.startswith(READY):
         raise SandboxUnavailable(f"the box did not start: {printed or 'without a word'} (exit status {heard.code})")
     return _failed(f"it ended before it returned ({_ending(heard.code)}); it had printed: {printed!r}", layers)
 
