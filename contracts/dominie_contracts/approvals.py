@@ -21,6 +21,11 @@ LEEWAY_S = 5
 """By how much clocks may differ."""
 
 
+USER = "user"
+"""The group of one: the person whom a run acts for. They are asked whether it may do more in their name, and in that
+alone they may answer their own agent."""
+
+
 class AnswerClaims(Message):
     """What an approver signs with their own key: yes or no, to exactly this action, as these policies asked it."""
 
@@ -50,6 +55,8 @@ class Asker:
     """Of any agent of the chain."""
     nkeys: frozenset[str] = field(default=frozenset(), repr=False)
     """The keys of all of these."""
+    user_answers: bool = False
+    """It is about what the agent may do in the user's name: that is theirs to say, whatever others are asked."""
 
 
 def binding_digest(
@@ -87,13 +94,20 @@ def refuse_person(asker: Asker, by: str, nkey: str) -> str | None:
     """Why this person may not answer; None if they may, for the groups that they are in."""
     if not by.startswith("u-"):
         return f"{by!r} is no person"
-    if by == asker.user or by in asker.chain:
+    if (by == asker.user and not asker.user_answers) or by in asker.chain:
         return f"{by!r} asked for it"
     if by in asker.sponsors:
         return f"{by!r} is the sponsor of an agent that asked"
     if nkey in asker.nkeys:
         return f"{by!r} has the key of somebody who asked"
     return None
+
+
+def groups_of(asker: Asker, by: str, groups: Iterable[str]) -> tuple[str, ...]:
+    """Whose yes a person can give to an action: their groups'; the user their own alone, where it is asked for."""
+    if by == asker.user:
+        return (USER,) if asker.user_answers else ()
+    return tuple(group for group in groups if group != USER)
 
 
 def refuse_claims(claims: AnswerClaims, answer: ApprovalAnswered, *, tenant: str) -> str | None:

@@ -1,14 +1,22 @@
-"""Commands and events of identity. Category `principal`, one stream a principal; `run`, one stream a run."""
+"""Commands and events of identity.
 
-from typing import Annotated, ClassVar, Literal
+Category `principal`, one stream a principal; `run`, one stream a run; `widening`, one stream an action that asks for
+more than its run was let.
+"""
+
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat
 
-from dominie_contracts.base import Command, Message, Payload
+from dominie_contracts.action import TRAIL, Matter, Noted, noted_in
+from dominie_contracts.base import Command, Json, Message, Payload
 from dominie_contracts.personal import PERSONAL
+from dominie_contracts.plans import Plan
 from dominie_contracts.token import Ceiling, Fork, Grants
 
 PRINCIPAL, RUN, REFUSALS = "principal", "run", "identity"
+WIDENING = "widening"
+"""The category of actions that ask for more than a run may do."""
 IDENTITY = "identity"
 """The principal of the platform whose stream says which keys the deployment has."""
 KeyUse = Literal["signer", "callout", "service", "operator", "callout-user", "warden"]
@@ -169,11 +177,14 @@ class MintRunToken(Command):
     request_digest: str | None = None
     narrow: Grants | None = None
     """Less than the agent's own grants."""
-    subject_token: str | None = Field(default=None, max_length=8192)
+    subject_token: str | None = Field(default=None, max_length=128 * 1024)
     """What the user signed for this run; it goes on without it for as long as that says."""
     plan_digest: str | None = Field(default=None, max_length=200)
+    """Of the plan; a run that has none yet is not opened without the plan itself."""
     max_cost_usd: NonNegativeFloat | None = None
     """What the run may spend, with all that are run on its behalf; set when it begins."""
+    plan: Plan | None = None
+    """What the run, with all that are run on its behalf, is held to; set when it begins."""
 
 
 class ExchangeRun(Command):
@@ -187,6 +198,18 @@ class ExchangeRun(Command):
     narrow: Grants | None = None
     """Less than the caller's; None: all of that."""
     max_cost_usd: NonNegativeFloat | None = None
+
+
+class WidenRun(Command):
+    """From an agent, with its run token: let this run do more, once a person has said yes to exactly that."""
+
+    NAME: ClassVar[str] = "identity.widen"
+    grants: Grants = Grants()
+    """What is to be added, each by its name."""
+    max_cost_usd: NonNegativeFloat | None = None
+    """What the run may spend instead, with all that are run on its behalf."""
+    reason: str = Field(max_length=1000)
+    """Why, for whoever is asked."""
 
 
 class EndRun(Command):
@@ -523,6 +546,10 @@ class RunOpened(Payload):
     """What it was narrowed to when it began; its tokens never grant more."""
     ceilings: tuple[Ceiling, ...] = ()
     plan_digest: Annotated[str | None, PERSONAL] = None
+    plan: Annotated[dict[str, Json] | None, PERSONAL] = None
+    """What it is held to, where it was opened with a plan (`plans.Plan`)."""
+    plan_run: str | None = None
+    """Whose plan it follows, where it is another run's."""
 
 
 class RunGranted(Payload):
@@ -537,6 +564,21 @@ class RunGranted(Payload):
     grants: Grants
     ceilings: tuple[Ceiling, ...]
     until_s: int
+
+
+class RunWidened(Payload):
+    """Written by identity when people have said yes to what a run asked for: its further tokens have that, too."""
+
+    KIND: ClassVar[str] = "widened.v1"
+    run: str
+    agent: str
+    user: str
+    action: str
+    """The asked action, which the yes was for; it widens the run once."""
+    grants: Grants
+    max_cost_usd: float | None = None
+    by: tuple[str, ...] = ()
+    """Who said yes."""
 
 
 class RunRenewed(Payload):
@@ -570,12 +612,15 @@ COMMANDS: tuple[type[Command], ...] = (
     Rotate,
     RotateKeys,
     Suspend,
+    WidenRun,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     PRINCIPAL: (
         *(Registered, Revoked, Suspended, Resumed, KeyIssued, KeyRevoked, Erased),
         *(Delegated, DelegationEnded, RunEnded, KeysChanged),
     ),
-    RUN: (RunOpened, RunRenewed, RunGranted),
+    RUN: (RunOpened, RunRenewed, RunGranted, RunWidened),
+    WIDENING: TRAIL,
+    **{noted_in(WIDENING, matter): (Noted,) for matter in get_args(Matter)},
     REFUSALS: (Refused,),
 }

@@ -42,6 +42,7 @@ ARTIFACT_COMMANDS = ("tool.put", "tool.keep", "tool.fetch")
 PLAIN_COMMANDS = (
     "identity.token",
     "identity.exchange_run",
+    "identity.widen",
     "model.list",
     "tool.list",
     "tool.begin",
@@ -105,19 +106,20 @@ CALLS: dict[str, tuple[str, ...]] = {
     "judge": ("model.chat", "audit.record"),
     "gateway": ("identity.exchange", "model.chat", "model.list", "judge.review"),
     "audit": ("identity.erase",),
+    "identity": ("guardrail.reserve",),
 }
 """Which commands a service may send to others, beside `EVERYBODYS`."""
 EVERYBODYS = ("identity.subject_keys", "identity.refusals")
 """What every service but identity may ask."""
 FOLLOWS: dict[str, tuple[str, ...]] = {
-    "identity": ("principal", "run", "catalog", "offer"),
+    "identity": ("principal", "policy", "run", "widening", "approval", "catalog", "offer"),
     "guardrail": (
-        *("principal", "policy", "approval", "catalog", "tool", "model", "memory"),
-        *("tool_parked", "model_parked", "memory_parked"),
+        *("principal", "policy", "approval", "catalog", "tool", "model", "memory", "widening"),
+        *("tool_parked", "model_parked", "memory_parked", "widening_parked"),
     ),
     "scheduler": ("principal", "policy", "permit", "offer"),
     "model": ("principal", "policy", "model", "offer", "approval"),
-    "tool": ("principal", "policy", "tool", "catalog", "approval"),
+    "tool": ("principal", "policy", "tool", "catalog", "approval", "run"),
     "memory": ("principal", "policy", "memory", "approval"),
     "judge": ("principal", "policy", "judge", "tool", "tool_amounts"),
 }

@@ -181,11 +181,14 @@ def _of_service(payload: Payload) -> str | None:
         case identity.RunOpened():
             session = f", session {payload.session}" if payload.session else ""
             forked = f", forked from {payload.fork.run}" if payload.fork else ""
-            return f"run opened: {payload.agent} for {payload.user}{session}{forked}"
+            return f"run opened: {payload.agent} for {payload.user}{session}{forked}{_plan(payload.plan)}"
         case identity.KeysChanged():
             return _keys_changed(payload)
         case identity.RunGranted():
             return f"{payload.user} lets {payload.agent} act in this run until {_utc(payload.until_s)}"
+        case identity.RunWidened():
+            usd = "" if payload.max_cost_usd is None else f"; may spend {money(payload.max_cost_usd)}"
+            return f"run widened, as {_names(payload.by)} allowed{_grants(payload.grants)}{usd}"
         case identity.RunEnded():
             return f"run {payload.run} ended by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
         case identity.Delegated():
@@ -242,6 +245,8 @@ def _of_service(payload: Payload) -> str | None:
         case tool.ToolRegistered():
             spec = payload.spec
             return f"tool {spec.name} {spec.version} ({spec.kind}, {spec.effect}) registered by {payload.owner}"
+        case tool.PlanTaken():
+            return f"step {payload.step + 1} of the run's plan taken"
         case memory.Remembered():
             return f"remembered in {payload.namespace} of {payload.subject}: {_value(payload.text)}"
         case memory.TurnAdded():
@@ -250,6 +255,19 @@ def _of_service(payload: Payload) -> str | None:
             return f"{payload.verdict}: {_votes(payload)}"
         case _:
             return None
+
+
+def _plan(plan: dict[str, JsonValue] | None) -> str:
+    """`, to mail, refund 2x in this order`; nothing of a plan that is hidden but that there is one."""
+    steps = plan.get("steps") if plan else None
+    if not isinstance(steps, list):
+        return ", with a plan" if plan else ""
+    told = [f"{step.get('tool')}{_times(step.get('most'))}" for step in steps if isinstance(step, dict)]
+    return f", to {_names(told)}" + (" in this order" if plan and plan.get("ordered") else "")
+
+
+def _times(most: JsonValue) -> str:
+    return f" {most}x" if isinstance(most, int) and most > 1 else ""
 
 
 def _utc(unix_s: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, model_validator
 
 from dominie_contracts.base import Message
+from dominie_contracts.plans import Plan
 from dominie_contracts.problems import Invalid
 from dominie_contracts.spiffe import SpiffeId
 
@@ -120,6 +121,8 @@ class RunClaims(Message):
     """SHA-256 of what the user asked for, where it was given."""
     plan_digest: str | None = None
     """SHA-256 of how the agent means to do it, where that was given."""
+    plan_run: str | None = None
+    """The run that was opened with that plan, where it is not this one: its parts follow it together."""
     authorization_details: tuple[Detail, ...]
     iat: int
     exp: int
@@ -185,6 +188,8 @@ class SubjectClaims(Message):
     """Unix time until when the agent gets run tokens for the run."""
     authorization_details: tuple[Detail, ...]
     request_digest: str | None = None
+    plan: Plan | None = None
+    """What the run is held to."""
     iat: int
     exp: int
     jti: str = Field(min_length=8, max_length=100)

@@ -8,7 +8,7 @@ from dominie_contracts.action import TRAIL, Integrity, Matter, Noted, noted_in
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, CallPass, MediaType, names
 from dominie_contracts.base import Command, Message, Payload
 
-TOOL, CATALOG = "tool", "catalog"
+TOOL, CATALOG, PLAN = "tool", "catalog", "plan"
 Effect = Literal["read", "write", "external"]
 Kind = Literal["worker", "sandboxed", "local"]
 MAX_TIMEOUT_S = 300.0
@@ -193,6 +193,16 @@ class ToolRegistered(Payload):
     owner: str
 
 
+class PlanTaken(Payload):
+    """Written by the tool service, in the stream of a run with a plan, before a call that is of a step begins."""
+
+    KIND: ClassVar[str] = "taken.v1"
+    action: str
+    step: int = Field(ge=0)
+    instead_of: tuple[str, ...] = ()
+    """Actions that were refused before they began: they have taken no step after all."""
+
+
 COMMANDS: tuple[type[Command], ...] = (
     BeginLocal,
     FetchChunk,
@@ -207,4 +217,5 @@ EVENTS: dict[str, tuple[type[Payload], ...]] = {
     TOOL: TRAIL,
     **{noted_in(TOOL, matter): (Noted,) for matter in get_args(Matter)},
     CATALOG: (ToolRegistered,),
+    PLAN: (PlanTaken,),
 }

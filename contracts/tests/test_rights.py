@@ -56,6 +56,7 @@ def test_an_agents_rights_are_these_and_no_others() -> None:
         publish=(
             "cmd.acme.a-desk.identity.token",
             "cmd.acme.a-desk.identity.exchange_run",
+            "cmd.acme.a-desk.identity.widen",
             "cmd.acme.a-desk.model.list",
             "cmd.acme.a-desk.tool.list",
             "cmd.acme.a-desk.tool.begin",

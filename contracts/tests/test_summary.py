@@ -49,6 +49,7 @@ from dominie_contracts.identity import (
     RunGranted,
     RunOpened,
     RunRenewed,
+    RunWidened,
     Suspended,
 )
 from dominie_contracts.judge import Judged, Vote
@@ -58,7 +59,7 @@ from dominie_contracts.registry import EVENTS
 from dominie_contracts.scheduler import PermitGranted, PermitReleased
 from dominie_contracts.summary import MAX_CHARS, clip, duration, money, signature, summarise
 from dominie_contracts.token import Fork
-from dominie_contracts.tool import ToolRegistered, ToolSpec
+from dominie_contracts.tool import PlanTaken, ToolRegistered, ToolSpec
 
 AT = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
 AT_MS = int(AT.timestamp() * 1000)
@@ -148,6 +149,20 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         ),
         "run opened: a-desk for u-dana, forked from r",
     ),
+    (
+        "run",
+        RunOpened(
+            run="r",
+            agent="a-desk",
+            user="u-dana",
+            session=None,
+            request_digest=None,
+            grants=GRANTS,
+            expires_s=1,
+            plan={"steps": [{"tool": "find"}, {"tool": "refund", "most": 2}], "ordered": True},
+        ),
+        "run opened: a-desk for u-dana, to find, refund 2x in this order",
+    ),
     ("run", RunRenewed(run="r", agent="a-desk", user="u-dana", expires_s=1), "run token renewed: a-desk for u-dana"),
     (
         "principal",
@@ -211,6 +226,14 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         ),
         f"u-dana lets a-desk act for them until {10**30}; tools refund; models auto",
     ),
+    (
+        "run",
+        RunWidened(
+            run="r", agent="a", user="u-d", action="x", grants=Grants(tools=("mail",)), max_cost_usd=9, by=("u-d",)
+        ),
+        "run widened, as u-d allowed; tools mail; may spend $9.00",
+    ),
+    ("plan", PlanTaken(action="x", step=1), "step 2 of the run's plan taken"),
     ("principal", DelegationEnded(tenant="acme", principal="u-dana", agent="a-desk"), "a-desk acts for u-dana no more"),
     (
         "principal",
