@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from typing import TypeVar
 
@@ -41,10 +42,13 @@ from dominie_contracts.tool import (
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
 from dominie_kit.policy.asking import Command
+from dominie_kit.policy.planned import told
 from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
+from dominie_tool.plans.aggregate import Call
+from dominie_tool.plans.following import Plans
 from dominie_tool.projection import Catalog, Records, Tool, tool_of
 
 R = TypeVar("R", ToolResult, Begun)
@@ -73,6 +77,7 @@ class Handlers:
         self._catalog = catalog
         self._records = records
         self._values = values
+        self._plans = Plans(store, actions)
         self._layers = layers
         self._kinds: dict[str, Run] = {"worker": worker, "sandboxed": sandbox}
 
@@ -125,6 +130,7 @@ class Handlers:
         async with self._values.whole(command.arguments, context) as whole:
             try:
                 question = await self._question("tool.invoke", tool, command.arguments, whole, labels, context)
+                question = await self._planned(question, action, command.arguments)
             except Unavailable:
                 raise
             except Problem as problem:
@@ -169,6 +175,7 @@ class Handlers:
             try:
                 _check_schemas(spec)
                 question = await self._question("tool.begin", tool, command.arguments, whole, labels, context)
+                question = await self._planned(question, action, command.arguments)
             except Unavailable:
                 raise
             except Problem as problem:
@@ -243,6 +250,14 @@ class Handlers:
             return {}
         await context.read_your_writes()
         return label_arguments(arguments, tool.typed.roles, self._records.of(context.tenant, context.run))
+
+    async def _planned(self, question: Question, action: Action, arguments: dict[str, JsonValue]) -> Question:
+        """In a run with a plan, policies are told whether the call is inside of it."""
+        claims = action.context.claims
+        if claims is None or claims.plan_digest is None:
+            return question
+        lack = await self._plans.lacks(action, Call(action.id, question.resource, arguments))
+        return replace(question, context={**question.context, **told(lack)})
 
     async def _question(
         self,

@@ -9,8 +9,10 @@ from pydantic import JsonValue, ValidationError
 from dominie_contracts.action import Priority
 from dominie_contracts.guardrail import PolicyFile
 from dominie_contracts.labels import ROLES
+from dominie_contracts.plans import Lack
 from dominie_contracts.tool import Effect, Kind, Tools
 from dominie_kit.asking import wrong_annotations
+from dominie_kit.policy.planned import Place
 from dominie_kit.policy.rules import TOOLS, Rule, entity_of, looks, nodes, path_of, read_rules
 from dominie_kit.policy.schema import NOW, full_schema
 from dominie_kit.policy.shapes import ANY_TOOL, PLAIN, Shape, is_group, shape_of, variants
@@ -20,6 +22,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "effect": get_args(Effect),
     "kind": get_args(Kind),
     "priority": get_args(Priority),
+    "plan": get_args(Place),
+    "plan_lacks": get_args(Lack),
 }
 """Attributes whose values are known, so that another can only be a slip."""
 _UNKNOWN = "unrecognized action"

@@ -11,10 +11,12 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from dominie_contracts.action import Ask, Decided, Decision, Limit
+from dominie_contracts.approvals import USER
 from dominie_contracts.guardrail import PolicyFile
+from dominie_kit.policy.planned import PLAN
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.rules import applies, read_set
-from dominie_kit.policy.shapes import Shape, shape_for
+from dominie_kit.policy.shapes import WIDEN, Shape, shape_for
 from dominie_kit.policy.slices import Slice, Told
 
 UNDECIDABLE = "undecidable: "
@@ -22,6 +24,8 @@ UNDECIDABLE = "undecidable: "
 _CACHE, _SLICES = 8192, 1024
 _SMALL = 4096
 """Bytes of a request that is kept whole."""
+ASK_THE_USER = Ask(policy="widening", group=USER, why="a run asks for more than it was let", digest="1")
+"""Who is asked for a widening where no policy names others."""
 _QUOTED = re.compile(r"`(policy\d+)?[^`]*`")
 _BY_VALUE = 2
 """The last version of `marshal` that never refers back to an object it has written: equal values, equal bytes."""
@@ -81,6 +85,8 @@ class Policies:
 
     def _known(self, question: Question, shape: Shape, clock_s: int) -> Decided:
         slice_ = self._slice(shape, question.resource)
+        if PLAN in question.context and (refused := slice_.outside(question.context)) is not None:
+            return _deny((), refused).model_copy(update={"policy_set": self.digest, "schema_digest": shape.digest})
         told = slice_.told(question, clock_s)
         depends = question.principal, question.resource, told.context, len(told.names)
         key = shape.digest, marshal.dumps(depends, _BY_VALUE)
@@ -121,7 +127,7 @@ class Policies:
         if result.diagnostics.errors or result.decision == cedarpy.Decision.NoDecision:
             return _deny(names, f"{UNDECIDABLE}{self._told(result.diagnostics.errors) or 'no answer'}")
         if result.decision == cedarpy.Decision.Allow:
-            return _decided("allow", names)
+            return _allowed(shape, names)
         if not rules:
             return _deny((), "no policy permits it")
         firm = [rule for rule in rules if rule.firm]
@@ -133,7 +139,7 @@ class Policies:
         asks = tuple(rule.ask for rule in rules if rule.ask is not None)
         limits = tuple(rule.limit for rule in rules if rule.limit is not None)
         if not asks:
-            return _decided("allow", names, "within what calls may have together", limits=limits)
+            return _allowed(shape, names, "within what calls may have together", limits=limits)
         return _decided("ask", names, *(ask.why for ask in asks), asks=asks, limits=limits)
 
     def _told(self, errors: Iterable[object]) -> str:
@@ -158,6 +164,13 @@ def _evaluated(question: Question, shape: Shape, context: dict[str, JsonValue]) 
         "resource": {"type": question.resource_type, "id": question.resource},
         "context": to_json(context, inf_nan_mode="constants").decode(),
     }
+
+
+def _allowed(shape: Shape, names: tuple[str, ...], *why: str, limits: tuple[Limit, ...] = ()) -> Decided:
+    """What policies allow; more than a run was let is still its user's to give, where they name nobody else."""
+    if shape.action == WIDEN:
+        return _decided("ask", names, *why, ASK_THE_USER.why, asks=(ASK_THE_USER,), limits=limits)
+    return _decided("allow", names, *why, limits=limits)
 
 
 def _deny(names: tuple[str, ...], *why: str) -> Decided:

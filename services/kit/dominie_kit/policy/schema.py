@@ -43,7 +43,7 @@ def _schema(shapes: Iterable[Shape], names: frozenset[str] | None = None) -> str
         for group, above in zip(shape.groups, shape.groups[1:], strict=False):
             actions[group] = {"memberOf": [{"id": above}]}
     actions |= {shape.action: _action(shape, names) for shape in shapes}
-    kinds: JsonValue = {name: {} for name in ("Agent", "Tool", "Model", "Namespace")}
+    kinds: JsonValue = {name: {} for name in ("Agent", "Tool", "Model", "Namespace", "Run")}
     return json.dumps({"": {"entityTypes": kinds, "actions": actions}})
 
 

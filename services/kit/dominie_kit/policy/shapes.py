@@ -17,7 +17,7 @@ from dominie_contracts.labels import ROLES, roles
 from dominie_contracts.tool import ToolSpec
 from dominie_kit.policy.types import MOMENT, NUMBER, TEXT, TEXTS, Type, inferred, is_required, optional, record_type
 
-INVOKE = "tool.invoke"
+INVOKE, WIDEN = "tool.invoke", "run.widen"
 VERSION = "@"
 """Parts a tool's name, which holds none, from its version."""
 _ROLE_TYPES: Mapping[str, Type] = {role: {"amount": NUMBER, "when": MOMENT}.get(role, TEXT) for role in ROLES}
@@ -26,9 +26,11 @@ _CALL: dict[str, Type] = {
     **{role: optional(kind) for role, kind in _ROLE_TYPES.items()},
     "untrusted": TEXTS,
     "undeclared": optional(TEXTS),
+    "plan": optional(TEXT),
+    "plan_lacks": optional(TEXT),
 }
 """`untrusted`: the roles whose argument came from no record of the run. `undeclared`: the arguments that the tool's
-schema does not name."""
+schema does not name. `plan`, where the run has one: whether the call is inside of it, and `plan_lacks` why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,15 @@ PLAIN: Mapping[str, Shape] = {
         _shape("model.chat", (), "Model", {**_OWN, "tools": TEXTS, "priority": TEXT}),
         _shape("memory.remember", (), "Namespace", _OWN),
         _shape("memory.recall", (), "Namespace", _OWN),
+        _shape(
+            WIDEN,
+            (),
+            "Run",
+            {**_OWN, "tools": TEXTS, "models": TEXTS, "namespaces": TEXTS, "amount": optional(NUMBER)},
+        ),
     )
 }
-"""The actions that no tool makes."""
+"""The actions that no tool makes. Of a widening `amount` is what the run may spend then, in cents."""
 ANY_TOOL = _shape(f"{INVOKE}{VERSION}", (INVOKE,), "Tool", _CALL)
 """Stands for tools that are not known yet where policies are checked."""
 

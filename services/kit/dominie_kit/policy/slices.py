@@ -1,12 +1,13 @@
 """The policies of a set that can apply to one thing, and what of a request they look at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import cedarpy
 from pydantic import JsonValue
 
+from dominie_kit.policy.planned import PLAN, refusal
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.rules import EVERYTHING, Rule, policy_json
 from dominie_kit.policy.schema import ARGUMENTS, NOW, Handles, handles
@@ -28,6 +29,7 @@ class Slice:
         self._fits = {name: fit for name, kind in kinds.items() if name not in self.reads and (fit := _fit(name, kind))}
         self._required = {name for name in self._fits if name != ARGUMENTS and kinds[name].get("required", True)}
         self._told = {name for name in kinds if name not in self._fits}
+        self._of_plans = any(rule.forbids and PLAN in rule.reads for rule in rules)
         self.all = cedarpy.PolicySet.from_json_str(policy_json(rules))
         self.firm = cedarpy.PolicySet.from_json_str(policy_json([rule for rule in rules if rule.firm]))
 
@@ -50,6 +52,10 @@ class Slice:
             seen[NOW] = f"{datetime.fromtimestamp(clock_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
             names |= {NOW}
         return Told(seen, names)
+
+    def outside(self, context: Mapping[str, JsonValue]) -> str | None:
+        """Why a call outside of its run's plan is denied, where no policy says what happens to such calls."""
+        return None if self._of_plans else refusal(context)
 
     def handles(self, told: "Told") -> Handles:
         """The schema of what Cedar is told, and its entities."""
