@@ -31,6 +31,7 @@ from dominie_contracts.identity import (
     RunToken,
     Suspend,
 )
+from dominie_contracts.plans import Plan, PlanStep
 from dominie_contracts.subjects import segment_stream
 from dominie_contracts.token import Grants
 from dominie_identity import build
@@ -135,6 +136,7 @@ def case(name: str, problem: str) -> Callable[[Any], Any]:
     return add
 
 
+PLAN, OTHER_PLAN = (Plan(steps=(PlanStep(tool=name),)) for name in ("refund", "mail"))
 EXCHANGE = ExchangeRun(agent="a-helper", run="part")
 
 
@@ -406,8 +408,36 @@ async def _(scene: Scene) -> Any:
 
 @case("a token for a run that was opened under another plan", "conflict")
 async def _(scene: Scene) -> Any:
-    await scene.minted(run="planned", plan_digest="d1")
-    return lambda: scene.minted(run="planned", plan_digest="d2")
+    await scene.minted(run="planned", plan=PLAN)
+    return lambda: scene.minted(run="planned", plan=OTHER_PLAN)
+
+
+@case("a token for a run that was opened without a plan", "conflict")
+async def _(scene: Scene) -> Any:
+    await scene.minted(run="unplanned")
+    return lambda: scene.minted(run="unplanned", plan=PLAN)
+
+
+@case("a token for a run with the digest of a plan that nobody has", "invalid")
+async def _(scene: Scene) -> Any:
+    return lambda: scene.minted(run="blind", plan_digest=PLAN.digest)
+
+
+@case("a token with a plan under the digest of another one", "invalid")
+async def _(scene: Scene) -> Any:
+    return lambda: scene.minted(run="two plans", plan=PLAN, plan_digest=OTHER_PLAN.digest)
+
+
+@case("a token with another plan than the user signed", "invalid")
+async def _(scene: Scene) -> Any:
+    signed = scene.signed_by(run="signed plan", plan=PLAN)
+    return lambda: scene.minted(run="signed plan", subject_token=signed, plan=OTHER_PLAN)
+
+
+@case("a token with a plan that the user did not sign", "unauthenticated")
+async def _(scene: Scene) -> Any:
+    signed = scene.forged(scene.signed_by(run="swapped"), KeyPair.generate(), plan=PLAN.model_dump(mode="json"))
+    return lambda: scene.minted(run="swapped", subject_token=signed)
 
 
 @case("a token that may spend more than its run began with", "forbidden")

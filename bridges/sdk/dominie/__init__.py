@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dominie._serve import serve
     from dominie._sync import Client, Run
     from dominie._tool import Tool, ToolContext, tool
+    from dominie_contracts.plans import Plan, PlanStep
     from dominie_contracts.problems import (
         ApprovalRequired,
         BudgetExceeded,
@@ -48,6 +49,7 @@ _HOMES = {
     "_tool": ("Tool", "ToolContext", "tool"),
 }
 _HOME = {name: f"dominie.{module}" for module, names in _HOMES.items() for name in names}
+_HOME |= dict.fromkeys(("Plan", "PlanStep"), "dominie_contracts.plans")
 
 __all__ = [
     "ApprovalRequired",
@@ -63,6 +65,8 @@ __all__ = [
     "Held",
     "Integrity",
     "Invalid",
+    "Plan",
+    "PlanStep",
     "Problem",
     "QuotaExceeded",
     "Reply",

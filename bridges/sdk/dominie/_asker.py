@@ -12,7 +12,7 @@ from dominie._keys import Occurrences
 from dominie._link import Link
 from dominie._tokens import RunTokens
 from dominie_contracts import Command, Message, Unauthenticated, headers
-from dominie_contracts.identity import MintRunToken
+from dominie_contracts.identity import MintRunToken, RunToken
 
 R = TypeVar("R", bound=Message)
 
@@ -32,6 +32,10 @@ class Asker:
         self._tokens = RunTokens(link, mint)
         self._trace = hashlib.sha256(f"{link.credentials.tenant}\0{mint.run}".encode()).hexdigest()[:32]
         self._spans = itertools.count(secrets.randbits(63))
+
+    def take(self, token: RunToken, max_cost_usd: float | None) -> None:
+        """Go on with a token that allows more, and what the run may spend."""
+        self._tokens.take(token, max_cost_usd)
 
     async def ask(
         self,

@@ -18,6 +18,7 @@ from dominie_contracts.action import Ask
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import Answered, Approvals, ApprovalView, Approve, ListApprovals
 from dominie_contracts.identity import MintRunToken
+from dominie_contracts.plans import Plan
 
 R = TypeVar("R", bound=Message)
 TIMEOUT_S = 60.0
@@ -91,7 +92,7 @@ class AsyncClient:
         session: str | None = None,
         id: str | None = None,
         request: str | None = None,
-        plan: str | None = None,
+        plan: Plan | None = None,
         max_cost_usd: float | None = None,
         subject_token: str | None = None,
         timeout_s: float | None = None,
@@ -103,7 +104,7 @@ class AsyncClient:
             session: The conversation that it belongs to.
             id: The run's id; a restarted agent that gives the same one repeats nothing. None: a new one.
             request: What the user asked; its digest is bound into the run.
-            plan: How the agent means to do it; its digest is bound too.
+            plan: Which tools, how often, with which arguments fixed; the run is held to it.
             max_cost_usd: What the run may spend on models, with all that is handed on.
             subject_token: What the user signed for this run (`dominie agent token`).
             timeout_s: How long each step may take that says nothing else.
@@ -120,7 +121,7 @@ class AsyncClient:
             run=self._run_id(id),
             session=session,
             request_digest=None if request is None else digest_bytes(request.encode()),
-            plan_digest=None if plan is None else digest_bytes(plan.encode()),
+            plan=plan,
             max_cost_usd=max_cost_usd,
             subject_token=subject_token,
         )

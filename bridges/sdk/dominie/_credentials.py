@@ -9,6 +9,7 @@ from typing import Any
 from joserfc import jwt
 
 from dominie.keys import KeyPair
+from dominie_contracts.plans import Plan
 from dominie_contracts.subjects import inbox_prefix
 from dominie_contracts.token import (
     CONNECT_AUDIENCE,
@@ -83,6 +84,7 @@ class Credentials:
         until_s: int,
         max_cost_usd: float | None = None,
         request_digest: str | None = None,
+        plan: Plan | None = None,
         expires_in_s: int = MAX_SUBJECT_TOKEN_S,
     ) -> str:
         """What a person signs so that an agent may act for them in one run, and do no more than this.
@@ -94,6 +96,7 @@ class Credentials:
             until_s: Unix time until when the run gets tokens.
             max_cost_usd: What the run may spend, with all that is run on its behalf.
             request_digest: SHA-256 of what the person asked for.
+            plan: What the run is held to.
             expires_in_s: How long the agent may wait before it shows the token.
         """
         now = int(time.time())
@@ -107,6 +110,7 @@ class Credentials:
             until_s=until_s,
             authorization_details=(Authorization(grants=grants), *ceilings),
             request_digest=request_digest,
+            plan=plan,
             iat=now,
             exp=now + expires_in_s,
             jti=uuid.uuid4().hex,

@@ -18,7 +18,7 @@ from dominie._tool import AnyTool, Runner, in_thread
 from dominie_contracts import Held
 from dominie_contracts.action import Priority
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.identity import ExchangeRun, MintRunToken, RunToken
+from dominie_contracts.identity import ExchangeRun, MintRunToken, RunToken, WidenRun
 from dominie_contracts.judge import Review, Verdict
 from dominie_contracts.memory import AddTurn, Kept, ListTurns, Memories, Memory, Recall, Remember, Role, Turn, Turns
 from dominie_contracts.model import Chat
@@ -269,6 +269,42 @@ class AsyncRun:
                 agent=principal, run=run, session=self.session, narrow=grants, max_cost_usd=max_cost_usd
             )
             return (await self._asker.ask(command, RunToken, key=key)).run
+
+    async def widen(
+        self,
+        *,
+        tools: Iterable[str] = (),
+        models: Iterable[str] = (),
+        namespaces: Iterable[str] = (),
+        max_cost_usd: float | None = None,
+        reason: str,
+        wait: Wait = "raise",
+    ) -> None:
+        """Ask people to let this run do more than it may; it can once they have said yes.
+
+        The same asked again is the same question. What is handed on later has it where it is named.
+
+        Args:
+            tools: Those that it needs, by name.
+            models: Those that it needs, by name.
+            namespaces: Those that it needs, by name.
+            max_cost_usd: What the run has to spend, instead of what it was given.
+            reason: Why, for whoever is asked.
+            wait: As in `invoke`.
+
+        Raises:
+            ApprovalRequired: Nobody has said yes yet.
+            Forbidden: The answer is no; or the agent is not registered with so much.
+        """
+        grants = Grants(tools=tuple(tools), models=tuple(models), namespaces=tuple(namespaces))
+        command = WidenRun(grants=grants, max_cost_usd=max_cost_usd, reason=reason)
+        wanted = command.model_dump(mode="json")
+
+        async def once() -> None:
+            with self._asker.steps.take("widen", wanted) as key:
+                self._asker.take(await self._asker.ask(command, RunToken, key=key), max_cost_usd)
+
+        await self._invoking.answered(once, wait)
 
     async def reply(self, text: str, *, timeout_s: float | None = None) -> str:
         """Have the run's final answer judged; the text, once it may go out. A session keeps it as a turn.

@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import partial
@@ -24,6 +24,7 @@ from dominie_contracts import Command, Message
 from dominie_contracts.action import Ask
 from dominie_contracts.guardrail import ApprovalView
 from dominie_contracts.memory import Memory, Role, Turn
+from dominie_contracts.plans import Plan
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import Begun, ToolResult, ToolSpec
 
@@ -87,7 +88,7 @@ class Client:
         session: str | None = None,
         id: str | None = None,
         request: str | None = None,
-        plan: str | None = None,
+        plan: Plan | None = None,
         max_cost_usd: float | None = None,
         subject_token: str | None = None,
         timeout_s: float | None = None,
@@ -286,6 +287,27 @@ class Run:
     def turns(self, limit: int = 10) -> tuple[Turn, ...]:
         """See `AsyncRun.turns`."""
         return self._call(self._async.turns, limit)
+
+    def widen(
+        self,
+        *,
+        tools: Iterable[str] = (),
+        models: Iterable[str] = (),
+        namespaces: Iterable[str] = (),
+        max_cost_usd: float | None = None,
+        reason: str,
+        wait: Wait = "raise",
+    ) -> None:
+        """See `AsyncRun.widen`."""
+        self._call(
+            self._async.widen,
+            tools=tools,
+            models=models,
+            namespaces=namespaces,
+            max_cost_usd=max_cost_usd,
+            reason=reason,
+            wait=wait,
+        )
 
     def reply(self, text: str, *, timeout_s: float | None = None) -> str:
         """See `AsyncRun.reply`."""

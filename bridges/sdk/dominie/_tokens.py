@@ -44,6 +44,12 @@ class RunTokens:
         if self._token is not None and self._token.token == token:
             self._token = None
 
+    def take(self, token: RunToken, max_cost_usd: float | None) -> None:
+        """Use this one, and ask for as much from now on: what the run began with is no longer all that it may spend."""
+        if max_cost_usd is not None and self._mint.max_cost_usd is not None:
+            self._mint = self._mint.model_copy(update={"max_cost_usd": max_cost_usd})
+        self._hold(token)
+
     async def _refresh(self, timeout_s: float) -> None:
         left_s = self._token.expires_s - time.time() if self._token else 0.0
         usable = left_s > GRACE_S
@@ -51,12 +57,15 @@ class RunTokens:
             command=self._mint, key=uuid.uuid4().hex, timeout_s=min(TRY_S, timeout_s) if usable else timeout_s
         )
         try:
-            self._token, _ = await ask(self._link, question, RunToken)
+            token, _ = await ask(self._link, question, RunToken)
             self._mint = self._mint.model_copy(update={"subject_token": None})  # it is shown once, and short-lived
         except (Unavailable, DeadlineExceeded):
             if not usable:
                 raise
             self._renew_at_s = time.time() + min(GRACE_S, left_s / 2)
         else:
-            life_s = self._token.expires_s - time.time()
-            self._renew_at_s = self._token.expires_s - min(RENEW_S, life_s / 2)
+            self._hold(token)
+
+    def _hold(self, token: RunToken) -> None:
+        self._token = token
+        self._renew_at_s = token.expires_s - min(RENEW_S, (token.expires_s - time.time()) / 2)

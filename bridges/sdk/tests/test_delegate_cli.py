@@ -10,7 +10,7 @@ import typer
 from joserfc import jwt
 from typer.testing import CliRunner, Result
 
-from dominie import AsyncClient, Credentials
+from dominie import AsyncClient, Credentials, Plan, PlanStep
 from dominie._project import Project
 from dominie.commands import register
 from dominie.keys import KeyPair, public_jwk
@@ -33,6 +33,7 @@ from dominie_contracts.identity import (
 from dominie_contracts.memory import AddTurn, Kept
 from dominie_contracts.token import SubjectClaims
 
+PLAN = Plan(steps=(PlanStep(tool="refund", fixed={"/order": "A1"}),))
 EVERYTHING = Grants(tools=("*",), models=("*",), namespaces=("*",))
 
 
@@ -116,7 +117,7 @@ async def test_a_users_token_is_shown_once_and_work_is_handed_on(credentials: Cr
     house.on(ExchangeRun, lambda command, asked: RunToken(token="t", expires_s=2**40, run=command.run))
     house.on(AddTurn, lambda command, asked: Kept(id="1"))
     async with AsyncClient(credentials=credentials, timeout_s=10) as client:
-        async with client.run("dana", id="r1", subject_token="signed", max_cost_usd=50, plan="p") as one:
+        async with client.run("dana", id="r1", subject_token="signed", max_cost_usd=50, plan=PLAN) as one:
             first = await one.hand_on("helper", max_cost_usd=5)
             one._asker._tokens._renew_at_s = 0
             await one.say("hi")
@@ -126,7 +127,7 @@ async def test_a_users_token_is_shown_once_and_work_is_handed_on(credentials: Cr
             assert await again.hand_on("a-helper", id="mine", grants=Grants(tools=("refund",))) == "mine"
     minted = [asked.command for asked in house.commands(MintRunToken)]
     assert [each.subject_token for each in minted] == ["signed", None, None]
-    assert (minted[0].max_cost_usd, bool(minted[0].plan_digest)) == (50, True)
+    assert (minted[0].max_cost_usd, minted[0].plan) == (50, PLAN)
     handed = [asked.command for asked in house.commands(ExchangeRun)]
     assert [(each.agent, each.max_cost_usd) for each in handed] == [("a-helper", 5)] * 3 + [("a-helper", None)]
     assert handed[-1].narrow == Grants(tools=("refund",))

@@ -20,6 +20,8 @@ PUBLIC = [
     "Held",
     "Integrity",
     "Invalid",
+    "Plan",
+    "PlanStep",
     "Problem",
     "QuotaExceeded",
     "Reply",

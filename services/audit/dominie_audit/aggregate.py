@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, TypeAdapter
 
 from dominie_contracts import Forbidden, Recorded
 from dominie_contracts.action import Parked
+from dominie_contracts.approvals import USER
 from dominie_contracts.audit import Entries, Entry, RunView
 from dominie_contracts.line import Step, run_status
 from dominie_contracts.registry import parse_event
@@ -82,12 +83,15 @@ def check_reader(principal: str, groups: Sequence[str]) -> None:
         raise Forbidden(f"{principal} is neither in {DEVELOPERS!r} nor in {AUDITORS!r}: ask the operator for a group")
 
 
-def asks_of(event: Recorded, groups: Sequence[str]) -> bool:
-    """Whether an event asks somebody in one of these groups for a yes."""
+def asks_of(event: Recorded, principal: str, groups: Sequence[str]) -> bool:
+    """Whether an event asks this person for a yes: one of their groups, or them, in whose name it would be."""
     if not event.type.endswith(f".{Parked.KIND}"):
         return False
     parked = parse_event(event.type, event.envelope.data)
-    return isinstance(parked, Parked) and any(ask.group in groups for ask in parked.asks)
+    if not isinstance(parked, Parked):
+        return False
+    own = event.envelope.on_behalf_of == principal
+    return any(own if ask.group == USER else ask.group in groups for ask in parked.asks)
 
 
 def check_eraser(principal: str, groups: Sequence[str]) -> None:

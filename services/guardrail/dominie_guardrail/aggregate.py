@@ -5,7 +5,16 @@ from typing import assert_never
 
 from dominie_contracts import Conflict, Forbidden, Unauthenticated
 from dominie_contracts.action import Ask, Parked, whom
-from dominie_contracts.approvals import AnswerClaims, Asker, counts, holds, refuse_claims, refuse_person, unanswered
+from dominie_contracts.approvals import (
+    AnswerClaims,
+    Asker,
+    counts,
+    groups_of,
+    holds,
+    refuse_claims,
+    refuse_person,
+    unanswered,
+)
 from dominie_contracts.digests import digest_json
 from dominie_contracts.guardrail import (
     ApprovalAnswered,
@@ -99,7 +108,8 @@ def answer(
 
 def _said(command: Approve, waiting: Waiting, approver: Approver, *, now_ms: int, life_ms: int) -> ApprovalAnswered:
     asks = waiting.parked.asks
-    mine = [ask for ask in asks if ask.group in approver.groups]
+    may = groups_of(waiting.asker, approver.principal, approver.groups)
+    mine = [ask for ask in asks if ask.group in may]
     if not mine:
         groups = ", ".join(sorted({ask.group for ask in asks}))
         raise Forbidden(f"you may not answer this: {approver.principal!r} is not in {groups}")

@@ -15,6 +15,7 @@ from dominie_contracts.guardrail import (
     PublishPolicies,
     Reserve,
 )
+from dominie_contracts.identity import WIDENING
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL
 from dominie_contracts.rights import caller
@@ -59,7 +60,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.in_force = lambda: (in_force.digest, in_force.position)
     service.follow(in_force, POLICY)
     service.follow(shapes, CATALOG)
-    for category in (TOOL, MODEL, MEMORY):
+    for category in (TOOL, MODEL, MEMORY, WIDENING):
         service.follow(Notes(asked, category), noted_in(category, "parked"), name=f"asked-{category}")
     service.follow(Answers(asked), APPROVAL)
     service.route(PublishPolicies, handlers.publish, token=False, direct=False, between=True)

@@ -21,6 +21,7 @@ from dominie_contracts.guardrail import (
     Published,
     PublishPolicies,
 )
+from dominie_contracts.identity import WIDENING
 from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import AUDITORS, DEVELOPERS, OPERATORS
 from dominie_contracts.subjects import PLATFORM, check_tenant
@@ -185,7 +186,8 @@ class Handlers:
 
     def _waiting(self, entry: Entry) -> Waiting:
         view = entry.view
-        asker = asker_of(self._standing, view.tenant, view.user, entry.chain)
+        own = view.category == WIDENING
+        asker = asker_of(self._standing, view.tenant, view.user, entry.chain, user_answers=own)
         return Waiting(entry.parked, asker, view.tenant, view.category, over=entry.used or entry.ended)
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, closing
 from dominie_contracts.identity import (
     PRINCIPAL,
     REFUSALS,
+    WIDENING,
     AskSubjectKeys,
     Delegate,
     EndDelegation,
@@ -26,6 +27,7 @@ from dominie_contracts.identity import (
     Rotate,
     RotateKeys,
     Suspend,
+    WidenRun,
 )
 from dominie_contracts.model import OFFER
 from dominie_contracts.tool import CATALOG
@@ -43,6 +45,7 @@ from dominie_identity.handlers import Handlers
 from dominie_identity.policy import revoke_orphans
 from dominie_identity.projection import Catalog, Erasures, Offers, Principals
 from dominie_identity.runs.handlers import RunHandlers
+from dominie_identity.runs.widening import Widening
 from dominie_identity.settings import Settings
 from dominie_identity.warden.flooding import Allowance, Holds
 from dominie_identity.warden.refusal_writer import RefusalWriter
@@ -72,6 +75,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         run_token_s=settings.identity_run_token_s,
         fork_s=settings.identity_fork_s,
     )
+    widening = Widening(service.store, service.actions(WIDENING), runs, catalog, offers)
     rotated = KeyWriter(service.store, actions)
     handlers = Handlers(writer, principals, people, runs.load, rotated, signers, local=settings.local)
     broker_log = BrokerLog(settings.identity_broker_log or settings.state / "log" / "nats.log")
@@ -135,6 +139,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(ForkRun, runs.fork, token=False)
     service.route(MintRunToken, runs.token, token=False)
     service.route(ExchangeRun, runs.exchange_run)
+    service.route(WidenRun, widening.widen)
     service.route(IssueApiKey, handlers.key, token=False)
     service.route(RevokeApiKey, handlers.revoke_key, token=False)
     service.route(AskSubjectKeys, handlers.subject_keys, token=False, direct=False, between=True)

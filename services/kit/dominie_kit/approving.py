@@ -12,13 +12,14 @@ from dominie_contracts.approvals import (
     Asker,
     binding_digest,
     counts,
+    groups_of,
     holds,
     refuse_claims,
     refuse_person,
     unanswered,
 )
 from dominie_contracts.guardrail import APPROVAL, ApprovalAnswered
-from dominie_contracts.identity import Registered
+from dominie_contracts.identity import WIDENING, Registered
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import EventStore
 from dominie_kit.bus import now_ms
@@ -54,7 +55,8 @@ class Approving:
     async def hear(self, action: Action, waiting: Parked, now: Parked) -> Heard:
         """What was said to an action that asked with `waiting` and would ask with `now`."""
         answers = await self._answers(action)
-        asker = asker_of(self._standing, action.context.tenant, action.context.user or "", action.context.chain)
+        context, own = action.context, action.stream.category == WIDENING
+        asker = asker_of(self._standing, context.tenant, context.user or "", context.chain, user_answers=own)
         for answer in answers:
             refused = self._refusal(action, answer, asker)
             if refused is not None:
@@ -87,7 +89,7 @@ class Approving:
             return f"{answer.by!r} is not registered, or no longer"
         if refused := refuse_person(asker, answer.by, person.nkey):
             return refused
-        if missing := sorted(set(answer.groups) - set(person.groups)):
+        if missing := sorted(set(answer.groups) - set(groups_of(asker, answer.by, person.groups))):
             return f"{answer.by!r} is not in {', '.join(missing)}"
         if answer.answered_ms > now_ms():
             return "the yes was given later than now"
@@ -112,8 +114,8 @@ def signed_answer(person: Registered, proof: str, at_s: float) -> tuple[AnswerCl
     return read_answer(proof, person.nkey), person.nkey
 
 
-def asker_of(standing: Standing, tenant: str, user: str, chain: str) -> Asker:
-    """Everybody on whose side an action is.
+def asker_of(standing: Standing, tenant: str, user: str, chain: str, *, user_answers: bool = False) -> Asker:
+    """Everybody on whose side an action is; `user_answers` where it is about what may be done in the user's name.
 
     Raises:
         Unavailable: An agent of the chain is not known here, so nobody can tell who answers for it.
@@ -125,9 +127,9 @@ def asker_of(standing: Standing, tenant: str, user: str, chain: str) -> Asker:
             raise Unavailable(f"nobody here knows who answers for {agent}", retry_after_s=0.5)
         nkeys |= _keys(found)
         sponsors |= {found.sponsor} if found.sponsor else set()
-    people = [standing.find(tenant, person) for person in (user, *sponsors)]
+    people = [standing.find(tenant, person) for person in (*sponsors, *(() if user_answers else (user,)))]
     nkeys = nkeys.union(*(_keys(person) for person in people if person is not None))
-    return Asker(user, tuple(chain.split()), frozenset(sponsors), frozenset(nkeys))
+    return Asker(user, tuple(chain.split()), frozenset(sponsors), frozenset(nkeys), user_answers)
 
 
 def _keys(registered: Registered) -> set[str]:

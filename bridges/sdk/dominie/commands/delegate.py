@@ -11,6 +11,7 @@ from dominie.commands._show import Json, note, say, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dominie import Plan
     from dominie_contracts import Grants
     from dominie_contracts.identity import Delegation
 
@@ -86,6 +87,9 @@ def token(
     namespace: Namespace = None,
     max_cost_usd: MaxCost = None,
     request: Annotated[str | None, typer.Option(help="What you ask for; its digest is bound into the run.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A plan, as JSON; the run is held to it.", dir_okay=False)
+    ] = None,
     as_: As = None,
     key: Key = None,
     json: Json = False,
@@ -94,7 +98,7 @@ def token(
     from dominie.commands._people import agent_principal, person
     from dominie_contracts.digests import digest_bytes
 
-    principal, until_s = agent_principal(name), _until(for_)
+    principal, until_s, held_to = agent_principal(name), _until(for_), _plan(plan)
     with person(as_, key) as client:
         found = client.credentials.subject_token(
             principal,
@@ -103,6 +107,7 @@ def token(
             until_s=until_s,
             max_cost_usd=max_cost_usd,
             request_digest=None if request is None else digest_bytes(request.encode()),
+            plan=held_to,
         )
         user = client.agent
     data = {"token": found, "user": user, "agent": principal, "run": run, "until_s": until_s}
@@ -135,6 +140,23 @@ def _grants(tool: list[str] | None, model: list[str] | None, namespace: list[str
     return Grants(
         tools=tuple(tool or everything), models=tuple(model or everything), namespaces=tuple(namespace or everything)
     )
+
+
+def _plan(file: Path | None) -> "Plan | None":
+    from pydantic import ValidationError
+
+    from dominie import Invalid, Plan
+
+    if file is None:
+        return None
+    try:
+        return Plan.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise Invalid(f"{str(file)!r} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise Invalid(f"{str(file)!r} is no plan: {where}: {first['msg']}") from error
 
 
 def _until(text: str) -> int:

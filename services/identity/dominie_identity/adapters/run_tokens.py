@@ -48,6 +48,7 @@ class RunTokenSigner:
             parents=run.parents,
             request_digest=run.request_digest,
             plan_digest=run.plan_digest,
+            plan_run=run.plan_run,
             authorization_details=authority.details,
             iat=now_s,
             exp=expires_s,

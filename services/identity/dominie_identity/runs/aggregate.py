@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from dominie_contracts.identity import Registered, RunGranted, RunOpened, RunRenewed
+from dominie_contracts.identity import Registered, RunGranted, RunOpened, RunRenewed, RunWidened
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
 from dominie_contracts.rights import DEVELOPERS, OPERATOR, OPERATORS
 from dominie_contracts.token import Fork
 from dominie_identity.aggregate import Caller
 
-RunEvent = RunOpened | RunRenewed | RunGranted
+RunEvent = RunOpened | RunRenewed | RunGranted | RunWidened
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Run:
     """What the user's own token said last."""
     shown: tuple[str, ...] = ()
     """The ids of the user's tokens that were shown."""
+    widened: tuple[RunWidened, ...] = ()
     version: int = 0
 
 
@@ -30,10 +31,12 @@ def decide_run(run: Run, wanted: RunOpened, granted: RunGranted | None = None, *
     Raises:
         Conflict: The run is another agent's or user's, part of another run, or was opened for another request.
         Forbidden: It was forked, and has ended.
+        Invalid: It is opened with a plan that nobody has.
     """
     grants: list[RunEvent] = [] if granted is None or granted.jti in run.shown else [granted]
     opened = run.opened
     if opened is None:
+        _check_plan(wanted)
         return [wanted, *grants]
     if (opened.agent, opened.user) != (wanted.agent, wanted.user):
         raise Conflict(f"run {wanted.run!r} belongs to another agent or user; use another run id")
@@ -46,6 +49,17 @@ def decide_run(run: Run, wanted: RunOpened, granted: RunGranted | None = None, *
         raise Forbidden(f"run {wanted.run!r} was forked, and its time is over; fork again")
     renewed = RunRenewed(run=wanted.run, agent=wanted.agent, user=wanted.user, expires_s=wanted.expires_s)
     return [*grants, renewed]
+
+
+def decide_widened(run: Run, wanted: RunWidened) -> list[RunEvent]:
+    """What is written when people have said yes to more: once for each action that asked."""
+    return [] if any(each.action == wanted.action for each in run.widened) else [wanted]
+
+
+def _check_plan(wanted: RunOpened) -> None:
+    """A run is bound to a plan that can be read: its own, or that of the run which it is part of."""
+    if wanted.plan_digest is not None and wanted.plan is None and wanted.plan_run is None:
+        raise Invalid("a run is opened with its plan, not with the digest of one alone")
 
 
 def decide_fork(
@@ -70,8 +84,13 @@ def decide_fork(
     if agent.sponsor != caller.principal:
         raise Forbidden(f"{agent.principal} is not yours: its sponsor is {agent.sponsor or OPERATOR}")
     line = parent.opened.fork
+    if line is not None and parent.opened.plan_digest is not None:
+        raise Invalid("a run with a plan is forked once: what its fork took of the plan is not counted further")
     fork = fork.model_copy(update={"root": line.root if line else fork.run})
-    return parent.opened.model_copy(update={"run": run, "grants": agent.grants, "expires_s": expires_s, "fork": fork})
+    changed = {"run": run, "grants": agent.grants, "expires_s": expires_s, "fork": fork}
+    if parent.opened.plan_digest is not None:
+        changed["plan_run"] = parent.opened.plan_run or parent.opened.run
+    return parent.opened.model_copy(update=changed)
 
 
 def evolve_run(run: Run, event: RunEvent) -> Run:
@@ -82,6 +101,8 @@ def evolve_run(run: Run, event: RunEvent) -> Run:
             return replace(run, opened=event)
         case RunGranted():
             return replace(run, granted=event, shown=(*run.shown, event.jti))
+        case RunWidened():
+            return replace(run, widened=(*run.widened, event))
         case RunRenewed():
             return run
         case _:

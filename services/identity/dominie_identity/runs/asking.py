@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from dominie_contracts import RunClaims
+from dominie_contracts import Invalid, RunClaims
 from dominie_contracts.identity import Basis, ExchangeRun, MintRunToken, Registered, RunGranted, RunOpened
+from dominie_contracts.plans import Plan
 from dominie_contracts.token import Ceiling, Grants, SubjectClaims
 from dominie_identity.runs.authority import Authority, said
 
@@ -20,6 +21,7 @@ class Asking:
     plan_digest: str | None = None
     narrow: Grants | None = None
     max_cost_usd: float | None = None
+    plan: Plan | None = None
     granted: RunGranted | None = None
     """What the user's own token says, where one is shown."""
     caller: RunClaims | None = None
@@ -29,6 +31,12 @@ class Asking:
     def parents(self) -> tuple[str, ...]:
         """The runs that it is to be part of, the first one first."""
         return () if self.caller is None else (*self.caller.parents, self.caller.run)
+
+    @property
+    def _plan_run(self) -> str | None:
+        """Whose plan it follows: its parts follow that of the first one together."""
+        caller = self.caller
+        return None if caller is None or caller.plan_digest is None else caller.plan_run or caller.run
 
     def opens(self, authority: Authority, basis: Basis, chain: tuple[str, ...], *, expires_s: int) -> RunOpened:
         """What is written if this is the first token of its run: what holds for all that follow."""
@@ -40,6 +48,8 @@ class Asking:
             session=self.session,
             request_digest=self.request_digest,
             plan_digest=self.plan_digest,
+            plan=None if self.plan is None else self.plan.model_dump(mode="json"),
+            plan_run=self._plan_run,
             grants=authority.grants,
             expires_s=expires_s,
             basis=basis,
@@ -51,14 +61,23 @@ class Asking:
 
 
 def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | None) -> Asking:
-    """An agent asks for itself; `shown` is what the user signed for it."""
+    """An agent asks for itself; `shown` is what the user signed for it.
+
+    Raises:
+        Invalid: It names two plans.
+    """
+    plan = command.plan or (shown.plan if shown else None)
+    digests = {digest for digest in (command.plan_digest, plan and plan.digest, _digest_of(shown)) if digest}
+    if len(digests) > 1:
+        raise Invalid("a run has one plan: the digests of those that are given differ")
     return Asking(
         agent,
         command.user,
         command.run,
         session=command.session,
         request_digest=command.request_digest or (shown.request_digest if shown else None),
-        plan_digest=command.plan_digest,
+        plan_digest=next(iter(digests), None),
+        plan=plan,
         narrow=command.narrow,
         max_cost_usd=command.max_cost_usd,
         granted=_granted(shown) if shown else None,
@@ -74,8 +93,13 @@ def through(agent: Registered, command: ExchangeRun, caller: RunClaims) -> Askin
         session=command.session,
         narrow=command.narrow,
         max_cost_usd=command.max_cost_usd,
+        plan_digest=caller.plan_digest,
         caller=caller,
     )
+
+
+def _digest_of(shown: SubjectClaims | None) -> str | None:
+    return shown.plan.digest if shown and shown.plan else None
 
 
 def _granted(shown: SubjectClaims) -> RunGranted:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dominie_contracts import Forbidden, Invalid
+from dominie_contracts.identity import RunWidened
 from dominie_contracts.token import EVERYTHING, Authorization, Ceiling, Detail, Grants
 
-_KINDS = ("tools", "models", "namespaces")
+KINDS = ("tools", "models", "namespaces")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,23 @@ class Authority:
             least[ceiling.run] = min(stands, ceiling, key=lambda each: each.max_cost_usd)
         return Authority(self.grants if grants is None else meet(self.grants, grants), tuple(least.values()))
 
+    def widened(self, run: str, by: Iterable[RunWidened]) -> "Authority":
+        """With what people allowed a run beyond this, and what they let it spend instead."""
+        found = self
+        for more in by:
+            found = replace(found, grants=joined(found.grants, more.grants))
+            if more.max_cost_usd is not None:
+                others = tuple(each for each in found.ceilings if each.run != run)
+                found = replace(found, ceilings=(*others, Ceiling(run=run, max_cost_usd=more.max_cost_usd)))
+        return found
+
+    def without(self, by: Iterable[RunWidened]) -> "Authority":
+        """Less what people allowed one run: it is handed on by its name alone."""
+        found = self.grants
+        for more in by:
+            found = Grants(**{kind: _less(getattr(found, kind), getattr(more.grants, kind)) for kind in KINDS})
+        return replace(self, grants=found)
+
     def narrowed(self, narrow: Grants | None, max_cost_usd: float | None, run: str) -> "Authority":
         """What was asked for, which has to be less.
 
@@ -51,7 +69,17 @@ class Authority:
 
 def meet(one: Grants, other: Grants) -> Grants:
     """What both grant."""
-    return Grants(**{kind: _both(getattr(one, kind), getattr(other, kind)) for kind in _KINDS})
+    return Grants(**{kind: _both(getattr(one, kind), getattr(other, kind)) for kind in KINDS})
+
+
+def joined(one: Grants, other: Grants) -> Grants:
+    """What either grants."""
+    return Grants(**{kind: tuple(dict.fromkeys((*getattr(one, kind), *getattr(other, kind)))) for kind in KINDS})
+
+
+def missing(grants: Grants, wanted: Grants) -> Grants:
+    """What is wanted and not granted."""
+    return Grants(**{kind: _more(getattr(grants, kind), getattr(wanted, kind)) for kind in KINDS})
 
 
 def narrowed(grants: Grants, narrow: Grants) -> Grants:
@@ -60,9 +88,9 @@ def narrowed(grants: Grants, narrow: Grants) -> Grants:
     Raises:
         Forbidden: It is more; a person would have to grant that first.
     """
-    for kind in _KINDS:
+    for kind in KINDS:
         granted: tuple[str, ...] = getattr(grants, kind)
-        more = [name for name in getattr(narrow, kind) if name not in granted and EVERYTHING not in granted]
+        more = _more(granted, getattr(narrow, kind))
         if more:
             raise Forbidden(f"a run token only narrows: {kind} {more[0]!r} is not granted")
     return narrow
@@ -92,6 +120,14 @@ def said(details: Iterable[Detail], run: str) -> tuple[Grants, float | None]:
     if len(grants) > 1 or len(ceilings) > 1 or any(ceiling.run != run for ceiling in ceilings):
         raise Invalid(f"authorization_details hold one entry of each type, about run {run!r}")
     return (grants[0] if grants else Grants()), (ceilings[0].max_cost_usd if ceilings else None)
+
+
+def _less(granted: tuple[str, ...], gone: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in granted if name not in gone)
+
+
+def _more(granted: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    return () if EVERYTHING in granted else tuple(name for name in dict.fromkeys(wanted) if name not in granted)
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 
-from dominie_contracts import Conflict, Forbidden, Invalid
+from dominie_contracts import Conflict, Forbidden, Invalid, RunClaims
 from dominie_contracts.identity import Basis, Registered, RunGranted
 from dominie_contracts.subjects import check_principal
-from dominie_contracts.token import Ceiling
+from dominie_contracts.token import Ceiling, Grants
 from dominie_identity.aggregate import acts_for, service_user
 from dominie_identity.projection import Principals
 from dominie_identity.runs.aggregate import Run
@@ -36,7 +36,8 @@ class Bounds:
         authority = authority.within(asking.agent.grants)
         if run.opened is None:
             return authority, basis
-        return authority.below(run.opened.limit, run.opened.ceilings), basis
+        authority = authority.below(run.opened.limit, run.opened.ceilings).widened(asking.run, run.widened)
+        return authority.within(asking.agent.grants), basis
 
     def _check(self, asking: Asking) -> None:
         tenant, agent, user = asking.agent.tenant, asking.agent.principal, asking.user
@@ -61,10 +62,17 @@ class Bounds:
         if run.granted is not None:
             return _granted(run.granted, now_s)
         if asking.caller is not None:
-            return Authority(asking.caller.grants, asking.caller.ceilings), "exchange"
+            return await self._handed(asking.agent.tenant, asking.caller, asking.narrow), "exchange"
         if part:
             return await self._through(asking.agent.tenant, run, now_s), "exchange"
         return self._let(asking.agent, asking, now_s)
+
+    async def _handed(self, tenant: str, caller: RunClaims, narrow: Grants | None) -> Authority:
+        """What a run hands on: all that it may, but what people allowed it alone only where that is named."""
+        authority = Authority(caller.grants, caller.ceilings)
+        if narrow is not None:
+            return authority
+        return authority.without((await self._load(tenant, caller.run)).widened)
 
     async def _through(self, tenant: str, run: Run, now_s: int) -> Authority:
         """What the run that this one is part of may do now."""

@@ -14,10 +14,8 @@ from dominie_contracts.identity import (
     ForkRun,
     MintRunToken,
     Registered,
-    RunGranted,
-    RunOpened,
-    RunRenewed,
     RunToken,
+    RunWidened,
 )
 from dominie_contracts.registry import parse_own
 from dominie_contracts.subjects import check_principal
@@ -29,8 +27,9 @@ from dominie_identity.adapters.subject_tokens import SubjectTokens
 from dominie_identity.adapters.writer import TRIES
 from dominie_identity.aggregate import Caller
 from dominie_identity.projection import Principals
-from dominie_identity.runs.aggregate import Run, RunEvent, decide_fork, decide_run, evolve_run
+from dominie_identity.runs.aggregate import Run, RunEvent, decide_fork, decide_run, decide_widened, evolve_run
 from dominie_identity.runs.asking import Asking, for_itself, through
+from dominie_identity.runs.authority import Authority
 from dominie_identity.runs.bounds import Bounds
 from dominie_kit import Actions, Context
 from dominie_kit.sealing import PersonKey
@@ -88,6 +87,42 @@ class RunHandlers:
         if command.run in (*claims.parents, claims.run):
             raise Invalid(f"run {command.run!r} cannot be part of itself; use another run id")
         return await self._mint(through(agent, command, claims), context)
+
+    async def may(self, context: Context) -> tuple[Registered, Authority]:
+        """The agent that asks, and all that its run may do now.
+
+        Raises:
+            Unauthenticated, Forbidden: Neither stands.
+        """
+        claims = context.claims
+        assert claims is not None
+        agent = self._principals.find(context.tenant, claims.agent)
+        if agent is None:
+            raise Unauthenticated(f"{claims.agent} is not registered, or was revoked")
+        run = await self.load(context.tenant, claims.run)
+        authority, _ = await self._bounds.of(Asking(agent, claims.sub, claims.run), run, now_s=int(time.time()))
+        return agent, authority
+
+    async def widened(self, event: RunWidened, context: Context) -> None:
+        """Write what people allowed a run, once."""
+        stream = StreamName(context.tenant, RUN, event.run)
+        for _ in range(TRIES):
+            run = await self._runs.load(stream)
+            events = decide_widened(run, event)
+            if not events:
+                return
+            drafts = self._drafts(context, stream, events, event.user)
+            with suppress(WrongExpectedVersion):
+                context.position = (await self._store.append(stream, drafts, expected_version=run.version)).position
+                return
+        raise Unavailable(f"others write to run {event.run!r}; ask again", retry_after_s=0.2)
+
+    async def renewed(self, context: Context) -> RunToken:
+        """A token with all that the caller's run may do now."""
+        claims = context.claims
+        assert claims is not None
+        agent, _ = await self.may(context)
+        return await self._mint(Asking(agent, claims.sub, claims.run, session=claims.session), context)
 
     async def exchange(self, command: ExchangeApiKey, context: Context) -> RunToken:
         """A run token for the agent that an API key stands for."""
@@ -156,5 +191,5 @@ class RunHandlers:
 
 def _evolve_run(run: Run, event: Recorded) -> Run:
     payload = parse_own(event)
-    assert isinstance(payload, RunOpened | RunRenewed | RunGranted)
+    assert isinstance(payload, RunEvent)
     return evolve_run(run, payload)
