@@ -298,7 +298,7 @@ async def test_many_that_come_with_a_yes_at_once_widen_once(scene: Scene, run: s
     assert len(await scene.granted(run)) == 1
 
 
-BEYOND = {
+BEYOND: dict[str, tuple[Grants, dict[str, Any], str]] = {
     "beyond the registration": (Grants(tools=("pay",)), {}, "forbidden"),
     "everything": (Grants(tools=("*",)), {}, "invalid"),
     "another tenant's tool": (Grants(tools=("theirs",)), {}, "invalid"),
@@ -336,8 +336,8 @@ async def test_a_ceiling_is_raised_to_what_was_allowed(scene: Scene, run: str) -
     assert await scene.shown(action) == {"max_cost_usd": 9, "now_usd": 5, "reason": "dana wants her money"}
     await scene.answer(action)
     await scene.widen(token, Grants(), max_cost_usd=9)
-    for more, usd in (({}, 9), ({"max_cost_usd": 7}, 7)):
-        claims = RunTokenVerifier(scene.house.keys.signer).verify(await scene.token(run, **more))
+    for asked, usd in ((None, 9), (7, 7)):
+        claims = RunTokenVerifier(scene.house.keys.signer).verify(await scene.token(run, max_cost_usd=asked))
         assert [each.max_cost_usd for each in claims.ceilings] == [usd]
     with pytest.raises(Forbidden, match="only narrows"):
         await scene.token(run, max_cost_usd=10)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Invalid
+from dominie_contracts.action import Decided
 from dominie_contracts.identity import RUN, RunOpened
 from dominie_contracts.plans import Plan, PlanStep
 from dominie_contracts.token import Fork, Grants
@@ -47,10 +48,17 @@ async def refunds(desk: Desk, have: Any) -> None:
 async def ask(handlers: Handlers, context: Context, tool: str = "refund", **arguments: JsonValue) -> str:
     """A call's outcome; `denied: …` where policy denies it."""
     try:
-        given_ = {"order": "A1"} | arguments if tool == "refund" else arguments
+        given_: dict[str, JsonValue] = {"order": "A1", **arguments} if tool == "refund" else arguments
         return str((await handlers.invoke(InvokeTool(tool=tool, arguments=given_), context)).result)
     except Forbidden as problem:
         return problem.detail
+
+
+async def told_policies(desk: Desk) -> dict[str, Any]:
+    """The context of the only decision."""
+    (decided,) = [event async for event in desk.store.read_all(category=TOOL) if event.type == "tool.decided.v1"]
+    context: dict[str, Any] = Decided.model_validate(decided.envelope.data).request["context"]  # type: ignore[assignment]
+    return context
 
 
 async def test_a_call_of_a_step_goes_on_as_often_as_it_may(desk: Desk, handlers: Handlers, refunds: None) -> None:
@@ -69,8 +77,7 @@ async def test_what_no_step_holds_is_denied_and_takes_nothing(
 ) -> None:
     assert await ask(handlers, bound(desk.context(), TWICE), tool, **arguments) == f"outside of the run's plan: {why}"
     assert (worker.calls, await desk.types(PLAN)) == ([], [])
-    decided = [event async for event in desk.store.read_all(category=TOOL)][1].envelope.data
-    assert decided["request"]["context"]["plan"] == "outside"
+    assert (await told_policies(desk))["plan"] == "outside"
 
 
 async def test_a_local_function_is_held_to_the_plan_too(desk: Desk, handlers: Handlers) -> None:
@@ -184,8 +191,7 @@ async def test_a_run_without_a_plan_reads_and_writes_nothing_of_plans(
 ) -> None:
     assert await ask(handlers, desk.context(), order="A2") == "done"
     assert await desk.types(PLAN) == []
-    decided = [event async for event in desk.store.read_all(category=TOOL)][1].envelope.data
-    assert "plan" not in decided["request"]["context"]
+    assert "plan" not in await told_policies(desk)
 
 
 STEPS = st.lists(
