@@ -215,6 +215,48 @@ class Reservation(Message):
     """Until it begins anew."""
 
 
+class ListLimits(Command):
+    """The limits in force that calls share, and what of them is used now.
+
+    Developers and auditors see all of their tenant; other people their own, their agents' and the tenant's; an agent
+    its own, and with a run token its user's.
+    """
+
+    NAME: ClassVar[str] = "guardrail.limits"
+    policy: str | None = None
+    """One policy's alone."""
+    most: int = Field(default=200, ge=1, le=1000)
+    """At most so many entries: those of which least is left."""
+
+
+class LimitUse(Message):
+    """What of one limit is used, by one agent, user or the tenant, in the window that is now."""
+
+    policy: str
+    counts: Literal["amount", "calls"]
+    most: int
+    per: Literal["agent", "user", "tenant"]
+    within: Literal["hour", "day", "month"]
+    why: str
+    whom: str = ""
+    """Whose; empty while nobody has used any."""
+    window: str
+    used: int = 0
+    """By calls that are over."""
+    reserved: int = 0
+    """By calls that are under way, or of which nobody has seen yet what became of them."""
+    left: int
+    resets_s: int
+
+
+class Limits(Message):
+    """Reply to `ListLimits`."""
+
+    limits: tuple[LimitUse, ...]
+    more: int = 0
+    """Entries that were left off."""
+
+
 class Booked(Message):
     """A share of a limit that is taken."""
 
@@ -262,7 +304,7 @@ class AnswersRefused(Payload):
     """Some of what they were meant for, as they named it."""
 
 
-COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, ProposePolicies, PublishPolicies, Reserve)
+COMMANDS: tuple[type[Command], ...] = (Approve, ListApprovals, ListLimits, ProposePolicies, PublishPolicies, Reserve)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     POLICY: (PoliciesPublished, PoliciesProposed),
     APPROVAL: (ApprovalAnswered, AnswersRefused),

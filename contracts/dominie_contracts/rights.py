@@ -50,12 +50,14 @@ PLAIN_COMMANDS = (
     "memory.add_turn",
     "memory.turns",
     "judge.review",
+    "guardrail.limits",
     *ARTIFACT_COMMANDS,
 )
 """What every agent may ask: nothing here names a resource; local functions run in the agent's own process."""
 PERSON_COMMANDS = (
     "guardrail.approve",
     "guardrail.approvals",
+    "guardrail.limits",
     "audit.trail",
     "identity.delegate",
     "identity.delegations",

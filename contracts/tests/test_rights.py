@@ -64,6 +64,7 @@ def test_an_agents_rights_are_these_and_no_others() -> None:
             "cmd.acme.a-desk.memory.add_turn",
             "cmd.acme.a-desk.memory.turns",
             "cmd.acme.a-desk.judge.review",
+            "cmd.acme.a-desk.guardrail.limits",
             "cmd.acme.a-desk.tool.put",
             "cmd.acme.a-desk.tool.keep",
             "cmd.acme.a-desk.tool.fetch",
@@ -100,7 +101,7 @@ def test_a_persons_rights_come_from_their_groups() -> None:
         commands("finance")
         == set(PERSON_COMMANDS)
         == {
-            *("guardrail.approve", "guardrail.approvals", "audit.trail"),
+            *("guardrail.approve", "guardrail.approvals", "guardrail.limits", "audit.trail"),
             *("identity.delegate", "identity.delegations", "identity.end_delegation", "identity.end_run"),
         }
     )

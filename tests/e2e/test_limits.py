@@ -11,8 +11,18 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
-from dominie_contracts import BudgetExceeded, Forbidden, Problem, QuotaExceeded
-from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, Share, SharesReserved, SharesSettled
+from dominie_contracts import BudgetExceeded, Forbidden, Invalid, Problem, QuotaExceeded
+from dominie_contracts.guardrail import (
+    LIMIT,
+    Limits,
+    LimitUse,
+    ListLimits,
+    Reservation,
+    Reserve,
+    Share,
+    SharesReserved,
+    SharesSettled,
+)
 from dominie_contracts.identity import MintRunToken, RunToken
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import service_subject
@@ -106,7 +116,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
             settings = GuardrailSettings(**common, **limits, guardrail_policies=policies)
             await stack.enter_async_context(serving(guardrail(settings)))
         await stack.enter_async_context(serving(tool(ToolSettings(**common))))
-        users = tuple(f"u-{name}" for name in ("dana", "eli", "fay", "gil", "hal"))
+        users = tuple(f"u-{name}" for name in ("dana", "eli", "fay", "gil", "hal", "ida", "jan"))
         keys = await found.register("a-desk", users=users, grants=Grants())
         agent = await stack.enter_async_context(connected(found.url, keys, "acme", "a-desk"))
         store = JetStreamEventStore(found.operator.client)
@@ -210,3 +220,48 @@ async def test_nobody_but_services_reserves(scene: Scene) -> None:
     assert not await scene.agent.may_publish(service_subject("guardrail", "reserve"))
     assert not await scene.agent.may_publish("cmd.acme.a-desk.guardrail.reserve")
     assert not await scene.agent.may_publish("evt.0.acme.limit.2026-11")
+
+
+async def seen_by(scene: Scene, who: str, *, tenant: str = "acme", most: int = 200, **more: Any) -> dict[Any, LimitUse]:
+    """What a person sees of the limits, by policy and whose it is."""
+    keys = await scene.house.register(who, tenant=tenant, **more)
+    async with connected(scene.house.url, keys, tenant, who) as peer:
+        found = await peer.ask(ListLimits(most=most), Limits, timeout_s=WAIT_S)
+    return {(use.policy, use.whom): use for use in found.limits}
+
+
+async def test_what_is_used_is_told_to_whom_it_concerns(scene: Scene) -> None:
+    begun = await scene.begin("u-ida", 300)
+    await scene.finish(begun, "u-ida")
+    await until_kept(scene, begun.action)
+    await scene.begin("u-ida", 50)
+    for group in ("developers", "auditors"):
+        found = await seen_by(scene, f"u-of-{group}", groups=(group,))
+        ida = found["spend", "u-ida"]
+        assert (ida.used, ida.reserved, ida.left, ida.most) == (300, 50, 650, 1000)
+        assert (ida.per, ida.within, ida.counts) == ("user", "month", "amount")
+        assert ("spend", "u-jan") not in found and ida.resets_s > 0
+    assert (await seen_by(scene, "u-ida")) == {("spend", "u-ida"): ida}
+    none = await seen_by(scene, "u-jan")
+    assert [(use.whom, use.used, use.left) for use in none.values()] == [("u-jan", 0, 1000)]
+    abroad = await seen_by(scene, "u-ida", tenant="abroad", groups=("developers",))
+    assert {(policy, use.whom, use.used) for (policy, _), use in abroad.items()} == {("spend", "", 0), ("often", "", 0)}
+
+
+async def test_an_agent_sees_its_own_and_its_users(scene: Scene) -> None:
+    await scene.begin("u-jan", 10)
+    found = await scene.agent.ask(ListLimits(), Limits, token=await scene.token("u-jan"), timeout_s=WAIT_S)
+    assert {use.whom for use in found.limits} == {"a-desk", "u-jan"}
+    bare = await scene.agent.ask(ListLimits(), Limits, timeout_s=WAIT_S)
+    assert {(use.policy, use.whom) for use in bare.limits} == {("often", "a-desk")}
+    with pytest.raises(Invalid, match="no policy 'granted' in force sets a limit"):
+        await scene.agent.ask(ListLimits(policy="granted"), Limits, timeout_s=WAIT_S)
+
+
+async def test_of_many_those_come_first_of_which_least_is_left(scene: Scene) -> None:
+    keys = await scene.house.register("u-counts", groups=("auditors",))
+    async with connected(scene.house.url, keys, "acme", "u-counts") as peer:
+        every = await peer.ask(ListLimits(), Limits, timeout_s=WAIT_S)
+        first = await peer.ask(ListLimits(most=1), Limits, timeout_s=WAIT_S)
+    assert [use.left / use.most for use in every.limits] == sorted(use.left / use.most for use in every.limits)
+    assert first.limits[0].left == every.limits[0].left and first.more == len(every.limits) - 1

@@ -18,6 +18,7 @@ from dominie._tool import AnyTool, Runner, in_thread
 from dominie_contracts import Held
 from dominie_contracts.action import Priority
 from dominie_contracts.digests import digest_bytes
+from dominie_contracts.guardrail import Limits, LimitUse, ListLimits
 from dominie_contracts.identity import ExchangeRun, MintRunToken, RunToken, WidenRun
 from dominie_contracts.judge import Review, Verdict
 from dominie_contracts.memory import AddTurn, Kept, ListTurns, Memories, Memory, Recall, Remember, Role, Turn, Turns
@@ -244,6 +245,10 @@ class AsyncRun:
         command = ListTurns(limit=limit)
         with self._asker.steps.take("turns", command.model_dump(mode="json")) as key:
             return (await self._asker.ask(command, Turns, key=key)).turns
+
+    async def limits(self) -> tuple[LimitUse, ...]:
+        """What is left of the limits that this agent's calls share, and its user's."""
+        return (await self._asker.ask(ListLimits(), Limits, key=uuid.uuid4().hex)).limits
 
     async def hand_on(
         self, agent: str, *, id: str | None = None, grants: Grants | None = None, max_cost_usd: float | None = None

@@ -22,7 +22,7 @@ from dominie._run import AsyncRun, Messages
 from dominie._tool import AnyTool
 from dominie_contracts import Command, Message
 from dominie_contracts.action import Ask
-from dominie_contracts.guardrail import ApprovalView
+from dominie_contracts.guardrail import ApprovalView, LimitUse
 from dominie_contracts.memory import Memory, Role, Turn
 from dominie_contracts.plans import Plan
 from dominie_contracts.token import Grants
@@ -308,6 +308,10 @@ class Run:
             reason=reason,
             wait=wait,
         )
+
+    def limits(self) -> tuple[LimitUse, ...]:
+        """See `AsyncRun.limits`."""
+        return self._call(self._async.limits)
 
     def reply(self, text: str, *, timeout_s: float | None = None) -> str:
         """See `AsyncRun.reply`."""

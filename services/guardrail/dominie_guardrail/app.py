@@ -11,6 +11,7 @@ from dominie_contracts.guardrail import (
     POLICY,
     Approve,
     ListApprovals,
+    ListLimits,
     ProposePolicies,
     PublishPolicies,
     Reserve,
@@ -24,6 +25,7 @@ from dominie_contracts.tool import CATALOG, TOOL
 from dominie_eventstore import EventStore
 from dominie_guardrail.adapters.refusals import Refusals, writer
 from dominie_guardrail.handlers import Handlers
+from dominie_guardrail.limits.handlers import LimitHandlers
 from dominie_guardrail.limits.ledger import Ledger
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes, Shapes
 from dominie_guardrail.settings import DEFAULT_POLICIES, Settings
@@ -45,6 +47,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     actions = service.actions(APPROVAL)
     refusals = Refusals(writer(service.store, actions), every_s=settings.guardrail_refusals_s)
     ledger = Ledger(service.store, actions, vanish_s=settings.guardrail_vanish_s)
+    limits = LimitHandlers(service.store, ledger, in_force.limits, service.keyring.of)
     handlers = Handlers(
         service.store,
         actions,
@@ -67,6 +70,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(ProposePolicies, handlers.propose, token=False)
     service.route(ListApprovals, handlers.approvals, token=False)
     service.route(Approve, handlers.approve, token=False)
+    service.route(ListLimits, limits.limits, token=False)
     service.route(Reserve, ledger.reserve, direct=False, between=True)
 
     async def publish_at_start() -> None:

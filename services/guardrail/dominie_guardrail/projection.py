@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from dominie_contracts import Recorded, StreamName
-from dominie_contracts.action import Approved, Ask, Finished, Parked
+from dominie_contracts import Recorded, StreamName, Unavailable
+from dominie_contracts.action import Approved, Ask, Finished, Limit, Parked
 from dominie_contracts.approvals import holds, unanswered
-from dominie_contracts.guardrail import Answer, ApprovalAnswered, ApprovalView, PoliciesPublished
+from dominie_contracts.guardrail import Answer, ApprovalAnswered, ApprovalView, PoliciesPublished, PolicyFile
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.tool import ToolRegistered
 from dominie_eventstore import EventStore, InMemory
+from dominie_kit.policy.rules import read_set
 from dominie_kit.policy.shapes import Shape, shape_of
 
 _AT_A_TIME = 32
@@ -22,18 +23,41 @@ _Key = tuple[str, str]
 
 
 class InForce(InMemory):
-    """The platform's policy set in force; a projection of the category `policy`."""
+    """The platform's policy set in force, and the limits of each tenant; a projection of the category `policy`."""
 
     def __init__(self) -> None:
         self.position = 0
         self.digest: str | None = None
+        self._files: dict[str, tuple[PolicyFile, ...]] = {}
+        self._limits: dict[str, list[Limit]] = {}
+        """By tenant, read when first asked for."""
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
         payload = parse_event(event.envelope.type, event.envelope.data)
-        if isinstance(payload, PoliciesPublished) and event.envelope.tenant == PLATFORM:
-            self.digest = payload.digest
+        if isinstance(payload, PoliciesPublished):
+            self._files[event.envelope.tenant] = payload.files
+            self._limits.clear()
+            if event.envelope.tenant == PLATFORM:
+                self.digest = payload.digest
+
+    def limits(self, tenant: str) -> list[Limit]:
+        """The limits that hold for a tenant: everybody's, and its own.
+
+        Raises:
+            Unavailable: An older version took policies that cannot be read here.
+        """
+        if tenant not in self._limits:
+            files = (*self._files.get(PLATFORM, ()), *(self._files.get(tenant, ()) if tenant != PLATFORM else ()))
+            try:
+                found = [rule.limit for rule in read_set(files)]
+            except ValueError as error:
+                raise Unavailable(
+                    "the policies in force cannot be read here: publish others", retry_after_s=1
+                ) from error
+            self._limits[tenant] = [limit for limit in found if limit is not None]
+        return self._limits[tenant]
 
 
 class Shapes(InMemory):

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dominie_contracts import Draft, Payload, StreamName
-from dominie_contracts.action import Finished, Parked, Requested, Started, Unknown, fold
+from dominie_contracts.action import Finished, Limit, Parked, Requested, Started, Unknown, fold
 from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, Share, SharesReserved, SharesSettled
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import Appended, EventStore, StoreUnavailable
-from dominie_guardrail.limits.aggregate import Sums, reserve, settled, verdict
+from dominie_guardrail.limits.aggregate import Sums, reserve, settled, uses, uses_in, verdict
 from dominie_guardrail.limits.ledger import Ledger
 from dominie_kit.handler_testing import Desk
 
@@ -96,6 +96,36 @@ def test_it_says_how_much_is_used_and_when_it_begins_anew(within: str, seconds: 
 )
 def test_what_becomes_of_a_share(trail: list[Payload], age_ms: int, used: bool | None) -> None:
     assert verdict(fold(trail), age_ms=age_ms, vanish_ms=VANISH_MS) is used
+
+
+def limit(name: str = "spend", *, most: int = MOST, within: str = "day", per: str = "tenant") -> Limit:
+    return Limit.model_validate(
+        {"policy": name, "counts": "amount", "most": most, "per": per, "within": within, "why": "so"}
+    )
+
+
+def test_what_is_used_and_what_is_under_way_add_up() -> None:
+    sums = Sums()
+    page(sums, wants(1, 300), wants(2, 200), wants(3, 100))
+    sums.apply(SharesSettled(kept=(f"{1:032x}",), released=(f"{2:032x}",)))
+    (use,) = uses(sums, [limit()], NOW)
+    assert (use.used, use.reserved, use.left, use.scope) == (300, 100, 600, "tenant")
+    assert use.latest == (TOOL, f"{3:032x}") and use.resets_s == 30
+
+
+def test_only_what_counts_now_is_told_and_a_lowered_limit_leaves_nothing() -> None:
+    sums = Sums()
+    page(sums, wants(1, 900), now=NOW - timedelta(days=1))
+    page(sums, wants(2, 500))
+    (use,) = uses(sums, [limit(most=400)], NOW)
+    assert (use.used, use.reserved, use.left) == (0, 500, 0)
+    (other,) = uses(sums, [limit("other")], NOW)
+    assert (other.scope, other.left) == ("", MOST)
+    (per_agent,) = uses(sums, [limit(per="agent")], NOW)  # the policy was another one then
+    assert (per_agent.scope, per_agent.used) == ("", 0)
+    assert [each.scope for each in uses_in(sums, [limit(per="agent")], NOW, ["agent a-desk", "tenant"])] == [
+        "agent a-desk"
+    ]
 
 
 PAGES = st.lists(
@@ -190,11 +220,12 @@ async def test_what_failed_is_free_again_and_what_was_done_is_not(desk: Desk) ->
 
 
 async def test_what_vanished_runs_out_also_after_a_restart(desk: Desk) -> None:
-    await ask(ledger(desk), desk, [wants(1, MOST)])
-    again = ledger(desk, vanish_s=0.0)
-    assert await ask(again, desk, [wants(2, 1)]) == [False]
-    await again.sweep()
-    assert await ask(again, desk, [wants(2, MOST)]) == [True]
+    book = ledger(desk, vanish_s=0.0)
+    assert await ask(book, desk, [wants(1, MOST)]) == [True]
+    assert await ask(book, desk, [wants(2, 1)]) == [False]
+    await book.sweep()
+    assert await ask(book, desk, [wants(3, MOST)]) == [True]
+    assert await ask(ledger(desk, vanish_s=0.0), desk, [wants(4, MOST)]) == [True]  # it looks before it refuses
 
 
 async def test_a_reservation_that_nobody_can_write_is_none(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from dominie_contracts import BudgetExceeded, Forbidden, Problem, QuotaExceeded
 from dominie_contracts.action import Decided, Limit
 from dominie_contracts.guardrail import Reservation, Reserve, Share
 from dominie_kit.past import Calls
+from dominie_kit.sealing import PersonKey
 from dominie_kit.work import Action
 
 
@@ -50,8 +51,13 @@ def _amount(limit: Limit, request: Mapping[str, JsonValue]) -> int | None:
 def _scope(limit: Limit, action: Action) -> str | None:
     context = action.context
     if limit.per == "user":
-        return f"user {context.person.digest('limit')[:32]}" if context.person and context.user else None
+        return user_scope(context.person) if context.person and context.user else None
     return "tenant" if limit.per == "tenant" else f"agent {context.principal}"
+
+
+def user_scope(person: PersonKey) -> str:
+    """Whose limit a user's is: without their key it names nobody."""
+    return f"user {person.digest('limit')[:32]}"
 
 
 def _used_up(action: Action, decided: Decided, found: Reservation) -> Problem:

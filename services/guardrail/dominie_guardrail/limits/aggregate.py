@@ -1,12 +1,13 @@
 """The sums of what calls may have together: what is booked, what is free, and what becomes of a booking. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from dominie_contracts import Payload
-from dominie_contracts.action import ActionState
+from dominie_contracts.action import ActionState, Limit
 from dominie_contracts.guardrail import Booked, Booking, Reservation, Reserve, Share, SharesReserved, SharesSettled
 
 _Sum = tuple[str, str, str]
@@ -23,6 +24,8 @@ class Sums:
     used: dict[_Sum, int] = field(default_factory=dict)
     open: dict[str, Booking] = field(default_factory=dict)
     """By action: those of which nobody has seen yet what became of them."""
+    latest: dict[_Sum, tuple[str, str]] = field(default_factory=dict)
+    """Category and id of the last action that took a share: its trail says whose it is."""
     kept: dict[str, None] = field(default_factory=dict)
     """The last actions whose shares are used: one that asks again was repeated meanwhile."""
 
@@ -34,6 +37,7 @@ class Sums:
                 for booking in event.bookings:
                     self.open[booking.action] = booking
                     self._add(booking.shares, 1)
+                    self.latest |= {_sum(share): (booking.category, booking.action) for share in booking.shares}
             case SharesSettled():
                 for action in event.kept:
                     self.open.pop(action, None)
@@ -53,6 +57,68 @@ class Sums:
         for share in shares:
             name = _sum(share)
             self.used[name] = self.used.get(name, 0) + sign * share.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What of a limit is used in the window that is now, in one scope; `latest` of those who took a share of it."""
+
+    limit: Limit
+    scope: str
+    window: str
+    used: int
+    reserved: int
+    resets_s: int
+    latest: tuple[str, str] | None = None
+
+    @property
+    def left(self) -> int:
+        """What may yet be taken; a limit that was lowered may be exceeded by what was done before."""
+        return max(0, self.limit.most - self.used - self.reserved)
+
+    @property
+    def rank(self) -> tuple[float, str, str]:
+        """Smaller has less left, as a share of the whole."""
+        return self.left / self.limit.most if self.limit.most else 0.0, self.limit.policy, self.scope
+
+
+def uses(sums: Sums, limits: Iterable[Limit], now: datetime) -> list[Use]:
+    """What of limits is used now, by whoever has used some; a limit that nobody has used is there once, of nobody."""
+    known = {(limit.policy, now.strftime(_WINDOWS[limit.within])): limit for limit in limits}
+    reserved, found = _reserved(sums), list[Use]()
+    for name in sums.used:
+        limit = known.get((name[0], name[2]))
+        if limit is not None and name[1].split()[0] == limit.per:
+            found.append(_use(sums, limit, name, reserved, now))
+    named = {use.limit.policy for use in found}
+    nobodys = (((policy, "", window), limit) for (policy, window), limit in known.items() if policy not in named)
+    return found + [_use(sums, limit, name, reserved, now) for name, limit in nobodys]
+
+
+def uses_in(sums: Sums, limits: Iterable[Limit], now: datetime, scopes: Collection[str]) -> list[Use]:
+    """What of limits is used now in some scopes, whether that is anything or not."""
+    reserved = _reserved(sums)
+    named = [
+        (limit, (limit.policy, scope, now.strftime(_WINDOWS[limit.within])))
+        for limit in limits
+        for scope in scopes
+        if scope.split()[0] == limit.per
+    ]
+    return [_use(sums, limit, name, reserved, now) for limit, name in named]
+
+
+def _reserved(sums: Sums) -> Mapping[_Sum, int]:
+    found = Counter[_Sum]()
+    for booking in sums.open.values():
+        for share in booking.shares:
+            found[_sum(share)] += share.amount
+    return found
+
+
+def _use(sums: Sums, limit: Limit, name: _Sum, reserved: Mapping[_Sum, int], now: datetime) -> Use:
+    held = reserved.get(name, 0)
+    used = sums.used.get(name, 0) - held
+    return Use(limit, name[1], name[2], used, held, _resets_s(limit.within, now), sums.latest.get(name))
 
 
 def month(now: datetime) -> str:
@@ -87,7 +153,7 @@ def _short(
     for share, booked in zip(command.shares, shares, strict=True):
         used = sums.used.get(_sum(booked), 0) + taken.get(_sum(booked), 0)
         if used + share.amount > share.most:
-            return Reservation(granted=False, policy=share.policy, used=used, resets_s=_resets_s(share, now))
+            return Reservation(granted=False, policy=share.policy, used=used, resets_s=_resets_s(share.within, now))
     return None
 
 
@@ -126,8 +192,8 @@ def _booked(share: Share, now: datetime) -> Booked:
     return Booked(policy=share.policy, scope=share.scope, window=window, amount=share.amount)
 
 
-def _resets_s(share: Share, now: datetime) -> int:
-    match share.within:
+def _resets_s(within: Literal["hour", "day", "month"], now: datetime) -> int:
+    match within:
         case "hour":
             end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         case "day":

@@ -16,7 +16,7 @@ from dominie_contracts.action import fold
 from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, SharesReserved
 from dominie_contracts.registry import parse_event, parse_own
 from dominie_eventstore import EventStoreError, WrongExpectedVersion
-from dominie_guardrail.limits.aggregate import Sums, month, reserve, settled, verdict
+from dominie_guardrail.limits.aggregate import Sums, Use, month, reserve, settled, verdict
 from dominie_kit import Actions, Context
 from dominie_kit.context import deadline_in
 
@@ -31,6 +31,8 @@ class _Book:
 
     stream: StreamName
     sums: Sums | None = None
+    swept: bool = False
+    """Whether anybody here has looked what became of its bookings."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: list[tuple[Reserve, asyncio.Future[Reservation]]] = field(default_factory=list)
 
@@ -38,7 +40,7 @@ class _Book:
 class Log(Protocol):
     """What is needed of the event store."""
 
-    async def read(self, stream: StreamName) -> Sequence[Recorded]:
+    async def read(self, stream: StreamName, *, after_version: int = 0) -> Sequence[Recorded]:
         """See `EventStore.read`."""
         ...
 
@@ -68,6 +70,15 @@ class Ledger:
             while not answer.done():
                 await self._answer(book)
         return answer.result()
+
+    async def look(self, tenant: str, read: Callable[[Sums, datetime], list[Use]]) -> list[Use]:
+        """What is used now, as the log says, whichever instance wrote it."""
+        book = self._book(tenant)
+        async with book.lock:
+            sums = await self._sums(book)
+            for event in await self._store.read(book.stream, after_version=sums.version):
+                sums.apply(parse_own(event))
+            return read(sums, self._now())
 
     async def sweep(self) -> None:
         """See what became of the bookings: what failed or never began is free again."""
@@ -106,6 +117,8 @@ class Ledger:
         del book.waiting[: len(page)]
 
     async def _booked(self, book: _Book, commands: list[Reserve]) -> list[Reservation]:
+        if not book.swept:  # what nobody had settled when this process began must not refuse anybody for good
+            await self._settle(book)
         for number in range(_TRIES):
             sums = await self._sums(book)
             answers, bookings = reserve(sums, commands, self._now())
@@ -125,6 +138,7 @@ class Ledger:
         event = settled(found)
         if event is not None:
             await self._append(book, sums, event)
+        book.swept = True
 
     async def _sums(self, book: _Book) -> Sums:
         if book.sums is None:
