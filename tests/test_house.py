@@ -118,7 +118,8 @@ def test_every_event_is_written_by_a_service() -> None:
 def test_every_module_is_imported() -> None:
     ours = [p for p in PACKAGES if p.name != "dominie_langgraph"]  # it lives in an environment of its own
     graph = grimp.build_graph(*(p.name for p in ours), cache_dir=None)
-    commands = {e.module for e in chain(entry_points(group="dominie.commands"), entry_points(group="console_scripts"))}
+    groups = ("dominie.commands", "dominie.doctor", "console_scripts")
+    commands = {e.module for group in groups for e in entry_points(group=group)}
     dead = {
         module
         for module in graph.modules - commands

@@ -14,6 +14,20 @@ Kind = Literal["worker", "sandboxed", "local"]
 MAX_TIMEOUT_S = 300.0
 
 
+class Profile(Message):
+    """What one call of a sandboxed tool may use; what is left out is as the tool service is set. Time: `timeout_s`."""
+
+    memory_mb: int | None = Field(default=None, ge=16, le=65_536)
+    """Of all its processes together, what it writes to its scratch folder included."""
+    processes: int | None = Field(default=None, ge=1, le=4096)
+    """Processes and threads at once."""
+    scratch_mb: int | None = Field(default=None, ge=1, le=65_536)
+    """The size of `/tmp`, the one folder it can write to."""
+    output_bytes: int | None = Field(default=None, ge=1024, le=64 * 2**20)
+    """What it prints and returns, together."""
+    network: Literal["none"] = "none"
+
+
 class ToolSpec(Message):
     """A tool as it is registered.
 
@@ -36,6 +50,8 @@ class ToolSpec(Message):
     """The module's text, of a sandboxed tool."""
     function: str | None = None
     """The function in `source`."""
+    profile: Profile | None = None
+    """What a call of a sandboxed tool may use."""
 
 
 class RegisterTool(Command):

@@ -11,7 +11,7 @@ from pydantic import JsonValue, ValidationError
 
 from dominie._schema import MARK, RoleName, Signature
 from dominie_contracts import Invalid
-from dominie_contracts.tool import Effect, Kind, ToolSpec
+from dominie_contracts.tool import Effect, Kind, Profile, ToolSpec
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,6 +93,7 @@ def tool(
     timeout_s: float = 30.0,
     integrity: Literal["record"] | None = None,
     roles: Mapping[str, RoleName] | None = None,
+    profile: Mapping[str, int] | None = None,
 ) -> Callable[[Callable[P, T]], Tool[P, T]]: ...
 def tool(
     function: Callable[P, T] | None = None,
@@ -107,6 +108,7 @@ def tool(
     timeout_s: float = 30.0,
     integrity: Literal["record"] | None = None,
     roles: Mapping[str, RoleName] | None = None,
+    profile: Mapping[str, int] | None = None,
 ) -> Tool[P, T] | Callable[[Callable[P, T]], Tool[P, T]]:
     """Make a function a tool; name, description and schemas come from the function where they are not given.
 
@@ -121,6 +123,7 @@ def tool(
         timeout_s: How long one call may take.
         integrity: `record` where the whole result comes from a record and not from strangers.
         roles: What arguments are to the policies, as `Annotated[int, Role("amount")]` also says.
+        profile: What a call of a sandboxed one may use: `memory_mb`, `processes`, `scratch_mb`, `output_bytes`.
 
     Raises:
         Invalid: The function cannot be a tool, or its description fits no registration.
@@ -140,6 +143,7 @@ def tool(
                 idempotent=idempotent,
                 kind=kind,
                 timeout_s=timeout_s,
+                profile=None if profile is None else Profile.model_validate(dict(profile)),
             )
         except ValidationError as error:
             raise Invalid(f"{name or function.__name__!r} cannot be a tool: {error}") from error

@@ -1,10 +1,10 @@
 """The catalog: who may register which tool, and when a registration is a new version. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dominie_contracts import Forbidden, Invalid
 from dominie_contracts.digests import digest_json
-from dominie_contracts.tool import RegisterTool, ToolRegistered, ToolSpec
+from dominie_contracts.tool import Profile, RegisterTool, ToolRegistered, ToolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +17,23 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Registrant:
-    """Who registers: an owner of tools, perhaps a developer, who may take over what another developer owns."""
+    """Who registers: an owner of tools, perhaps a developer, who may take over what another developer owns.
+
+    `most` is what a sandboxed tool of theirs may ask for.
+    """
 
     principal: str
     may: bool
     developer: bool
+    most: Profile = field(default_factory=Profile)
 
 
 def decide(state: State, command: RegisterTool, by: Registrant) -> list[ToolRegistered]:
     """Registering what stands changes nothing.
 
     Raises:
-        Forbidden: Not a worker granted this name, nor a developer; or another owns the tool.
+        Forbidden: Not a worker granted this name, nor a developer; or another owns the tool; or it asks for more than
+            its owner may.
         Invalid: The specification contradicts itself.
     """
     spec = command.spec
@@ -40,6 +45,10 @@ def decide(state: State, command: RegisterTool, by: Registrant) -> list[ToolRegi
         raise Invalid("a local tool is not registered: it runs in the agent's own process")
     if (spec.kind == "sandboxed") != (spec.source is not None and spec.function is not None):
         raise Invalid("a sandboxed tool, and no other, needs `source` and `function`")
+    if spec.profile is not None and spec.kind != "sandboxed":
+        raise Invalid("a profile is for a sandboxed tool: others run where nobody bounds them")
+    if excess := beyond(spec, by.most):
+        raise Forbidden(f"{excess.text} to a tool of {by.principal}", part=excess.part, limit=excess.limit)
     if spec == state.spec:
         return []
     return [ToolRegistered(spec=spec, owner=by.principal)]
@@ -50,6 +59,34 @@ def evolve(state: State, event: ToolRegistered) -> State:
     return State(event.spec, event.owner)
 
 
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A part of a profile that is more than its owner's tools may have; without a limit it is not theirs to ask."""
+
+    tool: str
+    part: str
+    asked: int
+    limit: int | None
+
+    @property
+    def text(self) -> str:
+        """What is asked for, and what may be."""
+        may = "nothing of that is open" if self.limit is None else f"at most {self.limit} is open"
+        return f"{self.tool!r} asks for {self.part} {self.asked}, and {may}"
+
+
+def beyond(spec: ToolSpec, most: Profile) -> Excess | None:
+    """What a tool's profile asks for beyond what may be, if anything."""
+    limits = most.model_dump(exclude={"network"})
+    asked = spec.profile.model_dump(exclude={"network"}) if spec.profile else {}
+    for part, number in asked.items():
+        limit = limits[part]
+        if number is not None and (limit is None or number > limit):
+            return Excess(spec.name, part, number, limit)
+    return None
+
+
 def binding_version(spec: ToolSpec) -> str:
     """What a yes is bound to: the version, and everything else the registration says."""
-    return f"{spec.version}+{digest_json(spec.model_dump(mode='json'))[:12]}"
+    said = spec.model_dump(mode="json", exclude={"profile"} if spec.profile is None else None)  # as before profiles
+    return f"{spec.version}+{digest_json(said)[:12]}"

@@ -55,6 +55,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         worker=call_worker,
         sandbox=boxes.run,
         layers=boxes.layers,
+        most=settings.most_of,
     )
     service.resource(workers.listening)
     service.resource(boxes.open)

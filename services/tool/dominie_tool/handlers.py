@@ -32,6 +32,7 @@ from dominie_contracts.tool import (
     FinishLocal,
     InvokeTool,
     ListTools,
+    Profile,
     RegisteredTool,
     RegisterTool,
     ToolRegistered,
@@ -70,6 +71,7 @@ class Handlers:
         worker: Run,
         sandbox: Run,
         layers: Callable[[], tuple[str, ...]] = tuple,
+        most: Callable[[str], Profile] = lambda owner: Profile(),
     ) -> None:
         self._store = store
         self._actions = actions
@@ -79,6 +81,7 @@ class Handlers:
         self._values = values
         self._plans = Plans(store, actions)
         self._layers = layers
+        self._most = most
         self._kinds: dict[str, Run] = {"worker": worker, "sandboxed": sandbox}
 
     async def register(self, command: RegisterTool, context: Context) -> RegisteredTool:
@@ -243,7 +246,7 @@ class Handlers:
         registered = self._standing.find(context.tenant, context.principal)
         worker = context.principal.startswith("w-") and registered is not None
         granted = worker and registered is not None and registered.grants.allow("tools", spec.name)
-        return Registrant(context.principal, developer or granted, developer)
+        return Registrant(context.principal, developer or granted, developer, self._most(context.principal))
 
     async def _labels(self, tool: Tool, arguments: dict[str, JsonValue], context: Context) -> dict[str, Integrity]:
         if not tool.typed.roles:

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS
+from dominie_contracts.tool import Profile
 from dominie_kit import KitSettings
 
 
@@ -15,9 +16,18 @@ class Settings(KitSettings):
     """Processes of one sandboxed call."""
     tool_sandbox_output_bytes: int = Field(default=131_072, ge=1024)
     """What one sandboxed call may return."""
+    tool_sandbox_most: Profile = Profile(memory_mb=1024, processes=128, scratch_mb=256, output_bytes=16 * 2**20)
+    """What a tool may ask for in its profile."""
+    tool_sandbox_owners: dict[str, Profile] = Field(default_factory=dict)
+    """The same for the tools of one owner, by principal; what is left out is as for all."""
     tool_sandboxes: int = Field(default=4, ge=1)
     """Sandboxed calls at once."""
     tool_sandboxes_waiting: int = Field(default=2, ge=0)
     """Boxes that wait for a call, from the first one on."""
     tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
     """The largest artifact, and how large those among a call's arguments may be together."""
+
+    def most_of(self, owner: str) -> Profile:
+        """What the tools of an owner may ask for."""
+        own = self.tool_sandbox_owners.get(owner, Profile())
+        return self.tool_sandbox_most.model_copy(update=own.model_dump(exclude_none=True))

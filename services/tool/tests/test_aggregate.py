@@ -1,11 +1,14 @@
 """Given a registration or none, when a tool is to be registered, then this is written."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dominie_contracts import Forbidden, Invalid
-from dominie_contracts.tool import RegisterTool, ToolRegistered, ToolSpec
+from dominie_contracts.digests import digest_json
+from dominie_contracts.tool import Profile, RegisterTool, ToolRegistered, ToolSpec
 from dominie_tool.aggregate import Registrant, State, binding_version, decide, evolve
 
 OWNER = Registrant("w-ledger", may=True, developer=False)
@@ -46,6 +49,44 @@ def test_another_worker_cannot_take_a_tool() -> None:
 
 def test_a_developer_can() -> None:
     assert decide(state(), RegisterTool(spec=NEXT), DEVELOPER) == [ToolRegistered(spec=NEXT, owner="u-dev")]
+
+
+BOXED = SPEC.model_copy(update={"kind": "sandboxed", "source": "def f(): ...", "function": "f"})
+MOST = Profile(memory_mb=512, processes=8, output_bytes=4096)
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        (Profile(), None),
+        (Profile(memory_mb=512, processes=8), None),
+        (Profile(memory_mb=513), "memory_mb"),
+        (Profile(memory_mb=16, processes=9), "processes"),
+        (Profile(output_bytes=4097), "output_bytes"),
+        (Profile(scratch_mb=1), "scratch_mb"),
+    ],
+)
+def test_a_profile_asks_for_no_more_than_its_owner_may(asked: Profile, part: str | None) -> None:
+    command = RegisterTool(spec=BOXED.model_copy(update={"profile": asked}))
+    by = replace(OWNER, most=MOST)
+    if part is None:
+        assert len(decide(State(), command, by)) == 1
+        return
+    with pytest.raises(Forbidden, match=f"asks for {part}") as raised:
+        decide(State(), command, by)
+    assert raised.value.extra["part"] == part
+
+
+def test_a_tool_that_is_not_sandboxed_has_no_profile() -> None:
+    with pytest.raises(Invalid, match="profile"):
+        decide(State(), RegisterTool(spec=SPEC.model_copy(update={"profile": Profile()})), OWNER)
+
+
+def test_a_yes_is_bound_to_the_profile_and_holds_without_one_as_before() -> None:
+    less = BOXED.model_copy(update={"profile": Profile(memory_mb=64)})
+    assert binding_version(less) != binding_version(BOXED)
+    before = {name: value for name, value in BOXED.model_dump(mode="json").items() if name != "profile"}
+    assert binding_version(BOXED) == f"1+{digest_json(before)[:12]}"
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,9 @@ async def test_a_box_that_died_while_it_waited_is_given_to_nobody(sandbox: Sandb
 )
 async def test_whatever_a_call_did_the_next_one_works(sandbox: Sandbox, body: str, status: str) -> None:
     await sandbox.pool.one_waits()
-    outcome = await sandbox.run(f"def f():\n  {body}", "f", {}, time_s=2.0 if status == "timeout" else None)
+    outcome = await sandbox.run(
+        f"def f():\n  {body}", "f", {}, limits=replace(LIMITS, time_s=2.0) if status == "timeout" else None
+    )
     assert outcome.status == status, outcome.detail
     assert (await run(sandbox, "def f(): return 1")).value == 1
 

@@ -330,7 +330,7 @@ async def test_an_endless_loop_is_ended() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         unboxed(source, timeout_s=1.5)
     with anyio.fail_after(5):
-        outcome = await Sandbox(SMALL).run(source, "attack", {}, time_s=0.5)
+        outcome = await Sandbox(replace(SMALL, time_s=0.5)).run(source, "attack", {})
     assert (outcome.status, outcome.detail) == ("timeout", "it took longer than 0.5 s")
 
 

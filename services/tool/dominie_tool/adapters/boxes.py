@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import anyio
 from pydantic import JsonValue, TypeAdapter
 
-from dominie_contracts import DeadlineExceeded, ToolFailed, Unavailable
+from dominie_contracts import DeadlineExceeded, Forbidden, ToolFailed, Unavailable
+from dominie_contracts.tool import Profile
 from dominie_kit import Action, Context, NotDone
+from dominie_tool.aggregate import beyond
 from dominie_tool.projection import Tool
 from dominie_tool.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.settings import Settings
@@ -23,14 +26,13 @@ class Boxes:
     def __init__(self, settings: Settings, load: Load) -> None:
         self._load = load
         self._limiter = anyio.Semaphore(settings.tool_sandboxes)
-        self._sandbox = Sandbox(
-            Limits(
-                memory_mb=settings.tool_sandbox_memory_mb,
-                processes=settings.tool_sandbox_processes,
-                output_bytes=settings.tool_sandbox_output_bytes,
-            ),
-            waiting=settings.tool_sandboxes_waiting,
+        self._limits = Limits(
+            memory_mb=settings.tool_sandbox_memory_mb,
+            processes=settings.tool_sandbox_processes,
+            output_bytes=settings.tool_sandbox_output_bytes,
         )
+        self._most = settings.most_of
+        self._sandbox = Sandbox(self._limits, waiting=settings.tool_sandboxes_waiting)
 
     def open(self) -> AbstractAsyncContextManager[None]:
         """Have boxes waiting from the first call on, for as long as this is open."""
@@ -49,15 +51,26 @@ class Boxes:
         """
         spec = tool.spec
         assert spec.source is not None and spec.function is not None
+        limits = self._bounds(tool)
         async with self._limiter:
             try:
                 given = await self._load(arguments, action.context)
-                outcome = await self._sandbox.run(spec.source, spec.function, given, time_s=spec.timeout_s)
+                outcome = await self._sandbox.run(spec.source, spec.function, given, limits=limits)
             except DeadlineExceeded as error:
                 raise NotDone(error) from error
             except SandboxUnavailable as error:
                 raise NotDone(Unavailable(f"sandboxed tools cannot run here: {error.reason}")) from error
         return _result(spec.name, outcome)
+
+    def _bounds(self, tool: Tool) -> Limits:
+        """A tool's own limits, if its owner may still have so much and this machine can hold it to them."""
+        profile = tool.spec.profile or Profile()
+        if excess := beyond(tool.spec, self._most(tool.state.owner or "")):
+            raise NotDone(Forbidden(excess.text, part=excess.part, limit=excess.limit))
+        if (profile.processes or 1) > 1 and "cgroup" not in self._sandbox.layers():
+            raise NotDone(Unavailable(f"{tool.spec.name!r} wants several processes, and no cgroup bounds them here"))
+        asked = profile.model_dump(exclude_none=True, exclude={"network"})
+        return replace(self._limits, **asked, time_s=tool.spec.timeout_s)
 
 
 def _result(name: str, outcome: Outcome) -> JsonValue:

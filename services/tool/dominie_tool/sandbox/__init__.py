@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 
 from anyio import to_thread
 
@@ -61,7 +60,6 @@ class Sandbox:
         function: str,
         arguments: Mapping[str, object],
         *,
-        time_s: float | None = None,
         limits: Limits | None = None,
         context: Mapping[str, object] | None = None,
     ) -> Outcome:
@@ -71,8 +69,7 @@ class Sandbox:
             source: The module's text.
             function: The function's name.
             arguments: By name, as JSON.
-            time_s: In place of the limits' own.
-            limits: In place of the sandbox's own; not above them but for the scratch folder.
+            limits: In place of the sandbox's own.
             context: The attributes of the `ToolContext` that the function may ask for.
 
         Raises:
@@ -84,7 +81,6 @@ class Sandbox:
         if isinstance(host, Fault):
             raise SandboxUnavailable(host.reason)
         limits = limits or self._limits
-        limits = limits if time_s is None else replace(limits, time_s=time_s)
         limits = limits if host.cgroups else limits.alone
         work = {
             "source": source,

@@ -26,8 +26,8 @@ class _Spare:
 class Pool:
     """Keeps a number of boxes waiting, from the first call on: who runs no sandboxed tools pays nothing.
 
-    A box gets the limits of its call when the call gets the box; they are lower than those it was built with. The size
-    of its scratch folder alone is fixed before, so a call that wants another one has a box built for it.
+    A box gets the limits of its call when the call gets the box. The size of its scratch folder is fixed before, and
+    its memory can only become less: a call that wants another folder, or more, has a box built for it.
     """
 
     def __init__(self, limits: Limits, size: int) -> None:
@@ -59,7 +59,8 @@ class Pool:
         Raises:
             OSError: It could not be started.
         """
-        spare = self._next() if limits.scratch_mb == self._limits.scratch_mb else None
+        alike = limits.scratch_mb == self._limits.scratch_mb and limits.memory_mb <= self._limits.memory_mb
+        spare = self._next() if alike else None
         return self._new(host, limits) if spare is None else self._used(spare, limits)
 
     def _next(self) -> _Spare | None:

@@ -1,0 +1,45 @@
+"""Sandboxed tools run with what their registration asks for, as long as their owner may still have it."""
+
+import pytest
+from pydantic import JsonValue
+
+from dominie_contracts import Forbidden, ToolFailed
+from dominie_contracts.tool import TOOL, Profile, ToolRegistered, ToolSpec
+from dominie_kit import NotDone
+from dominie_kit.artifacts import Artifacts
+from dominie_kit.handler_testing import Desk
+from dominie_tool.adapters.artifacts import Values
+from dominie_tool.adapters.boxes import Boxes
+from dominie_tool.aggregate import State, evolve
+from dominie_tool.projection import tool_of
+from dominie_tool.sandbox import Sandbox
+from dominie_tool.settings import Settings
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(Sandbox.missing() is not None, reason=f"NO SANDBOX IS TESTED HERE: {Sandbox.missing()}"),
+]
+HOG = "def hog(mb): return len(bytearray(mb << 20)) >> 20"
+
+
+async def hog(desk: Desk, settings: Settings, mb: int, profile: Profile | None) -> JsonValue:
+    spec = ToolSpec(name="hog", input_schema={}, kind="sandboxed", source=HOG, function="hog", profile=profile)
+    state = evolve(State(), ToolRegistered(spec=spec, owner="u-dana"))
+    boxes = Boxes(settings, Values(Artifacts(desk.blobs)).load)
+    return await boxes.run(tool_of(state, spec), {"mb": mb}, desk.actions(TOOL).open(desk.context()))
+
+
+async def test_a_tool_has_the_memory_it_asked_for(desk: Desk) -> None:
+    assert await hog(desk, Settings(), 300, Profile(memory_mb=512)) == 300
+    with pytest.raises(ToolFailed, match="needed more than 256 MB"):
+        await hog(desk, Settings(), 300, None)
+    with pytest.raises(ToolFailed, match="needed more than 64 MB"):
+        await hog(desk, Settings(), 100, Profile(memory_mb=64))
+
+
+async def test_what_is_open_no_longer_is_not_run(desk: Desk) -> None:
+    less = Settings(tool_sandbox_owners={"u-dana": Profile(memory_mb=128)})
+    with pytest.raises(NotDone) as raised:
+        await hog(desk, less, 1, Profile(memory_mb=512))
+    assert isinstance(raised.value.problem, Forbidden)
+    assert raised.value.problem.extra == {"part": "memory_mb", "limit": 128}
