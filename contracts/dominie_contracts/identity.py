@@ -4,12 +4,14 @@ Category `principal`, one stream a principal; `run`, one stream a run; `widening
 more than its run was let.
 """
 
+import math
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat
 
 from dominie_contracts.action import TRAIL, Matter, Noted, noted_in
 from dominie_contracts.base import Command, Json, Message, Payload
+from dominie_contracts.people import ID_TOKEN, MAX_SUBJECT_CHARS, Login
 from dominie_contracts.personal import PERSONAL
 from dominie_contracts.plans import Plan
 from dominie_contracts.token import Ceiling, Fork, Grants
@@ -318,6 +320,24 @@ class ExchangeApiKey(Command):
     session: str | None = None
 
 
+class SignIn(Command):
+    """From the gateway: an ID token of a person, and the key that is to be theirs for a while."""
+
+    NAME: ClassVar[str] = "identity.sign_in"
+    issuer: str = Field(min_length=1, max_length=100)
+    subject_token: str = Field(min_length=1, max_length=MAX_SUBJECT_CHARS)
+    subject_token_type: Literal["urn:ietf:params:oauth:token-type:id_token"] = ID_TOKEN
+    nkey: str
+    proof: str = Field(min_length=1, max_length=2048)
+    """`SignInClaims`, signed with that key."""
+
+
+class ListIssuers(Command):
+    """From the gateway: where people can sign in."""
+
+    NAME: ClassVar[str] = "identity.issuers"
+
+
 class Erase(Command):
     """From audit: destroy the keys of a person, so that nothing that was written for them can be read any more."""
 
@@ -381,10 +401,18 @@ class Registered(Payload):
     """The key before this one, where it was rotated."""
     previous_until_s: int = 0
     """Unix time until when that is taken too."""
+    login: Login | None = None
+    """Of a person whom an issuer vouched for."""
 
     def takes(self, nkey: str, now_s: float) -> bool:
         """Whether this is the principal's key, or was until not long ago."""
-        return nkey == self.nkey or (nkey == self.previous and now_s < self.previous_until_s)
+        return now_s < self.ends_s(nkey)
+
+    def ends_s(self, nkey: str) -> float:
+        """Until when (Unix time) a key is the principal's; 0 where it is not."""
+        if nkey == self.nkey:
+            return math.inf if self.login is None else self.login.until_s
+        return self.previous_until_s if nkey == self.previous else 0.0
 
 
 class Revoked(Payload):
@@ -602,6 +630,7 @@ COMMANDS: tuple[type[Command], ...] = (
     ForkRun,
     IssueApiKey,
     ListDelegations,
+    ListIssuers,
     ListPrincipals,
     MintRunToken,
     Register,
@@ -611,6 +640,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RevokeApiKey,
     Rotate,
     RotateKeys,
+    SignIn,
     Suspend,
     WidenRun,
 )

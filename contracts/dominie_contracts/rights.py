@@ -106,7 +106,10 @@ CALLS: dict[str, tuple[str, ...]] = {
     "tool": ("audit.record", "guardrail.reserve"),
     "memory": ("audit.record", "guardrail.reserve"),
     "judge": ("model.chat", "audit.record"),
-    "gateway": ("identity.exchange", "model.chat", "model.list", "judge.review"),
+    "gateway": (
+        *("identity.exchange", "identity.issuers", "identity.sign_in"),
+        *("model.chat", "model.list", "judge.review"),
+    ),
     "audit": ("identity.erase",),
     "identity": ("guardrail.reserve",),
 }
