@@ -20,9 +20,20 @@ PROJECTS = chain(ROOT.glob("*/pyproject.toml"), ROOT.glob("*/*/pyproject.toml"))
 MEMBERS = sorted(p.parent for p in PROJECTS if "templates" not in p.parts)
 PACKAGES = sorted(p.parent for member in MEMBERS for p in member.glob("dominie*/py.typed"))
 SHAPE = {"__init__.py", "py.typed", "aggregate.py", "handlers.py", "projection.py", "settings.py", "app.py"}
-OPTIONAL = {"policy.py", "adapters", "policies", "runs", "limits", "plans", "warden", "sandbox", "__pycache__"}
+OPTIONAL = {
+    "policy.py",
+    "adapters",
+    "policies",
+    "runs",
+    "limits",
+    "plans",
+    "people",
+    "warden",
+    "sandbox",
+    "__pycache__",
+}
 """`policies`: the Cedar files that guardrail brings. `runs`, `limits`, `plans`: second aggregates, of identity, of
-guardrail, of tool. `warden`: what identity does about those who flood or are refused. `sandbox`: what holds the tool
+guardrail, of tool. `warden`: what identity does about those who flood or are refused. `people`: whom issuers vouch for. `sandbox`: what holds the tool
 service's tools."""
 PROGRAMS = "dominie_demo.desk."
 """What the demo runs as a user's own programs, elsewhere, by path."""

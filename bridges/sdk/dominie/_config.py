@@ -83,6 +83,15 @@ def from_environment(environment: Mapping[str, str]) -> Credentials:
     )
 
 
+def here() -> str:
+    """The broker of the deployment that commands are for: as the environment says, else of this project.
+
+    Raises:
+        Unavailable: Nothing says where Dominie is.
+    """
+    return os.environ.get(URL) or Project.find().url
+
+
 def as_user(name: str) -> str:
     """A person's principal: `dana` is `u-dana`."""
     return check_principal(name if name.startswith("u-") else f"u-{name}")

@@ -7,6 +7,7 @@ from dominie_contracts.identity import PRINCIPAL
 from dominie_eventstore import EventStore
 from dominie_gateway.adapters.http import Api, application
 from dominie_gateway.adapters.live import LivePage
+from dominie_gateway.adapters.people import People
 from dominie_gateway.adapters.server import HttpServer
 from dominie_gateway.handlers import Handlers
 from dominie_gateway.projection import Keys, Recent
@@ -23,7 +24,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         Handlers(service.inner, keys, service.store.last_position), settings, lambda: service.inner.client.is_connected
     )
     server = HttpServer(
-        application(api, LivePage(recent, settings.gateway_page_token)),
+        application(api, LivePage(recent, settings.gateway_page_token), People(service.inner, api.body)),
         host=settings.gateway_host,
         port=settings.gateway_port,
         place=settings.state / "gateway.json",

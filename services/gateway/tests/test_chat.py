@@ -22,6 +22,7 @@ from dominie_contracts.model import Chat, Completion, ListModels, Models, Offer
 from dominie_eventstore import StoreUnavailable
 from dominie_gateway.adapters.http import Api, application
 from dominie_gateway.adapters.live import LivePage
+from dominie_gateway.adapters.people import People
 from dominie_gateway.handlers import Handlers
 from dominie_gateway.projection import Keys, Recent
 from dominie_gateway.settings import Settings
@@ -96,7 +97,7 @@ async def connected(
     services: Services, keys: Keys, settings: Settings, *, log_end: Callable[[], Awaitable[int]] = log_end
 ) -> AsyncIterator[httpx.AsyncClient]:
     api = Api(Handlers(services, keys, log_end), settings, lambda: True)
-    transport = httpx.ASGITransport(application(api, LivePage(Recent(5), None)))
+    transport = httpx.ASGITransport(application(api, LivePage(Recent(5), None), People(services, api.body)))
     headers = {"authorization": "Bearer sk-1"}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
         yield client

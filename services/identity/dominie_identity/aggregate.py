@@ -100,6 +100,8 @@ class State:
     """Of a person: the agents that may act for them, until a time."""
     ended: frozenset[str] = frozenset()
     """Of an agent: the runs that were ended."""
+    tokens: frozenset[str] = frozenset()
+    """Of a person whom an issuer vouched for: the digests of the ID tokens that were shown."""
     version: int = 0
 
     @property
@@ -296,7 +298,8 @@ def evolve(state: State, event: PrincipalEvent, *, position: int = 0) -> State:
     state = replace(state, version=state.version + 1)
     match event:
         case Registered():
-            return replace(state, registered=event, erased=None)
+            tokens = state.tokens if event.login is None else state.tokens | {event.login.token}
+            return replace(state, registered=event, erased=None, tokens=tokens)
         case Erased():
             return replace(state, erased=event, erased_at=position)
         case Revoked():

@@ -17,6 +17,7 @@ from dominie_contracts.identity import (
     ForkRun,
     IssueApiKey,
     ListDelegations,
+    ListIssuers,
     ListPrincipals,
     MintRunToken,
     Register,
@@ -26,6 +27,7 @@ from dominie_contracts.identity import (
     RevokeApiKey,
     Rotate,
     RotateKeys,
+    SignIn,
     Suspend,
     WidenRun,
 )
@@ -42,6 +44,8 @@ from dominie_identity.adapters.signers import Signers, publish_keys
 from dominie_identity.adapters.system_account import SystemAccount
 from dominie_identity.adapters.writer import KeyWriter, PrincipalWriter
 from dominie_identity.handlers import Handlers
+from dominie_identity.people.directory import Directory
+from dominie_identity.people.handlers import PeopleHandlers
 from dominie_identity.policy import revoke_orphans
 from dominie_identity.projection import Catalog, Erasures, Offers, Principals
 from dominie_identity.runs.handlers import RunHandlers
@@ -76,6 +80,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         fork_s=settings.identity_fork_s,
     )
     widening = Widening(service.store, service.actions(WIDENING), runs, catalog, offers)
+    directory = Directory(settings.identity_issuers)
+    signing_in = PeopleHandlers(directory, writer, people)
     rotated = KeyWriter(service.store, actions)
     handlers = Handlers(writer, principals, people, runs.load, rotated, signers, local=settings.local)
     broker_log = BrokerLog(settings.identity_broker_log or settings.state / "log" / "nats.log")
@@ -123,6 +129,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.background(lambda: publish_keys(service.inner.client, signers))
     service.background(lambda: revoke_orphans(writer, principals))
     service.background(warden.run)
+    service.background(directory.run)
     service.resource(refusals.open)
     service.background(refusals.run)
     service.route(Register, handlers.register, token=False, between=True)
@@ -145,5 +152,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(AskSubjectKeys, handlers.subject_keys, token=False, direct=False, between=True)
     service.route(ReportRefusals, refusals.report, token=False, direct=False, between=True)
     service.route(Erase, handlers.erase, token=False, direct=False, between=True)
+    service.route(ListIssuers, signing_in.issuers, token=False, direct=False, between=True)
+    service.route(SignIn, signing_in.sign_in, token=False, direct=False, between=True)
     service.route(ExchangeApiKey, runs.exchange, token=False, direct=False, between=True)
     return service

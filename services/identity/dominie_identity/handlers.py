@@ -251,7 +251,7 @@ def _view(state: State) -> PrincipalView:
     assert registered is not None
     suspended = state.suspended
     return PrincipalView(
-        **registered.model_dump(exclude={"by", "grants", "previous", "previous_until_s"}),
+        **registered.model_dump(exclude={"by", "grants", "previous", "previous_until_s", "login"}),
         grants=registered.grants,
         revoked=state.revoked,
         suspended=None if suspended is None else f"by {suspended.by}: {suspended.reason}",

@@ -1,11 +1,13 @@
 """Settings of identity."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
 
 from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import MAX_RUN_TOKEN_S
+from dominie_identity.people.issuers import Issuer
 from dominie_kit import KitSettings
 
 
@@ -27,3 +29,5 @@ class Settings(KitSettings):
     """The broker's log, where its refusals stand; by default that of the broker of `dominie up`."""
     identity_fork_s: int = Field(default=3600, ge=1)
     """How long a forked run gets tokens, from when it was opened."""
+    identity_issuers: Mapping[str, Issuer] = Field(default_factory=dict)
+    """The OpenID providers where people sign in, and the clusters whose pods are agents, each by a name."""

@@ -100,7 +100,7 @@ class Inner(Connection):
                 if headers.PROBLEM not in (message.headers or {}):
                     return reply.model_validate_json(message.data)
                 problem = problem_from(ProblemDetails.model_validate_json(message.data))
-                if not isinstance(problem, Unavailable) or left_s < _PAUSE_S:
+                if not isinstance(problem, Unavailable) or left_s < max(_PAUSE_S, problem.retry_after_s or 0.0):
                     raise problem
             await anyio.sleep(min(_PAUSE_S, left_s))
 

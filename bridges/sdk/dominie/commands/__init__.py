@@ -2,10 +2,10 @@
 
 import typer
 
-from dominie.commands import agent, approvals, audit, delegate, execute, fork, limits, ps, replay, tools, version
+from dominie.commands import agent, approvals, audit, delegate, execute, fork, limits, login, ps, replay, tools, version
 
 
 def register(app: typer.Typer) -> None:
     """Add the sdk's commands to `dominie`."""
-    for module in (execute, ps, agent, delegate, tools, approvals, limits, audit, replay, fork, version):
+    for module in (login, execute, ps, agent, delegate, tools, approvals, limits, audit, replay, fork, version):
         module.register(app)

@@ -8,30 +8,58 @@ if TYPE_CHECKING:
     from dominie import Client, Credentials
 
 TIMEOUT_S = 20.0
+DEFAULT_APPROVER = "finance"
 APPROVER_SEED_FILE = "DOMINIE_APPROVER_SEED_FILE"
 
 
 def developer() -> "Client":
     """A client as the developer; or as the person that the environment names."""
-    from dominie import Client
+    from dominie import Client, Unavailable
     from dominie._config import PRINCIPAL, URL, from_environment
     from dominie._project import Project
 
     if URL in os.environ and os.environ.get(PRINCIPAL, "").startswith("u-"):
         return Client(credentials=from_environment(os.environ), timeout_s=TIMEOUT_S)
-    return Client(credentials=Project.find().developer_credentials(), timeout_s=TIMEOUT_S)
+    try:
+        project = Project.find()
+    except Unavailable:
+        if (found := logged_in(None)) is None:
+            raise
+        return Client(credentials=found, timeout_s=TIMEOUT_S)
+    return Client(credentials=project.developer_credentials(), timeout_s=TIMEOUT_S)
 
 
 def person(name: str | None, key: Path | None) -> "Client":
-    """A client as somebody with a key of their own; as the developer where nobody is named."""
-    return developer() if name is None and key is None else approver(name or "dev", key)
-
-
-def approver(name: str, key: Path | None) -> "Client":
-    """A client as an approver, whose key is not in the project."""
+    """A client as somebody with a key of their own; where nobody is named as who is logged in, else the developer."""
     from dominie import Client
 
-    return Client(credentials=credentials_of(name, key), timeout_s=TIMEOUT_S)
+    if name is not None or key is not None:
+        return approver(name or "dev", key)
+    found = logged_in(None)
+    return developer() if found is None else Client(credentials=found, timeout_s=TIMEOUT_S)
+
+
+def approver(name: str | None, key: Path | None) -> "Client":
+    """A client as an approver, whose key is not in the project; where nobody is named as who is logged in."""
+    from dominie import Client
+
+    found = logged_in(name) if key is None else None
+    return Client(credentials=found or credentials_of(name or DEFAULT_APPROVER, key), timeout_s=TIMEOUT_S)
+
+
+def logged_in(name: str | None) -> "Credentials | None":
+    """Who is logged in here, if that is who is named."""
+    from dominie import Unavailable
+    from dominie._config import as_user, here
+    from dominie._login import find
+
+    try:
+        found = find(here())
+    except Unavailable:
+        return None
+    if found is None or (name is not None and found.who.principal != as_user(name)):
+        return None
+    return found.credentials()
 
 
 def credentials_of(name: str, key: Path | None) -> "Credentials":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dominie_contracts.guardrail import Answer, ApprovalView
 
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="The action's id, or how it begins.")]
-As = Annotated[str, typer.Option("--as", metavar="NAME", help="Who you are.")]
+As = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Who you are; else who is logged in, or finance.")]
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your key, where it is not in its place.")]
 Note = Annotated[str, typer.Option(help="Why; it is recorded.")]
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def list_approvals(
     everything: Annotated[bool, typer.Option("--all", help="The answered and the expired ones, too.")] = False,
-    as_: As = "finance",
+    as_: As = None,
     key: Key = None,
     json: Json = False,
 ) -> None:
@@ -53,7 +53,7 @@ def list_approvals(
     say(data, lambda console: table(console, columns, rows, "Nothing waits."), as_json=json)
 
 
-def show(action: Action, as_: As = "finance", key: Key = None, json: Json = False) -> None:
+def show(action: Action, as_: As = None, key: Key = None, json: Json = False) -> None:
     """One action: what it would do with which arguments, why it is asked, and what its run did so far."""
     from dominie import Forbidden
     from dominie.commands._people import approver
@@ -71,18 +71,18 @@ def show(action: Action, as_: As = "finance", key: Key = None, json: Json = Fals
     say(data, lambda console: _print(console, found, run), as_json=json)
 
 
-def approve(action: Action, note: Note = "", as_: As = "finance", key: Key = None, json: Json = False) -> None:
+def approve(action: Action, note: Note = "", as_: As = None, key: Key = None, json: Json = False) -> None:
     """Say yes to exactly this action, with exactly these arguments."""
     _answer(action, "grant", note, as_, key, json=json)
 
 
-def deny(action: Action, note: Note = "", as_: As = "finance", key: Key = None, json: Json = False) -> None:
+def deny(action: Action, note: Note = "", as_: As = None, key: Key = None, json: Json = False) -> None:
     """Say no."""
     _answer(action, "deny", note, as_, key, json=json)
 
 
 def _answer(
-    action: str, decision: Literal["grant", "deny"], note: str, as_: str, key: Path | None, *, json: bool
+    action: str, decision: Literal["grant", "deny"], note: str, as_: str | None, key: Path | None, *, json: bool
 ) -> None:
     from dominie.commands._people import approver
     from dominie_contracts.action import whom

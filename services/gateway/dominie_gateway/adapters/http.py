@@ -17,6 +17,7 @@ from starlette.routing import Route
 from dominie_contracts import Invalid, Problem, Unauthenticated, Unavailable
 from dominie_contracts.headers import MAX_COMMAND_BYTES
 from dominie_gateway.adapters.live import LivePage
+from dominie_gateway.adapters.people import People
 from dominie_gateway.aggregate import (
     Json,
     NotFound,
@@ -50,7 +51,7 @@ class Api:
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
         caller = self._caller(request)
-        asked = parse_chat(await self._body(request))
+        asked = parse_chat(await self.body(request))
         found = await self._handlers.chat(asked, caller)
         headers = {"x-dominie-run": caller.run, "x-dominie-action": found.action}
         if found.cost_usd is not None:
@@ -97,7 +98,8 @@ class Api:
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         )
 
-    async def _body(self, request: Request) -> bytes:
+    async def body(self, request: Request) -> bytes:
+        """A request's body, of bounded size, within a bounded time."""
         said = request.headers.get("content-length", "0")
         if said.isdigit() and int(said) > MAX_COMMAND_BYTES:
             raise TooLarge(f"the request has {said} bytes; at most {MAX_COMMAND_BYTES} are taken")
@@ -113,11 +115,13 @@ class Api:
         return bytes(body)
 
 
-def application(api: Api, live: LivePage) -> Starlette:
+def application(api: Api, live: LivePage, people: People) -> Starlette:
     """Every route there is; whatever goes wrong is answered as a problem."""
     routes = [
         Route("/v1/chat/completions", _guarded(api.bounded(api.chat)), methods=["POST"]),
         Route("/v1/models", _guarded(api.bounded(api.models)), methods=["GET"]),
+        Route("/people/issuers", _guarded(api.bounded(people.issuers)), methods=["GET"]),
+        Route("/people/sign-in", _guarded(api.bounded(people.sign_in)), methods=["POST"]),
         Route("/healthz", _guarded(api.health), methods=["GET"]),
         Route("/", _guarded(live.show), methods=["GET"]),
         Route("/events", _guarded(live.events), methods=["GET"]),

@@ -80,6 +80,8 @@ class Proofs:
         if self.holds.holds(claimed.tenant, claimed.sub, now_s=time.monotonic()):
             raise Refused("flooded", who)
         nkey = options.nkey if registered.takes(options.nkey, now_s) else registered.nkey
+        if not registered.takes(nkey, now_s):
+            raise Refused("login is over", who)
         _check_times(_verified(token, nkey, who), who, now_s=now_s)
         if options.nkey != nkey:
             raise Refused("another key", who)

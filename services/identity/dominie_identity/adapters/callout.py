@@ -137,9 +137,8 @@ class Callout:
         return self._respond(request, jwt=user)
 
     def _user_token(self, registered: Registered, request: Request, *, now_s: float) -> str:
-        rights, ends_s = self._permissions.of(registered), now_s + self._rights_s
-        if request.connect_opts.nkey != registered.nkey:
-            ends_s = min(ends_s, registered.previous_until_s)
+        rights = self._permissions.of(registered)
+        ends_s = min(now_s + self._rights_s, registered.ends_s(request.connect_opts.nkey))
         return encode(
             {
                 "sub": request.user_nkey,

@@ -33,7 +33,7 @@ class SubjectTokens:
         person = self._principals.find(claimed.tenant, claimed.sub)
         if person is None or not person.principal.startswith("u-"):
             raise Unauthenticated(f"the subject token does not hold: {claimed.sub[:64]!r} is no person who stands")
-        claims = _claims(_verified(token, person.nkey))
+        claims = _claims(_verified(token, person, now_s=now_s))
         _check_times(claims, now_s=now_s)
         meant = (claims.tenant, claims.sub, claims.may_act.sub, claims.run)
         if meant != (agent.tenant, command.user, agent.principal, command.run):
@@ -48,11 +48,17 @@ def _unverified(token: str) -> object:
         raise _no(error) from error
 
 
-def _verified(token: str, nkey: str) -> object:
-    try:
-        return jwt.decode(token, public_jwk(nkey), algorithms=[ALGORITHM]).claims
-    except (JoseError, ValueError) as error:
-        raise _no(error) from error
+def _verified(token: str, person: Registered, *, now_s: float) -> object:
+    """What one of the person's keys signed: theirs, or that of another machine of theirs."""
+    failed: Exception = ValueError()
+    for nkey in (person.nkey, person.previous):
+        if nkey is None or not person.takes(nkey, now_s):
+            continue
+        try:
+            return jwt.decode(token, public_jwk(nkey), algorithms=[ALGORITHM]).claims
+        except (JoseError, ValueError) as error:
+            failed = error
+    raise _no(failed) from failed
 
 
 def _claims(found: object) -> SubjectClaims:

@@ -1,0 +1,50 @@
+"""Where people sign in: which issuers there are, and an ID token for a key of their own (RFC 8693's words).
+
+Nobody is known yet who asks here; identity finds out, and says what is wrong.
+"""
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from dominie_contracts import Invalid
+from dominie_contracts.identity import ListIssuers, SignIn
+from dominie_contracts.people import Issuers, SignedIn
+from dominie_contracts.subjects import PLATFORM
+from dominie_gateway.handlers import Calls
+from dominie_kit import Context
+
+ANSWER_S = 12.0
+"""An issuer that has to be asked first may take ten."""
+_HEADERS = {"cache-control": "no-store"}
+
+
+class People:
+    """Hands on to identity what people show."""
+
+    def __init__(self, services: Calls, body: Callable[[Request], Awaitable[bytes]]) -> None:
+        self._services = services
+        self._body = body
+
+    async def issuers(self, request: Request) -> Response:
+        """`GET /people/issuers`: where one can sign in."""
+        found = await self._services.call(_context(), ListIssuers(), Issuers)
+        return JSONResponse(found.model_dump(mode="json"), headers=_HEADERS)
+
+    async def sign_in(self, request: Request) -> Response:
+        """`POST /people/sign-in`: `SignIn` as JSON; the answer is `SignedIn`."""
+        try:
+            command = SignIn.model_validate_json(await self._body(request))
+        except ValidationError as error:
+            places = sorted({".".join(map(str, each["loc"])) or "body" for each in error.errors()[:5]})
+            raise Invalid(f"the request does not fit its contract: {', '.join(places)}") from error
+        found = await self._services.call(_context(), command, SignedIn)
+        return JSONResponse(found.model_dump(mode="json"), headers=_HEADERS)
+
+
+def _context() -> Context:
+    return Context(tenant=PLATFORM, principal="svc-gateway", key=uuid.uuid4().hex, deadline=time.monotonic() + ANSWER_S)

@@ -1,0 +1,1 @@
+"""People and workloads whom an issuer elsewhere vouches for."""
