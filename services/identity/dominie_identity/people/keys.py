@@ -61,7 +61,7 @@ class IssuerKeys:
         Raises:
             Unavailable: There are no keys, or they are too old.
         """
-        if self._found is None or self._clock() - self._found.at_s > MAX_AGE_S:
+        if self._found is None or not self._is_fresh:
             text = f"the keys of the issuer {self._name!r} are not known: {self._trouble}"
             raise Unavailable(text, retry_after_s=RETRY_S)
         fit = [key for key in self._found.keys if fits(key, algorithm)]
@@ -69,6 +69,10 @@ class IssuerKeys:
             return fit[0] if len(fit) == 1 else None
         named = [key for key in fit if key.kid == kid]
         return named[0] if len(named) == 1 else None
+
+    @property
+    def _is_fresh(self) -> bool:
+        return self._found is not None and self._clock() - self._found.at_s <= MAX_AGE_S
 
     def want(self) -> bool:
         """Have the issuer asked again, unless it was a moment ago; whether it will be."""
@@ -86,7 +90,7 @@ class IssuerKeys:
         """
         async with self._one:
             due = self._asked_s is None or self._clock() - self._asked_s >= ASKED_S
-            if due and (self._found is None or self.find(kid, algorithm) is None):
+            if due and (not self._is_fresh or self.find(kid, algorithm) is None):
                 await self._ask()
         found = self.find(kid, algorithm)
         if found is None:
