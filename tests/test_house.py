@@ -33,8 +33,8 @@ OPTIONAL = {
     "__pycache__",
 }
 """`policies`: the Cedar files that guardrail brings. `runs`, `limits`, `plans`: second aggregates, of identity, of
-guardrail, of tool. `warden`: what identity does about those who flood or are refused. `people`: whom issuers vouch for. `sandbox`: what holds the tool
-service's tools."""
+guardrail, of tool. `people`: whom issuers vouch for, `warden`: what identity does about those who flood or are refused.
+`sandbox`: what holds the tool service's tools."""
 PROGRAMS = "dominie_demo.desk."
 """What the demo runs as a user's own programs, elsewhere, by path."""
 SUITES = ("testing", "conformance")
