@@ -92,8 +92,10 @@ def values(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[An
             return st.dictionaries(st.text(), values(more if isinstance(more, dict) else {}, root), max_size=3)
         case "array":
             return st.lists(values(schema.get("items", {}), root), max_size=3)
+        case "string" if "pattern" in schema:
+            return st.from_regex(schema["pattern"], fullmatch=True)
         case "string":
-            return st.from_regex(schema["pattern"], fullmatch=True) if "pattern" in schema else st.text(max_size=20)
+            return st.text(min_size=schema.get("minLength", 0), max_size=20)
         case "integer":
             return st.integers(low, high)
         case "number":

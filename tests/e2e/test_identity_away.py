@@ -5,12 +5,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 import dominie
+from dominie_kit.errors import NotUp
 from dominie_kit.plan import DEFAULT_RIGHTS_S
 from dominie_kit.system import System
 
@@ -85,7 +86,7 @@ def kill_again_and_again(system: System) -> Callable[[], None]:
 
     def go_on() -> None:
         while not over.is_set():
-            if system.pid_of("identity"):
+            with suppress(NotUp):
                 system.kill("identity")
             over.wait(0.02)
 

@@ -91,7 +91,10 @@ def take_down(state: StateFolder) -> int:
     if not pid:
         raise NotUp(state.project)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        os.kill(pid, number)
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError as error:
+            raise NotUp(self.state.project) from error
         deadline = time.monotonic() + STOP_S
         while time.monotonic() < deadline:
             if state.supervisor() != pid:
@@ -175,7 +178,10 @@ class System:
         pid = self.pid_of(name)
         if not pid:
             raise NotUp(self.state.project)
-        os.kill(pid, number)
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError as error:
+            raise NotUp(self.state.project) from error
         return pid
 
     def wait_for_restart(self, name: str, *, after: int, timeout_s: float = 30.0) -> int:
