@@ -91,10 +91,7 @@ def take_down(state: StateFolder) -> int:
     if not pid:
         raise NotUp(state.project)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError as error:
-            raise NotUp(self.state.project) from error
+        os.kill(pid, number)
         deadline = time.monotonic() + STOP_S
         while time.monotonic() < deadline:
             if state.supervisor() != pid:
