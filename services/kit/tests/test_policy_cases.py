@@ -61,6 +61,24 @@ model = "auto"
 now = 2026-11-21T05:59:59Z
 expect = "deny"
 [[case]]
+name = "outside of the plan"
+tool = "refund"
+lacks = "times"
+now = 2026-11-21T06:00:00Z
+expect = "deny"
+[[case]]
+name = "inside of it"
+tool = "refund"
+lacks = "nothing"
+now = 2026-11-21T06:00:00Z
+expect = "allow"
+[[case]]
+name = "a run that asks for more"
+widen = { tools = ["refund"] }
+max_cost_usd = 9.5
+now = 2026-11-21T06:00:00Z
+expect = "ask"
+[[case]]
 name = "notes by day"
 namespace = "desk"
 now = 2026-11-21T06:00:00Z
@@ -86,9 +104,9 @@ def run(folder: Path, *more: str) -> tuple[int, str, str]:
 def test_cases_that_hold(folder: Path) -> None:
     code, told, _ = run(folder, "--json")
     found = json.loads(told)
-    assert (code, found["ok"], [each["ok"] for each in found["cases"]]) == (0, True, [True] * 5)
+    assert (code, found["ok"], [each["ok"] for each in found["cases"]]) == (0, True, [True] * 8)
     assert found["unproven"] == []
-    assert run(folder)[1].splitlines()[-1] == "5 of 5 cases hold."
+    assert run(folder)[1].splitlines()[-1] == "8 of 8 cases hold."
 
 
 def test_a_case_that_does_not_hold_is_told_with_its_reason(folder: Path) -> None:
@@ -114,6 +132,9 @@ def test_the_right_decision_by_another_policy_does_not_hold(folder: Path) -> Non
         ('expect = "ask"', "", "expect"),
         ('expect = "ask"', 'expect = "ask"\ncolour = "red"', "colour"),
         ('model = "auto"', 'model = "auto"\ntool = "refund"', "name one of"),
+        ('lacks = "times"', 'lacks = "time"', "lacks"),
+        ("max_cost_usd = 9.5", "max_cost_usd = -1", "max_cost_usd"),
+        ("max_cost_usd = 9.5", 'model = "auto"', "name one of"),
         ("[[case]]", "[[cases]]", "something else"),
         ("[[case]]", "[[case", "cannot be read"),
     ],

@@ -1,7 +1,6 @@
 """Lets a run do more than it was let, once people have said yes to exactly that."""
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,6 +20,7 @@ from dominie_identity.runs.authority import KINDS, Authority, missing
 from dominie_identity.runs.handlers import RunHandlers
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
 from dominie_kit.policy.shapes import WIDEN
+from dominie_kit.policy.widening import widening
 
 MAX_NAMES = 50
 _USD = "max_cost_usd"
@@ -75,7 +75,7 @@ class Widening:
                 self._check(command, agent, authority, claims)
         except Problem as problem:
             raise await self._actions.refuse(action, request, problem) from problem
-        await self._actions.perform(action, request, _question(claims, more), Work(self._grant))
+        await self._actions.perform(action, request, _question(claims, more), Work(self._grant, effect=True))
 
     async def _grant(self, action: Action) -> Outcome:
         """Write what was allowed, by whom; the record alone says that anybody did."""
@@ -152,8 +152,4 @@ def _of(arguments: Mapping[str, JsonValue]) -> tuple[Grants, float | None]:
 
 def _question(claims: RunClaims, more: Mapping[str, JsonValue]) -> Question:
     grants, usd = _of(more)
-    context: dict[str, JsonValue] = {kind: [*getattr(grants, kind)] for kind in KINDS}
-    context |= {"tenant": claims.tenant, "user": claims.sub}
-    if usd is not None:
-        context["amount"] = math.ceil(round(usd * 100, 6))
-    return Question(claims.agent, WIDEN, "Run", claims.run, context)
+    return widening(claims.agent, claims.run, grants, usd, tenant=claims.tenant, user=claims.sub)

@@ -9,19 +9,23 @@ expect = "ask"
 
 import tomllib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, NonNegativeFloat, ValidationError
 
-from dominie_contracts import Message, Problem
+from dominie_contracts import Grants, Message, Problem
 from dominie_contracts.action import Decided, Decision, Integrity
+from dominie_contracts.plans import Lack
 from dominie_contracts.tool import ToolSpec
 from dominie_kit.errors import KitError
 from dominie_kit.policy.asking import Command, Typed
+from dominie_kit.policy.planned import told
 from dominie_kit.policy.policies import Policies
 from dominie_kit.policy.question import Question
+from dominie_kit.policy.widening import widening
 
 CASES = "cases.toml"
 
@@ -52,6 +56,12 @@ class Case(Message):
     """What a model is offered."""
     priority: str = "standard"
     now: datetime | None = None
+    lacks: Lack | Literal["nothing"] | None = None
+    """In a run with a plan: why that does not hold the call, or `nothing`."""
+    widen: Grants | None = None
+    """What a run asks for beyond what it was let."""
+    max_cost_usd: NonNegativeFloat | None = None
+    """What it asks to spend."""
 
 
 class Result(Message):
@@ -116,13 +126,15 @@ def unproven(results: Iterable[Result], policies: Policies) -> list[str]:
 
 def _question(case: Case, specs: Sequence[ToolSpec]) -> Question:
     own: dict[str, JsonValue] = {"tenant": case.tenant, "user": case.user}
-    if sum(each is not None for each in (case.tool, case.model, case.namespace)) != 1:
-        raise BadCase(f"{case.name!r}: name one of tool, model, namespace")
+    if sum(each is not None for each in (case.tool, case.model, case.namespace, case.widen)) != 1:
+        raise BadCase(f"{case.name!r}: name one of tool, model, namespace, widen")
+    if case.widen is not None:
+        return widening(case.agent, "a-run", case.widen, case.max_cost_usd, tenant=case.tenant, user=case.user)
     if case.tool is not None:
         return _of_tool(case, case.tool, specs)
     if case.model is not None:
-        told: dict[str, JsonValue] = {**own, "tools": [*case.tools], "priority": case.priority}
-        return Question(case.agent, "model.chat", "Model", case.model, told)
+        offered: dict[str, JsonValue] = {**own, "tools": [*case.tools], "priority": case.priority}
+        return Question(case.agent, "model.chat", "Model", case.model, offered)
     return Question(case.agent, case.command or "memory.recall", "Namespace", case.namespace or "", own)
 
 
@@ -141,7 +153,10 @@ def _of_tool(case: Case, name: str, specs: Sequence[ToolSpec]) -> Question:
         each: "untrusted" if each in case.untrusted else "record" for each in typed.roles if each in case.arguments
     }
     command: Command = "tool.begin" if case.command == "tool.begin" else "tool.invoke"
-    return typed.question(command, case.arguments, labels, principal=case.agent, tenant=case.tenant, user=case.user)
+    found = typed.question(command, case.arguments, labels, principal=case.agent, tenant=case.tenant, user=case.user)
+    if case.lacks is None:
+        return found
+    return replace(found, context={**found.context, **told(None if case.lacks == "nothing" else case.lacks)})
 
 
 def _result(case: Case, decided: Decided) -> Result:
