@@ -165,6 +165,19 @@ def test_agents_are_listed_revoked_and_given_keys(project: Path, open_house: Hou
     assert open_house.commands(IssueApiKey)[0].command.user == "u-dev"
 
 
+def test_of_a_widening_an_approver_sees_exactly_what_would_be_added(project: Path, open_house: House) -> None:
+    more = {"tools": ["refund", "mail"], "max_cost_usd": 9.0, "now_usd": 5.0, "reason": "it came broken"}
+    asked = waiting().model_copy(
+        update={"category": "widening", "command": "run.widen", "resource": None, "arguments": more}
+    )
+    open_house.on(ListApprovals, lambda command, _: Approvals(approvals=(asked,)))
+    open_house.on(Trail, lambda command, _: Entries(entries=()))
+    shown = run("approvals", "show", "a1").stdout
+    for said in ("more than its run was let", "refund, mail", "$9.00 in all instead of $5.00", '"it came broken"'):
+        assert said in shown
+    assert "more: tools refund, mail" in run("approvals", "list").stdout
+
+
 def test_approvals_are_shown_and_answered_by_an_approver(project: Path, open_house: House) -> None:
     def no_trail(command: Trail, asked: object) -> Entries:
         raise Forbidden("not for you")

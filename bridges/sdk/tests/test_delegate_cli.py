@@ -14,8 +14,8 @@ from dominie import AsyncClient, Credentials, Plan, PlanStep
 from dominie._project import Project
 from dominie.commands import register
 from dominie.keys import KeyPair, public_jwk
-from dominie.testing import House
-from dominie_contracts import Grants
+from dominie.testing import Asked, House
+from dominie_contracts import ApprovalRequired, Grants, headers
 from dominie_contracts.identity import (
     Delegate,
     Delegation,
@@ -29,6 +29,7 @@ from dominie_contracts.identity import (
     PrincipalView,
     Rotate,
     RunToken,
+    WidenRun,
 )
 from dominie_contracts.memory import AddTurn, Kept
 from dominie_contracts.token import SubjectClaims
@@ -87,6 +88,46 @@ def test_a_subject_token_says_whom_for_what_and_until_when(project: Path, open_h
     plain = run("agent", "token", "desk", "--run", "r-1")
     assert plain.stdout.count(".") == 2 and "gets run tokens" in plain.stderr
     assert not open_house.asked
+
+
+def test_a_subject_token_holds_the_plan_that_its_user_signs(project: Path, open_house: House, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(PLAN.model_dump_json())
+    found = data("agent", "token", "desk", "--run", "r-1", "--plan", str(file))
+    developer = Project.find(project).developer_credentials()
+    claims = jwt.decode(found["token"], public_jwk(developer.keys.public), algorithms=["Ed25519"]).claims
+    assert SubjectClaims.model_validate(claims).plan == PLAN
+    for wrong in ("{}", '{"steps": [{"tool": "t", "most": 0}]}', "plan", ""):
+        file.write_text(wrong)
+        assert "is no plan" in str(run("agent", "token", "desk", "--run", "r-1", "--plan", str(file)).exception)
+    assert "cannot be read" in str(run("agent", "token", "desk", "--run", "r", "--plan", "nowhere").exception)
+
+
+@pytest.mark.anyio
+async def test_a_run_goes_on_with_what_people_allowed(credentials: Credentials, house: House) -> None:
+    asked_for: list[str] = []
+
+    def widen(command: WidenRun, asked: Asked) -> RunToken:
+        asked_for.append(asked.key)
+        if len(asked_for) == 1:
+            raise ApprovalRequired("people are asked", action="act")
+        return RunToken(token="wider", expires_s=int(time.time()) + 300, run="r1")
+
+    house.on(WidenRun, widen)
+    house.on(AddTurn, lambda command, asked: Kept(id="1"))
+    async with AsyncClient(credentials=credentials, timeout_s=20) as client:
+        async with client.run("dana", id="r1", max_cost_usd=5) as one:
+            with pytest.raises(ApprovalRequired):
+                await one.widen(tools=["refund"], max_cost_usd=9, reason="why")
+            await one.widen(tools=["refund"], max_cost_usd=9, reason="why", wait=30)
+            await one.say("hi")
+            one._asker._tokens._renew_at_s = 0
+            await one.say("hi")
+    assert len(set(asked_for)) == 1
+    command = house.commands(WidenRun)[0].command
+    assert (command.grants, command.max_cost_usd, command.reason) == (Grants(tools=("refund",)), 9, "why")
+    assert [asked.headers[headers.TOKEN] for asked in house.commands(AddTurn)] == ["wider", "token-of-r1"]
+    assert [asked.command.max_cost_usd for asked in house.commands(MintRunToken)] == [5, 9]
 
 
 def test_a_run_is_ended(project: Path, open_house: House) -> None:

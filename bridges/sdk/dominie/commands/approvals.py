@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dominie_contracts.audit import Entries
     from dominie_contracts.guardrail import Answer, ApprovalView
 
+_WIDENING = "widening"
+"""The category of `identity.widen`."""
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="The action's id, or how it begins.")]
 As = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Who you are; else who is logged in, or finance.")]
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your key, where it is not in its place.")]
@@ -119,7 +121,24 @@ def _one(client: "Client", action: str) -> "ApprovalView":
 
 
 def _call(found: "ApprovalView") -> str:
+    if found.category == _WIDENING:
+        return f"more: {', '.join(f'{name.strip()} {value}' for name, value in _wants(found)[1:])}"
     return f"{found.resource or found.command}({arguments_of(found.arguments)})"
+
+
+def _wants(found: "ApprovalView") -> list[tuple[str, str]]:
+    """What it would do, with which arguments; of a widening, what would be added."""
+    import json
+
+    given = dict(found.arguments)
+    if found.category != _WIDENING:
+        told = ((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in given.items())
+        return [("wants", found.resource or found.command), *told]
+    usd, now, why = (given.pop(name, None) for name in ("max_cost_usd", "now_usd", "reason"))
+    spends = [] if usd is None or now is None else [("  spends", f"${usd:,.2f} in all instead of ${now:,.2f}")]
+    added = [(f"  {kind}", ", ".join(map(str, names))) for kind, names in given.items() if isinstance(names, list)]
+    because = [("  because", json.dumps(why, ensure_ascii=False))] if why else []
+    return [("wants", "more than its run was let"), *added, *spends, *because]
 
 
 def _said(answer: "Answer") -> str:
@@ -128,7 +147,6 @@ def _said(answer: "Answer") -> str:
 
 
 def _print(console: "Console", found: "ApprovalView", run: "Entries | None") -> None:
-    import json
     from datetime import UTC, datetime
 
     from rich.table import Table
@@ -144,8 +162,7 @@ def _print(console: "Console", found: "ApprovalView", run: "Entries | None") -> 
         *((f"  {each.by}", _said(each)) for each in found.answers),
         ("agent", found.agent),
         ("for", found.user),
-        ("wants", found.resource or found.command),
-        *((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in found.arguments.items()),
+        *_wants(found),
         *((f"  {place} is", label) for place, label in found.labels.items()),
         *((f"asks {', '.join(whom([ask]))}", f"{ask.why} ({ask.policy})") for ask in found.asks),
         *((("waits for", ", ".join(whom(found.left))),) if found.status == "pending" else ()),
