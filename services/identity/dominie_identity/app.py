@@ -51,6 +51,7 @@ from dominie_identity.projection import Catalog, Erasures, Offers, Principals
 from dominie_identity.runs.handlers import RunHandlers
 from dominie_identity.runs.widening import Widening
 from dominie_identity.settings import Settings
+from dominie_identity.warden.crowds import Crowds
 from dominie_identity.warden.flooding import Allowance, Holds
 from dominie_identity.warden.refusal_writer import RefusalWriter
 from dominie_identity.warden.refusals import RefusalLog
@@ -92,17 +93,18 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         broker_log=broker_log,
         edge=service.edge.refusals,
     )
+    account = SystemAccount(settings.nats_url, folder.warden)
     callout = Callout(
         settings.nats_url,
         keys.callout_user,
         keys.callout_issuer,
         proofs=Proofs(principals, holds),
         permissions=Permissions(catalog, offers),
+        crowds=Crowds(settings.identity_max_connections_each),
+        count=account.count,
         rights_s=settings.identity_rights_s,
         on_refused=refusals.refused,
     )
-
-    account = SystemAccount(settings.nats_url, folder.warden)
     warden = Warden(
         account,
         principals,

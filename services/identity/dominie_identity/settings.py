@@ -25,6 +25,8 @@ class Settings(KitSettings):
     identity_flood_messages_per_s: float = Field(default=10_000.0, gt=0)
     """What an agent, a worker or a person may send to the broker, over all connections, before it counts as a flood."""
     identity_flood_bytes_per_s: float = Field(default=64.0 * 2**20, gt=0)
+    identity_max_connections_each: int = Field(default=256, ge=1, le=1000)
+    """So many connections one agent, worker or person may have at once."""
     identity_broker_log: Path | None = None
     """The broker's log, where its refusals stand; by default that of the broker of `dominie up`."""
     identity_fork_s: int = Field(default=3600, ge=1)

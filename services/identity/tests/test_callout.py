@@ -20,6 +20,7 @@ from dominie_identity.adapters.permissions import Permissions
 from dominie_identity.adapters.system_account import ACCOUNT
 from dominie_identity.aggregate import State, evolve
 from dominie_identity.projection import Catalog, Offers, Principals
+from dominie_identity.warden.crowds import Connection, Crowds
 from dominie_kit.testing import assertion
 
 ISSUER, USER, AGENT = KeyPair.generate(account=True), KeyPair.generate(), KeyPair.generate()
@@ -47,7 +48,14 @@ def callout(*, revoked: bool = False, suspended: bool = False) -> Callout:
         state = evolve(state, Suspended(tenant="acme", principal="a-desk", by="u-dana", reason=""))
     principals.put("acme", "a-desk", state)
     permissions = Permissions(Catalog(), Offers())
-    return Callout("", USER, ISSUER, proofs=Proofs(principals), permissions=permissions, rights_s=300)
+    crowds = Crowds(10)
+    crowds.counted(("acme", "a-desk"), (), NOW)
+    proofs = Proofs(principals)
+    return Callout("", USER, ISSUER, proofs=proofs, permissions=permissions, crowds=crowds, count=nobody, rights_s=300)
+
+
+async def nobody(tenant: str, principal: str, *, most: int) -> frozenset[Connection] | None:
+    return frozenset()
 
 
 def shown(keys: KeyPair = AGENT, **changed: object) -> str:

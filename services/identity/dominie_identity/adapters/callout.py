@@ -8,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
 import nats.errors
 import structlog
+from anyio.abc import TaskGroup
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -25,10 +27,12 @@ from dominie_identity.adapters.assertion import ConnectOptions, Proofs, Refused
 from dominie_identity.adapters.nats_jwt import decode, encode
 from dominie_identity.adapters.permissions import Permissions
 from dominie_identity.adapters.system_account import ACCOUNT
+from dominie_identity.warden.crowds import Connection, Crowds, Who
 
 SUBJECT = "$SYS.REQ.USER.AUTH"
 REQUEST_AUDIENCE = "nats-authorization-request"
 _QUEUE = "identity"
+_TRIES = 3
 log = structlog.get_logger()
 
 
@@ -39,6 +43,7 @@ class _Server(BaseModel):
 
 class _ClientInfo(BaseModel):
     model_config = ConfigDict(frozen=True)
+    id: int = 0
     nonce: str = ""
 
 
@@ -53,6 +58,22 @@ class Request(BaseModel):
     connect_opts: ConnectOptions
 
 
+class Uncounted(Exception):
+    """Raised where it is to be counted first how many connections a principal has."""
+
+    def __init__(self, who: Who) -> None:
+        super().__init__("/".join(who))
+        self.who = who
+
+
+class Counts(Protocol):
+    """Asks the servers; see `SystemAccount.count`."""
+
+    async def __call__(self, tenant: str, principal: str, *, most: int) -> frozenset[Connection] | None:
+        """The connections of a principal."""
+        ...
+
+
 class Callout:
     """Answers the broker, over a connection of its own in the account AUTH."""
 
@@ -64,6 +85,8 @@ class Callout:
         *,
         proofs: Proofs,
         permissions: Permissions,
+        crowds: Crowds,
+        count: Counts,
         rights_s: float,
         on_refused: Callable[[str, str], None] = lambda who, why: None,
     ) -> None:
@@ -74,6 +97,10 @@ class Callout:
         self._issuer = issuer
         self._proofs = proofs
         self._permissions = permissions
+        self._crowds = crowds
+        self._count = count
+        self._counting: dict[Who, anyio.Event] = {}
+        self._group: TaskGroup | None = None
         self._rights_s = rights_s
         self._on_refused = on_refused
         self._client = Client()
@@ -89,6 +116,7 @@ class Callout:
             connect_timeout=5,
             name="identity-callout",
             error_cb=_note_error,
+            disconnected_cb=self._lost,
         )
         try:
             yield
@@ -98,13 +126,48 @@ class Callout:
 
     async def run(self) -> None:
         """Answer for as long as the service lives; begun when the read models have caught up."""
-        await self._client.subscribe(SUBJECT, queue=_QUEUE, cb=self._take)
-        await self._client.flush()
-        await anyio.sleep_forever()
+        async with anyio.create_task_group() as self._group:
+            await self._client.subscribe(SUBJECT, queue=_QUEUE, cb=self._take)
+            await self._client.flush()
+            await anyio.sleep_forever()
+
+    async def _lost(self) -> None:
+        self._crowds.forget()
 
     async def _take(self, message: Msg) -> None:
         try:
             answer = self.answer(message.data, now_s=time.time())
+        except Uncounted as uncounted:
+            assert self._group is not None
+            self._group.start_soon(self._take_counted, message, uncounted.who)
+        else:
+            await self._send(message, answer)
+
+    async def _take_counted(self, message: Msg, who: Who) -> None:
+        """Answer when it has been counted, beside those that need no count; silence is a refusal to try again."""
+        for _ in range(_TRIES):
+            await self._counted(who)
+            try:
+                await self._send(message, self.answer(message.data, now_s=time.time()))
+                return
+            except Uncounted:
+                continue
+
+    async def _counted(self, who: Who) -> None:
+        """Have a principal's connections counted, once for all who wait for it."""
+        if (counting := self._counting.get(who)) is not None:
+            await counting.wait()
+            return
+        counting = self._counting[who] = anyio.Event()
+        try:
+            found = await self._count(*who, most=self._crowds.most + 1)
+            self._crowds.counted(who, found, time.time())
+        finally:
+            del self._counting[who]
+            counting.set()
+
+    async def _send(self, message: Msg, answer: bytes | None) -> None:
+        try:
             if answer is not None:
                 await message.respond(answer)
                 await (
@@ -115,7 +178,11 @@ class Callout:
             log.exception("callout.failed", error=type(error).__name__)
 
     def answer(self, data: bytes, *, now_s: float) -> bytes | None:
-        """The answer to one question of the broker; None to what is none."""
+        """The answer to one question of the broker; None to what is none.
+
+        Raises:
+            Uncounted: It has to be counted first who is connected.
+        """
         try:
             request = _read(data)
         except ValueError as error:
@@ -124,17 +191,30 @@ class Callout:
             return None
         try:
             registered = self._proofs.check(request.connect_opts, request.client_info.nonce, now_s=now_s)
+            self._check_crowd(registered, request, now_s=now_s)
             user = self._user_token(registered, request, now_s=now_s)
         except Refused as refused:
             self.refused[refused.why] += 1
             self._on_refused(refused.who, refused.why)
             return self._respond(request, error=refused.why)
+        except Uncounted:
+            raise
         except Exception as error:
             self.refused["failed"] += 1
             log.exception("callout.failed", error=type(error).__name__)
             return self._respond(request, error="failed")
         self.admitted += 1
         return self._respond(request, jwt=user)
+
+    def _check_crowd(self, registered: Registered, request: Request, *, now_s: float) -> None:
+        who, connection = (registered.tenant, registered.principal), (request.server_id.id, request.client_info.id)
+        match self._crowds.admit(who, connection, now_s):
+            case "count":
+                raise Uncounted(who)
+            case "no":
+                raise Refused("too many connections", "/".join(who))
+            case "yes":
+                return
 
     def _user_token(self, registered: Registered, request: Request, *, now_s: float) -> str:
         rights = self._permissions.of(registered)

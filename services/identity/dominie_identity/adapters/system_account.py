@@ -4,11 +4,14 @@ Every node of a cluster hears what is asked of all, and answers for itself.
 """
 
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import anyio
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -17,6 +20,7 @@ from nats.aio.msg import Msg
 from dominie.keys import KeyPair
 from dominie_contracts.rights import WARDEN
 from dominie_contracts.subjects import broker_urls, service_inbox_prefix
+from dominie_identity.warden.crowds import Connection
 from dominie_identity.warden.flooding import Connected
 from dominie_identity.warden.rounds import PAGE, Page
 
@@ -25,7 +29,8 @@ ACCOUNT = "APP"
 MOST = 1024
 """Connections of one principal that an answer lists."""
 _INBOX = service_inbox_prefix(WARDEN)
-_LOOK, _OF, _KICKED = (f"{_INBOX}.{name}" for name in ("look", "of", "kicked"))
+_LOOK, _OF, _COUNT, _KICKED = (f"{_INBOX}.{name}" for name in ("look", "of", "count", "kicked"))
+_COUNT_S = 0.5
 _REQUEST = "$SYS.REQ.SERVER"
 log = structlog.get_logger()
 
@@ -39,6 +44,8 @@ class SystemAccount:
         self._url = url
         self._user = user
         self._client = Client()
+        self._counts: dict[str, _Count] = {}
+        self._servers = 1
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
@@ -57,6 +64,7 @@ class SystemAccount:
         try:
             await self._client.subscribe(_LOOK, cb=self._take_page)
             await self._client.subscribe(_OF, cb=self._take_found)
+            await self._client.subscribe(f"{_COUNT}.*", cb=self._take_count)
             yield
         finally:
             with suppress(OSError, nats.errors.Error):  # the broker may be gone already
@@ -69,6 +77,24 @@ class SystemAccount:
     async def find(self, tenant: str, principal: str) -> None:
         """Ask every server for the connections of one principal."""
         await self._ask("PING", {"user": f"{tenant}/{principal}", "limit": MOST}, reply=_OF)
+
+    async def count(self, tenant: str, principal: str, *, most: int) -> frozenset[Connection] | None:
+        """The connections of one principal, `most` at each server; None where no server answers."""
+        if not self._client.is_connected:
+            return None
+        number = uuid.uuid4().hex
+        count = self._counts[number] = _Count()
+        try:
+            asked: dict[str, object] = {"user": f"{tenant}/{principal}", "limit": most}
+            await self._ask("PING", asked, reply=f"{_COUNT}.{number}")
+            with anyio.move_on_after(_COUNT_S):
+                while len(count.servers) < self._servers:
+                    await count.heard.wait()
+                    count.heard = anyio.Event()
+            self._servers = max(1, len(count.servers))
+        finally:
+            del self._counts[number]
+        return frozenset(count.found) if count.servers else None
 
     async def _ask(self, server: str, asked: dict[str, object], *, reply: str) -> None:
         await self._publish(f"{_REQUEST}.{server}.CONNZ", {"auth": True, "acc": ACCOUNT, **asked}, reply=reply)
@@ -90,6 +116,20 @@ class SystemAccount:
     async def _take_found(self, message: Msg) -> None:
         if (page := _page(message)) is not None:
             self.on_found(page)
+
+    async def _take_count(self, message: Msg) -> None:
+        page, count = _page(message), self._counts.get(message.subject.rpartition(".")[2])
+        if page is not None and count is not None:
+            count.servers.add(page.server)
+            count.found |= {(each.server, each.id) for each in page.connections}
+            count.heard.set()
+
+
+@dataclass(slots=True)
+class _Count:
+    servers: set[str] = field(default_factory=set)
+    found: set[Connection] = field(default_factory=set)
+    heard: anyio.Event = field(default_factory=anyio.Event)
 
 
 def _page(message: Msg) -> Page | None:
