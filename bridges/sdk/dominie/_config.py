@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Required, TypedDict
 
 from dominie._credentials import RIGHTS_S, Credentials
 from dominie._project import Project, load_keys
@@ -16,6 +16,7 @@ from dominie_contracts.subjects import check_principal, check_tenant
 
 Kind = Literal["a", "w"]
 URL, TENANT, PRINCIPAL = "DOMINIE_URL", "DOMINIE_TENANT", "DOMINIE_PRINCIPAL"
+TOKEN_FILE = "DOMINIE_WORKLOAD_TOKEN_FILE"
 SEED, SEED_FILE, RIGHTS, USER = "DOMINIE_SEED", "DOMINIE_SEED_FILE", "DOMINIE_RIGHTS_S", "DOMINIE_USER"
 _NOT_NAME = re.compile(r"[^A-Za-z0-9_.@-]+")
 
@@ -63,8 +64,8 @@ def from_environment(environment: Mapping[str, str]) -> Credentials:
         Invalid: Some are missing, or are not what they should be.
     """
     missing = [name for name in (URL, TENANT, PRINCIPAL) if not environment.get(name)]
-    if not environment.get(SEED) and not environment.get(SEED_FILE):
-        missing.append(f"{SEED} or {SEED_FILE}")
+    if not any(environment.get(name) for name in (SEED, SEED_FILE, TOKEN_FILE)):
+        missing.append(f"{SEED}, {SEED_FILE} or {TOKEN_FILE}")
     if missing:
         raise Invalid(f"the environment has {URL} but not {', '.join(missing)}")
     try:
@@ -76,10 +77,9 @@ def from_environment(environment: Mapping[str, str]) -> Credentials:
         url=environment[URL],
         tenant=check_tenant(environment[TENANT]),
         principal=check_principal(environment[PRINCIPAL]),
-        keys=_keys(environment),
         rights_s=rights_s,
         user=as_user(user) if user else None,
-        seed_file=None if environment.get(SEED) else Path(environment[SEED_FILE]),
+        **_keys(environment),
     )
 
 
@@ -104,10 +104,24 @@ def script_name() -> str:
     return _NOT_NAME.sub("-", stem).strip("-._@")[:60] or "agent"
 
 
-def _keys(environment: Mapping[str, str]) -> KeyPair:
-    if not environment.get(SEED):
-        return load_keys(Path(environment[SEED_FILE]))
+class _Keys(TypedDict, total=False):
+    keys: Required[KeyPair]
+    seed_file: Path
+    token_file: Path
+
+
+def _keys(environment: Mapping[str, str]) -> _Keys:
+    """What it proves itself with: a seed, one in a file, or what its cluster says and a key of this process."""
+    if seed := environment.get(SEED):
+        try:
+            return {"keys": KeyPair(seed)}
+        except Exception as error:  # nkeys raises what it likes
+            raise Invalid(f"{SEED} is no nkey seed") from error
+    if file := environment.get(SEED_FILE):
+        return {"keys": load_keys(Path(file)), "seed_file": Path(file)}
+    token = Path(environment[TOKEN_FILE])
     try:
-        return KeyPair(environment[SEED])
-    except Exception as error:  # nkeys raises what it likes
-        raise Invalid(f"{SEED} is no nkey seed") from error
+        token.read_text()
+    except (OSError, ValueError) as error:
+        raise Invalid(f"no token of a cluster can be read from {str(token)!r}: {type(error).__name__}") from error
+    return {"keys": KeyPair.generate(), "token_file": token}

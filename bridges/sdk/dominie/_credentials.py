@@ -46,6 +46,9 @@ class Credentials:
     seed_file: Path | None = None
     """Where the key is kept; it is read again for each connection, for it may have been rotated."""
 
+    token_file: Path | None = None
+    """Where a cluster puts what it says of this workload, and puts it anew: it is read for each connection."""
+
     def fresh(self) -> "Credentials":
         """These, with the key that is in its file now."""
         if self.seed_file is None:
@@ -62,7 +65,11 @@ class Credentials:
         return inbox_prefix(self.tenant, self.principal)
 
     def assertion(self) -> str:
-        """A fresh assertion: who connects, signed with the key that also answers the broker's challenge."""
+        """A fresh assertion: who connects, signed with the key that also answers the broker's challenge.
+
+        Raises:
+            OSError: A workload's token is not there.
+        """
         now = int(time.time())
         claims = {
             "iss": self.principal,
@@ -73,6 +80,8 @@ class Credentials:
             "exp": now + ASSERTION_S,
             "jti": uuid.uuid4().hex,
         }
+        if self.token_file is not None:
+            claims["token"] = self.token_file.read_text().strip()
         return self._signed(claims)
 
     def subject_token(

@@ -98,7 +98,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         settings.nats_url,
         keys.callout_user,
         keys.callout_issuer,
-        proofs=Proofs(principals, holds),
+        proofs=Proofs(principals, holds, directory),
         permissions=Permissions(catalog, offers),
         crowds=Crowds(settings.identity_max_connections_each),
         count=account.count,

@@ -33,18 +33,22 @@ def register_agent(
     namespace: Annotated[list[str] | None, typer.Option(help="A memory namespace; none given: all.")] = None,
     user: Annotated[list[str] | None, typer.Option(help="Who lets it act for them; none given: you.")] = None,
     nkey: Annotated[str | None, typer.Option(help="Its public key, where it keeps the seed itself.")] = None,
+    keyless: Annotated[bool, typer.Option("--keyless", help="It has no key: its cluster vouches for it.")] = False,
     json: Json = False,
 ) -> None:
     """Register an agent, or give a registered one other rights."""
     from dominie._config import as_user
     from dominie._project import Project
     from dominie.commands._people import agent_principal, developer
+    from dominie.keys import KeyPair
     from dominie_contracts import Grants
     from dominie_contracts.identity import PrincipalView, Register
     from dominie_contracts.token import EVERYTHING
 
     principal = agent_principal(name)
     seed: Path | None = None
+    if keyless:
+        nkey = KeyPair.generate().public
     if nkey is None:
         project = Project.find()
         nkey = project.agent_credentials(principal)[0].keys.public

@@ -23,7 +23,7 @@ from dominie.keys import KeyPair
 from dominie_contracts.identity import Registered
 from dominie_contracts.rights import Rights
 from dominie_contracts.subjects import broker_urls
-from dominie_identity.adapters.assertion import ConnectOptions, Proofs, Refused
+from dominie_identity.adapters.assertion import ConnectOptions, Proofs, Proven, Refused, Undecided
 from dominie_identity.adapters.nats_jwt import decode, encode
 from dominie_identity.adapters.permissions import Permissions
 from dominie_identity.adapters.system_account import ACCOUNT
@@ -178,7 +178,7 @@ class Callout:
             log.exception("callout.failed", error=type(error).__name__)
 
     def answer(self, data: bytes, *, now_s: float) -> bytes | None:
-        """The answer to one question of the broker; None to what is none.
+        """The answer to one question of the broker; None to what is none, or cannot be decided now.
 
         Raises:
             Uncounted: It has to be counted first who is connected.
@@ -190,9 +190,13 @@ class Callout:
             log.warning("callout.dropped", error=type(error).__name__)
             return None
         try:
-            registered = self._proofs.check(request.connect_opts, request.client_info.nonce, now_s=now_s)
-            self._check_crowd(registered, request, now_s=now_s)
-            user = self._user_token(registered, request, now_s=now_s)
+            proven = self._proofs.check(request.connect_opts, request.client_info.nonce, now_s=now_s)
+            self._check_crowd(proven.registered, request, now_s=now_s)
+            user = self._user_token(proven, request, now_s=now_s)
+        except Undecided as undecided:  # the broker refuses it in a while, and the client tries again
+            self.refused["undecided"] += 1
+            self._on_refused(undecided.who, "its cluster is away")
+            return None
         except Refused as refused:
             self.refused[refused.why] += 1
             self._on_refused(refused.who, refused.why)
@@ -216,9 +220,10 @@ class Callout:
             case "yes":
                 return
 
-    def _user_token(self, registered: Registered, request: Request, *, now_s: float) -> str:
+    def _user_token(self, proven: Proven, request: Request, *, now_s: float) -> str:
+        registered = proven.registered
         rights = self._permissions.of(registered)
-        ends_s = min(now_s + self._rights_s, registered.ends_s(request.connect_opts.nkey))
+        ends_s = min(now_s + self._rights_s, proven.until_s)
         return encode(
             {
                 "sub": request.user_nkey,

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 
 import anyio
 
-from dominie_contracts import Forbidden, Unauthenticated
+from dominie_contracts import Forbidden, Unauthenticated, Unavailable
 from dominie_contracts.people import IssuerView
 from dominie_identity.people.issuers import Issuer
 from dominie_identity.people.keys import IssuerKeys
 from dominie_identity.people.tokens import LEEWAY_S, check, check_algorithm, read
-from dominie_identity.people.vouching import Person, person
+from dominie_identity.people.vouching import Person, Workload, person, workload
 
 
 class Directory:
@@ -53,6 +53,24 @@ class Directory:
         key = await self.keys[name].look(shown.kid, check_algorithm(shown, issuer))
         now_s = self._clock()
         return person(token, check(shown, issuer, key, now_s=now_s), issuer, now_s=now_s, leeway_s=LEEWAY_S)
+
+    def workload(self, tenant: str, token: str) -> Workload:
+        """The agent of a tenant that a pod is, decided by the keys that are known.
+
+        Raises:
+            Unauthenticated: The token does not hold.
+            Forbidden: The configuration makes nobody of its service account.
+            Unavailable: The cluster's keys are not known, or it is being asked for one that it may have by now.
+        """
+        shown = read(token)
+        for name, issuer in self._issuers.items():
+            if (issuer.kind, issuer.tenant, issuer.url) == ("kubernetes", tenant, shown.claims.iss):
+                key = self.keys[name].find(shown.kid, check_algorithm(shown, issuer))
+                if key is not None:
+                    return workload(check(shown, issuer, key, now_s=self._clock()), issuer)
+                if self.keys[name].want():
+                    raise Unavailable("the cluster is asked for its keys", retry_after_s=1)
+        raise Unauthenticated("the token is of no cluster of this tenant, or not signed by a key of it")
 
     async def run(self) -> None:
         """Keep the keys of every issuer, for ever."""

@@ -73,7 +73,15 @@ def person(token: str, claims: Claims, issuer: Issuer, *, now_s: float, leeway_s
     )
 
 
-def workload(claims: Claims, issuer: Issuer) -> str:
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A pod for which a cluster vouches, and until when (Unix time)."""
+
+    principal: str
+    until_s: float
+
+
+def workload(claims: Claims, issuer: Issuer) -> Workload:
     """The agent or tool worker that a pod is.
 
     Raises:
@@ -85,7 +93,7 @@ def workload(claims: Claims, issuer: Issuer) -> str:
         raise Unauthenticated("this is no token that a cluster bound to a service account")
     if account not in issuer.agents:
         raise Forbidden("no agent is configured for this service account")
-    return issuer.agents[account]
+    return Workload(issuer.agents[account], claims.exp)
 
 
 def _is_bound(found: JsonValue, account: str) -> bool:
