@@ -10,6 +10,7 @@ from dominie_contracts.action import Ask, Parked
 from dominie_contracts.base import Message
 from dominie_contracts.digests import digest_json
 from dominie_contracts.guardrail import ApprovalAnswered
+from dominie_contracts.people import Login
 
 ANSWER_AUDIENCE = "dominie-answer"
 """`aud` of the proof of an answer."""
@@ -38,7 +39,7 @@ class AnswerClaims(Message):
     """The keys of the asks that the approver was shown."""
     decision: Literal["grant", "deny"]
     auth_time: int
-    """When the approver signed in: with a key, when it was opened."""
+    """When the approver signed in: with a key, when it was opened. Of whom an issuer vouched for, identity knows."""
     iat: int
     exp: int
     jti: str = Field(min_length=8)
@@ -110,8 +111,13 @@ def groups_of(asker: Asker, by: str, groups: Iterable[str]) -> tuple[str, ...]:
     return tuple(group for group in groups if group != USER)
 
 
-def refuse_claims(claims: AnswerClaims, answer: ApprovalAnswered, *, tenant: str) -> str | None:
-    """Why what was signed is no proof of an answer; None if it is."""
+def refuse_claims(
+    claims: AnswerClaims, answer: ApprovalAnswered, *, tenant: str, login: Login | None = None
+) -> str | None:
+    """Why what was signed is no proof of an answer; None if it is.
+
+    Of a person whom an issuer vouched for (`login`), it says when they signed in, and not their own program.
+    """
     said = (claims.sub, claims.tenant, claims.action, claims.digest, claims.decision)
     at_s = answer.answered_ms / 1000
     if claims.aud != ANSWER_AUDIENCE or said != (answer.by, tenant, answer.action, answer.digest, answer.decision):
@@ -120,7 +126,8 @@ def refuse_claims(claims: AnswerClaims, answer: ApprovalAnswered, *, tenant: str
         return "what was signed answers other policies"
     if not claims.iat - LEEWAY_S <= at_s <= min(claims.exp, claims.iat + PROOF_S) + LEEWAY_S:
         return "the answer was not signed when it was given"
-    if not at_s - MAX_AUTH_S <= claims.auth_time <= claims.iat + LEEWAY_S:
+    signed_in_s = claims.auth_time if login is None else min(claims.auth_time, login.auth_time)
+    if not at_s - MAX_AUTH_S <= signed_in_s or not claims.auth_time <= claims.iat + LEEWAY_S:
         return f"{answer.by} signed in more than {MAX_AUTH_S // 60} minutes before"
     return None
 

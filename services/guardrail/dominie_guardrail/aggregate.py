@@ -24,6 +24,7 @@ from dominie_contracts.guardrail import (
     PolicyFile,
     PublishPolicies,
 )
+from dominie_contracts.people import Login
 
 NOTHING_NEW = PolicyDiff()
 
@@ -48,6 +49,8 @@ class Approver:
     groups: tuple[str, ...]
     nkey: str
     claims: AnswerClaims
+    login: Login | None = None
+    """Where an issuer vouched for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def answer(
     if refused := refuse_person(waiting.asker, approver.principal, approver.nkey):
         raise Forbidden(f"you may not answer this: {refused}")
     said = _said(command, waiting, approver, now_ms=now_ms, life_ms=life_ms)
-    if refused := refuse_claims(approver.claims, said, tenant=waiting.tenant):
+    if refused := refuse_claims(approver.claims, said, tenant=waiting.tenant, login=approver.login):
         raise Unauthenticated(f"{refused}: sign in and answer again")
     if any(_same(each, said, now_ms=now_ms) for each in state.answers):
         return []

@@ -168,7 +168,7 @@ class Handlers:
         if command.proof is None:
             raise Unauthenticated("an answer is signed with the approver's own key; `dominie approvals` does")
         claims, nkey = signed_answer(registered, command.proof, self._now_ms() / 1000)
-        return Approver(context.principal, registered.groups, nkey, claims)
+        return Approver(context.principal, registered.groups, nkey, claims, registered.login)
 
     def _checked(self, files: tuple[PolicyFile, ...], tenant: str, beside: tuple[PolicyFile, ...] = ()) -> int:
         try:

@@ -12,6 +12,7 @@ from dominie_contracts import Conflict, Forbidden, Unauthenticated
 from dominie_contracts.action import Ask, Parked
 from dominie_contracts.approvals import ANSWER_AUDIENCE, AnswerClaims, Asker
 from dominie_contracts.guardrail import ApprovalAnswered, Approve, PoliciesPublished, PolicyFile, PublishPolicies
+from dominie_contracts.people import Login
 from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest_of, evolve, left, publish
 
 NAMES = st.sampled_from(["a.cedar", "b.cedar"])
@@ -43,6 +44,7 @@ def decide(
     by: str = "u-fay",
     groups: tuple[str, ...] = ("finance",),
     now_ms: int = NOW_MS,
+    login: Login | None = None,
     **signed: Any,
 ) -> list[ApprovalAnswered]:
     asked = asked or waiting()
@@ -62,7 +64,7 @@ def decide(
             **signed,
         }
     )
-    approver = Approver(by, groups, f"U-{by}", claims)
+    approver = Approver(by, groups, f"U-{by}", claims, login)
     return answer(state or State(), command, asked, approver, now_ms=now_ms, life_ms=500)
 
 
@@ -170,6 +172,13 @@ def test_who_may_not_answer(by: str, groups: tuple[str, ...], why: str) -> None:
 def test_what_was_not_signed_of_late_is_not_answered(signed: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated, match="sign in and answer again"):
         decide(approve(), **signed)
+
+
+def test_who_signed_in_with_an_issuer_did_so_of_late() -> None:
+    login = Login(issuer="corp", subject="s", token="t", auth_time=NOW_MS // 1000 - 901, until_s=NOW_MS)
+    with pytest.raises(Unauthenticated, match="15 minutes before: sign in"):
+        decide(approve(), login=login)
+    assert decide(approve(), login=login.model_copy(update={"auth_time": NOW_MS // 1000 - 900}))
 
 
 def test_what_changed_since_it_was_shown_is_not_answered() -> None:

@@ -99,18 +99,20 @@ class Approving:
             return error.detail
         if nkey != answer.nkey:
             return "the yes names another key than the one that signed it"
-        return refuse_claims(claims, answer, tenant=tenant)
+        return refuse_claims(claims, answer, tenant=tenant, login=person.login)
 
 
 def signed_answer(person: Registered, proof: str, at_s: float) -> tuple[AnswerClaims, str]:
     """What a person's proof says, and the key that signed it: theirs, or the one before while that is taken.
 
     Raises:
-        Unauthenticated: Neither did, or it is no such proof.
+        Unauthenticated: Neither did, it is no such proof, or their login was over.
     """
     if person.previous is not None and person.takes(person.previous, at_s):
         with suppress(Unauthenticated):
             return read_answer(proof, person.previous), person.previous
+    if not person.takes(person.nkey, at_s):
+        raise Unauthenticated(f"the login of {person.principal} was over; sign in and answer again")
     return read_answer(proof, person.nkey), person.nkey
 
 

@@ -10,6 +10,7 @@ from dominie import Credentials
 from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Payload, StreamName, Unavailable
 from dominie_contracts.action import Finished, Integrity, Parked
 from dominie_contracts.identity import PRINCIPAL, Revoked, Suspended
+from dominie_contracts.people import Login
 from dominie_contracts.registry import parse_own
 from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, Outcome, Request, Work
@@ -159,6 +160,26 @@ async def test_who_signed_in_long_ago_says_nothing(case: Case) -> None:
     case.people["u-fay"] = Credentials("", "acme", "u-fay", fay.keys, auth_time=now_ms() // 1000 - AGO_S)
     await case.answer()
     with pytest.raises(Forbidden, match="signed in more than 15 minutes before"):
+        await case.act()
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "left_s", "why"),
+    [(60, 60, None), (AGO_S, 60, "signed in more than 15 minutes before"), (60, -1, "login of u-fay was over")],
+    ids=["of late", "long ago", "over"],
+)
+async def test_identity_knows_when_somebody_signed_in_whom_an_issuer_vouched_for(
+    case: Case, ago_s: int, left_s: int, why: str | None
+) -> None:
+    fay, now_s = case.people["u-fay"], now_ms() // 1000
+    login = Login(issuer="corp", subject="s", token="t", auth_time=now_s - ago_s, until_s=now_s + left_s)
+    await case.waits()
+    await case.desk.join("u-fay", "finance", nkey=fay.keys.public, login=login)
+    await case.answer()  # which says that they signed in just now
+    if why is None:
+        await case.act()
+        return
+    with pytest.raises(Forbidden, match=why):
         await case.act()
 
 
