@@ -31,7 +31,7 @@ import dominie
 
 
 def _write(sql, *values):
-    with closing(sqlite3.connect(os.environ["LEDGER"], timeout=10)) as ledger, ledger:
+    with closing(sqlite3.connect(os.environ["LEDGER"], timeout=30)) as ledger, ledger:
         ledger.execute(sql, values)
 
 
@@ -79,7 +79,7 @@ class Ledger:
         return self._count("calls", name)
 
     def _count(self, table: str, name: str) -> int:
-        with closing(sqlite3.connect(self.path, timeout=10)) as ledger:
+        with closing(sqlite3.connect(self.path, timeout=30)) as ledger:
             return int(ledger.execute(f"SELECT count(*) FROM {table} WHERE name = ?", (name,)).fetchone()[0])
 
 

@@ -123,9 +123,9 @@ async def test_some_are_cancelled(nc: Client, clients: Clients) -> None:
 
 
 async def test_a_stream_without_batches_still_takes_many(nc: Client, clients: Clients) -> None:
-    answer = await nc.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=5)
+    answer = await nc.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=30)
     config = json.loads(answer.data)["config"] | {"allow_atomic": False}
-    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config).encode(), timeout=5)
+    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config).encode(), timeout=30)
     store = JetStreamEventStore(await clients())
 
     assert len(await check(store, await many(store, 50))) == 50

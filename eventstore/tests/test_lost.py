@@ -114,7 +114,7 @@ async def test_a_closed_connection_is_unavailable(nc: Client, clients: Clients) 
 
 
 async def test_a_stream_that_was_not_provisioned_is_unavailable(nc: Client) -> None:
-    await nc.request("$JS.API.STREAM.DELETE.EVENTS_0", b"", timeout=5)
+    await nc.request("$JS.API.STREAM.DELETE.EVENTS_0", b"", timeout=30)
     store = JetStreamEventStore(nc, timeout_s=0.2)
 
     with pytest.raises(StoreUnavailable):

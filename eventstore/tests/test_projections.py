@@ -25,7 +25,7 @@ from dominie_eventstore import (
 from dominie_eventstore.conformance import draft, stream
 
 pytestmark = pytest.mark.anyio
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class Words(InMemory):

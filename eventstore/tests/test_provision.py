@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def ask(nc: Client, verb: str, **body: object) -> dict[str, Any]:
-    answer = await nc.request(f"$JS.API.STREAM.{verb}.EVENTS_0", json.dumps(body).encode(), timeout=5)
+    answer = await nc.request(f"$JS.API.STREAM.{verb}.EVENTS_0", json.dumps(body).encode(), timeout=30)
     found: dict[str, Any] = json.loads(answer.data)
     return found
 

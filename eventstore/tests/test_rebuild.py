@@ -19,7 +19,7 @@ from dominie_eventstore import InMemory, MemoryEventStore, Projection, Projector
 from dominie_eventstore.conformance import draft, stream
 
 pytestmark = pytest.mark.anyio
-WAIT_S = 10.0
+WAIT_S = 30.0
 EVENTS = 200
 
 

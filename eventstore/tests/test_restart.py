@@ -96,7 +96,7 @@ async def test_a_silent_consumer_is_replaced(nc: Client, clients: Clients) -> No
             seen.append(event)
             if len(seen) == 3:
                 async for name in _consumers(nc):
-                    await nc.request(f"$JS.API.CONSUMER.DELETE.EVENTS_0.{name}", b"", timeout=5)
+                    await nc.request(f"$JS.API.CONSUMER.DELETE.EVENTS_0.{name}", b"", timeout=30)
                 await write(store, "2", 2)
             elif len(seen) == 5:
                 break

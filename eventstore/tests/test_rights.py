@@ -45,7 +45,7 @@ async def connections(guarded: "Broker") -> AsyncIterator[dict[str, Client]]:
         await client.connect(
             guarded.url, user=name, password=name, inbox_prefix=f"_INBOX.svc.{name}".encode(), error_cb=silent
         )
-    await opened["operator"].request("$JS.API.STREAM.DELETE.EVENTS_0", b"", timeout=5)
+    await opened["operator"].request("$JS.API.STREAM.DELETE.EVENTS_0", b"", timeout=30)
     await provision(opened["operator"])
     store = JetStreamEventStore(opened["operator"])
     for category in ("policy", "principal"):

@@ -168,8 +168,8 @@ async def test_who_dies_on_the_way_is_followed_by_who_comes_next(
     """The segment is closed, and nobody says that the next one is open: appends wait, and nothing is lost."""
     store = JetStreamEventStore(nc)
     await store.append(stream(), [draft("1")], expected_version=0)
-    config = json.loads((await nc.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=5)).data)["config"]
-    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config | half).encode(), timeout=5)
+    config = json.loads((await nc.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=30)).data)["config"]
+    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config | half).encode(), timeout=30)
 
     with pytest.raises(StoreUnavailable):
         await store.append(stream(), [draft("2")], expected_version=1, timeout_s=0.3)
@@ -230,12 +230,12 @@ async def test_how_large_a_segment_is(nc: Client) -> None:
 @pytest.mark.parametrize("half", [{}, {"sealed": True}])
 async def test_a_half_roll_is_seen_and_its_fences_are_no_appends(nc: Client, half: dict[str, object]) -> None:
     await JetStreamEventStore(nc).append(stream(), [draft()], expected_version=0)
-    config = json.loads((await nc.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=5)).data)["config"]
+    config = json.loads((await nc.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=30)).data)["config"]
     config |= {"subjects": ["log.fence.0"]}
-    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config).encode(), timeout=5)
+    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config).encode(), timeout=30)
     for _ in range(2):
-        await nc.request("log.fence.0", b"", timeout=5)
-    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config | half).encode(), timeout=5)
+        await nc.request("log.fence.0", b"", timeout=30)
+    await nc.request("$JS.API.STREAM.UPDATE.EVENTS_0", json.dumps(config | half).encode(), timeout=30)
 
     async with rolling(nc) as roller:
         state = await roller.state(0)

@@ -11,7 +11,7 @@ from dominie_eventstore import MemoryEventStore, Projector, SqlProjection
 from dominie_eventstore.conformance import draft, stream
 
 pytestmark = pytest.mark.anyio
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class Words(SqlProjection):

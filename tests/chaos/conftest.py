@@ -214,8 +214,8 @@ async def replicated(cluster: Cluster, connect: Callable[..., Awaitable[Client]]
     client = await connect(*cluster.urls)
     await provision(client, replicas=NODES, timeout_s=30)
     yield JetStreamEventStore(client, replicas=NODES)
-    for name in json.loads((await client.request("$JS.API.STREAM.NAMES", b"", timeout=10)).data)["streams"]:
-        await client.request(f"$JS.API.STREAM.DELETE.{name}", b"", timeout=10)
+    for name in json.loads((await client.request("$JS.API.STREAM.NAMES", b"", timeout=30)).data)["streams"]:
+        await client.request(f"$JS.API.STREAM.DELETE.{name}", b"", timeout=30)
 
 
 @pytest.fixture(scope="session")

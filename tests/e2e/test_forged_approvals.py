@@ -77,7 +77,7 @@ REFUND: dict[str, JsonValue] = {
 GRANTS = Grants(tools=("pay",), namespaces=("vault",))
 PAY = "def pay(order='', cents=0, rate=0.0):\n    return cents\n"
 GROUPS = {"fay": "finance", "gil": "finance", "sam": "finance", "dana": "finance", "out": "sales", "old": "finance"}
-WAIT_S = 15.0
+WAIT_S = 30.0
 
 
 @dataclass

@@ -54,7 +54,7 @@ SCHEMA: dict[str, JsonValue] = {
     "type": "object",
     "properties": {"cents": {"type": "integer", "x-dominie": {"role": "amount"}}},
 }
-WAIT_S = 15.0
+WAIT_S = 30.0
 
 
 @dataclass

@@ -110,7 +110,7 @@ async def test_a_refusal_is_forbidden_and_not_a_time_out(
 ) -> None:
     callout.publish = ["cmd.acme.a-desk.identity.token", "cmd.acme.a-desk.tool.invoke.pay"]
     answered.on(InvokeTool, echo)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(replace(guarded, rights_s=60)) as run:
             calls = [run.invoke("Other", {"n": n}) for n in range(20)] + [
                 run.invoke("pay", {"n": n}) for n in range(20)
@@ -125,7 +125,7 @@ async def test_a_grant_that_came_after_the_connection_counts(
 ) -> None:
     callout.publish = ["cmd.acme.a-desk.identity.token"]
     answered.on(InvokeTool, echo)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(replace(guarded, rights_s=60)) as run:
             with pytest.raises(Forbidden):
                 await run.invoke("pay", {})
@@ -134,7 +134,7 @@ async def test_a_grant_that_came_after_the_connection_counts(
 
 
 async def test_who_is_not_known_is_told_at_once(guarded: Credentials, answered: House) -> None:
-    with anyio.fail_after(5), pytest.raises(Unauthenticated, match="a-eve"):
+    with anyio.fail_after(30), pytest.raises(Unauthenticated, match="a-eve"):
         async with AsyncClient(credentials=replace(guarded, principal="a-eve")):
             pass
 
@@ -143,7 +143,7 @@ async def test_who_is_revoked_finds_out_with_the_next_rights(
     guarded: Credentials, callout: Callout, answered: House
 ) -> None:
     answered.on(InvokeTool, echo)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(guarded) as run:
             await run.invoke("pay", {})
             callout.known.clear()

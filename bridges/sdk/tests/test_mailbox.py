@@ -20,7 +20,7 @@ async def test_what_came_is_there_at_once_and_in_order() -> None:
 
 async def test_who_waits_is_woken() -> None:
     box: Mailbox[int] = Mailbox()
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(box.get(LONG_S))
             await asyncio.sleep(0)

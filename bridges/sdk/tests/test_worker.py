@@ -55,7 +55,7 @@ async def working(credentials: Credentials, *tools: Any) -> AsyncIterator[None]:
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(Worker(link, tools).run(stop, ready.set))
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 await ready.wait()
             yield
             stop.set()
@@ -105,7 +105,7 @@ class ToolService:
 
     async def call(self, name: str, arguments: dict[str, Any], **changed: Any) -> WorkerAnswer:
         await self.send(name, arguments, **changed)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             return (await self.answers.get())[1]
 
 
@@ -151,7 +151,7 @@ async def test_a_repeated_call_joins_the_first(credentials: Credentials, registr
         await service.send("slow", {"n": 1})
         await service.send("slow", {"n": 1}, reply_to=return_subject("acme", "slow", "i2", "9"))
         go.set()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             found = {subject: answer.result for subject, answer in [await service.answers.get() for _ in range(2)]}
         assert (await service.call("slow", {"n": 1})).result == 1
     assert found == {"ret.acme.slow.i1.1": 1, "ret.acme.slow.i2.9": 1} and ran == [1]
@@ -190,7 +190,7 @@ async def test_a_call_that_a_restart_interrupts_is_answered_after_it(
         broker.kill()
         broker.start()
         go.set()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             assert (await service.answers.get())[1].result == 1
         assert (await service.call("slow", {"n": 2}, key="k2")).result == 2
 
@@ -204,9 +204,9 @@ async def test_answers_that_nobody_hears_are_given_again(
             await service.send("greet", {"name": str(number)}, key=str(number))
         missed = await service.client.subscribe("ret.acme.greet.i1.late")
         await service.send("greet", {"name": "dana"}, key="k4", reply_to="ret.acme.greet.i1.late")
-        await missed.next_msg(timeout=10)
+        await missed.next_msg(timeout=30)
         await service.listen(True)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             found = {(await service.answers.get())[1].result for _ in range(3)}
     assert found == {"hello 0", "hello 1", "hello 2"}
 
@@ -265,7 +265,7 @@ async def test_what_runs_is_finished_before_it_stops(
         await service.send("slow", {})
         await begun.wait()
         asyncio.get_running_loop().call_later(0.05, go.set)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         assert (await service.answers.get())[1].result == "done"
 
 

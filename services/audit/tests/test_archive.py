@@ -264,9 +264,9 @@ async def test_an_index_that_is_not_of_this_log_is_not_taken(place: Place, other
 async def test_a_roll_that_ended_halfway_is_finished_by_the_keeper(place: Place) -> None:
     """Appends wait for it, so no limit has to be reached."""
     client = place.house.operator.client
-    config = json.loads((await client.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=5)).data)["config"]
+    config = json.loads((await client.request("$JS.API.STREAM.INFO.EVENTS_0", b"", timeout=30)).data)["config"]
     closed = json.dumps(config | {"subjects": ["log.fence.0"]}).encode()
-    await client.request("$JS.API.STREAM.UPDATE.EVENTS_0", closed, timeout=5)
+    await client.request("$JS.API.STREAM.UPDATE.EVENTS_0", closed, timeout=30)
     async with rolling(client) as roller:
         keeper = SegmentKeeper(roller, place.house.operator)  # type: ignore[arg-type]
         assert await keeper.roll(Limits())

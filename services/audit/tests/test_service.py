@@ -77,7 +77,7 @@ def auditor() -> Context:
 
 async def signed(service: Service) -> Checkpoint:
     """The first checkpoint over the two events, once it is signed."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while True:
             try:
                 found = await asked(service, GetCheckpoint())
@@ -97,12 +97,12 @@ async def overwrite(settings: Settings, raws: list[bytes]) -> None:
     """What nobody in the house may do: the log is another one now."""
     keys = KeyFolder(settings.keys)
     operator = await connect_operator(settings.nats_url, keys)
-    await operator.request("$JS.API.STREAM.DELETE.EVENTS_0", b"", timeout=5)
+    await operator.request("$JS.API.STREAM.DELETE.EVENTS_0", b"", timeout=30)
     await operator.close()
     await provision(settings.nats_url, keys)
     tool = Inner("tool", settings)
     await tool.open()
-    await tool.client.request("evt.0.acme.tool.a1", b"\n".join(raws), timeout=5)
+    await tool.client.request("evt.0.acme.tool.a1", b"\n".join(raws), timeout=30)
     await tool.close()
 
 
@@ -169,7 +169,7 @@ async def test_what_was_not_checked_before_it_serves_is_checked_then(settings: S
     first, *others = await stored(settings)
     await overwrite(settings, [first.replace(b"unknown", b"unknowm", 1), *others])
     few = settings.model_copy(update={"audit_start_events": 1})
-    with pytest.raises(BaseExceptionGroup) as found, anyio.fail_after(10):
+    with pytest.raises(BaseExceptionGroup) as found, anyio.fail_after(30):
         async with serving(build(few)):
             await anyio.sleep_forever()
     assert found.group_contains(LogDiffers, match="from position 256 on")
@@ -183,7 +183,7 @@ async def test_whoever_starts_it_sees_why_it_refuses(tmp_path: Path) -> None:
     async with writing(Settings(nats_url=system.nats_url, keys=keys)) as store:
         await store.append(StreamName("acme", "tool", "a1"), [draft("unknown")], expected_version=0)
     written = project / ".dominie/audit/tlog/checkpoint"
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not written.exists() or "\n1\n" not in written.read_text():  # noqa: ASYNC110 - a file that another process writes
             await anyio.sleep(0.01)
     await run_sync(system.stop)
@@ -210,7 +210,7 @@ async def test_its_log_is_rebuilt_over_the_bus_while_it_serves_and_signs(setting
             done = await rebuild(asking, "audit", "log", tell=told.append)
         assert (done.service, done.projection, done.events >= 2) == ("audit", "log", True)
         assert (told[-1].state, told[-1].percent) == ("current", 100.0)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while (await signed(service)).size < before.size + WRITTEN:  # noqa: ASYNC110 - a checkpoint tells nobody
                 await anyio.sleep(0.01)
         trail = await asked(service, Trail(run="r-1"))

@@ -35,9 +35,9 @@ async def test_a_connection_ends_with_its_rights(acme: House) -> None:
         keys = await acme.register("a-brief")
         begun = time.time()
         async with connected(acme.url, keys, "acme", "a-brief") as agent:
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 await agent.ended.wait()
-        assert 0.9 <= time.time() - begun <= 3
+        assert 0.9 <= time.time() - begun <= 15
 
 
 async def test_a_live_agent_goes_on_without_identity_and_a_new_one_comes_in_when_it_is_back(acme: House) -> None:

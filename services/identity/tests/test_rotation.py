@@ -108,14 +108,14 @@ async def rotated(acme: House, *, overlap_s: int) -> Keys:
 
 
 async def until_published(acme: House, position: int) -> list[dict[str, Any]]:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while (found := await read_keys(acme.operator.client))["position"] <= position:
             pass
     return list(found["keys"])
 
 
 async def published(acme: House) -> dict[str, Any]:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while True:
             with suppress(Unavailable):
                 return await read_keys(acme.operator.client)
@@ -131,13 +131,13 @@ async def test_a_signer_takes_the_place_of_another_and_tokens_of_both_hold(acme:
         old = (await agent.ask(mint, RunToken)).token
         said = await rotated(acme, overlap_s=1)
         assert [key.until_s is None for key in said.keys] == [False, True]
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while key_of(new := (await agent.ask(mint, RunToken)).token) == key_of(old):
                 await agent.ask(hand_on, RunToken, token=old)
         assert (key_of(old), key_of(new)) == tuple(key.kid for key in said.keys)
         for token in (old, new):
             await agent.ask(hand_on, RunToken, token=token)
-        with anyio.fail_after(10), pytest.raises(Unauthenticated):
+        with anyio.fail_after(30), pytest.raises(Unauthenticated):
             while True:
                 await agent.ask(hand_on, RunToken, token=old)
         await agent.ask(hand_on, RunToken, token=new)

@@ -77,10 +77,10 @@ async def test_an_empty_completion_is_an_abstention(desk: Desk) -> None:
     assert (await ModelJudge("small", ask, timeout_s=5).vote(case(desk))).vote == "abstain"
 
 
-@pytest.mark.parametrize(("timeout_s", "deadline_s"), [(0.02, 5), (5, 0.04)])
+@pytest.mark.parametrize(("timeout_s", "deadline_s"), [(0.02, 60), (60, 0.04)])
 async def test_silence_is_an_abstention_in_time(desk: Desk, timeout_s: float, deadline_s: float) -> None:
     model = Model(None)
-    with anyio.fail_after(2):
+    with anyio.fail_after(30):
         given = await ModelJudge("small", model, timeout_s=timeout_s).vote(case(desk, deadline_s=deadline_s))
     assert (given.vote, given.why) == ("abstain", "no answer in time")
 

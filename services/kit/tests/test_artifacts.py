@@ -239,7 +239,7 @@ async def test_few_large_ones_are_looked_through_at_once_and_small_ones_do_not_w
     large = await keep(artifacts, content(20 * CHUNK_BYTES), holding())
     chunk = await artifacts.put(holding(), content(10))
     blobs.open, blobs.most = anyio.Event(), 0
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
             for _ in range(5):
                 group.start_soon(artifacts.accept, holding(), [large])

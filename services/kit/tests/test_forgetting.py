@@ -51,7 +51,7 @@ async def test_what_is_held_in_memory_is_built_anew(tmp_path: Path) -> None:
     standing = Standing(forgetting.hear)
     models.add("texts", Projector(desk.store, texts, name="texts", category=MEMORY), own=True)
     models.add("standing", Projector(desk.store, standing, name="standing", category=PRINCIPAL), own=False)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
             models.start(group)
             await models.whole()

@@ -20,7 +20,7 @@ from dominie_kit.keys import KeyFolder
 from dominie_kit.runner import targets
 
 pytestmark = pytest.mark.anyio
-WAIT_S = 10.0
+WAIT_S = 30.0
 STORED = ("audit", "memory")
 """Services whose files have to be open; the other resources need a bus."""
 

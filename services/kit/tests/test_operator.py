@@ -145,7 +145,7 @@ async def test_people_are_registered_once_identity_is_there(
         return PrincipalView.model_validate(view)
 
     async with stand_in(broker, "identity", answer):
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await register_people(broker.url, state)
     assert [one.principal for one in asked] == ["u-dev", "u-dev", "u-finance", "u-privacy"]
     assert asked[1].nkey == state.developer().public

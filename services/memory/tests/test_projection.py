@@ -184,7 +184,7 @@ def damage(folder: Path, harm: str) -> None:
 async def followed(desk: Desk, library: Library) -> Projector:
     """Until the library has caught up, rebuilt if another version left it."""
     projector = Projector(desk.store, library, name="test", category=MEMORY)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
             group.start_soon(projector.run)
             await projector.caught_up.wait()
