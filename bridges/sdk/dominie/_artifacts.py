@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from dominie._shrink import Large, Shrunk, shrink, shrink_arguments
 from dominie_contracts import Command, Invalid, Message
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, CallPass, Chunk, Reference, reference, references
+from dominie_contracts.shrinking import Large, Shrunk, shrink, shrink_arguments
 from dominie_contracts.tool import ChunkPut, FetchChunk, KeepArtifact, PutChunk
 
 R = TypeVar("R", bound=Message)

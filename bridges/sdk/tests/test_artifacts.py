@@ -13,10 +13,10 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from dominie._artifacts import AT_ONCE, Artifacts
-from dominie._shrink import Large, Shrunk, shrink, shrink_arguments
 from dominie_contracts import Command, Forbidden, Invalid, Message
 from dominie_contracts.artifact import CHUNK_BYTES, INLINE_BYTES, Chunk, Reference, references
 from dominie_contracts.headers import MAX_COMMAND_BYTES
+from dominie_contracts.shrinking import Large, Shrunk, shrink, shrink_arguments
 from dominie_contracts.tool import ChunkPut, FetchChunk, KeepArtifact, PutChunk
 
 pytestmark = pytest.mark.anyio

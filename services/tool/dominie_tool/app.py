@@ -35,7 +35,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     catalog, records = Catalog(), Records()
     artifacts = Artifacts(StreamBlobs(service.inner.client), max_bytes=settings.tool_artifact_bytes)
     values = Values(artifacts)
-    workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings, values.load)
+    workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings, values)
 
     async def call_worker(tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
         return await workers.call(tool.spec, arguments, action.id, action.context)

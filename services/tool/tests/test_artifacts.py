@@ -222,7 +222,7 @@ async def test_a_box_waits_for_the_same_room_and_does_not_run_after_the_deadline
     context, values = desk.context(), Values(Artifacts(desk.blobs))
     arguments: dict[str, JsonValue] = {"text": (await keep(desk, context, b"a long text")).stand_in}
     spec = ToolSpec(name="boxed", input_schema={}, kind="sandboxed", source="def f(text): return 1", function="f")
-    boxes, late = Boxes(Settings(), values.load), desk.context(deadline_s=0.05)
+    boxes, late = Boxes(Settings(), values), desk.context(deadline_s=0.05)
     async with values.whole(arguments, context) as one, values.whole(arguments, context) as two:
         assert one == two == {"text": "a long text"}
         with anyio.fail_after(30), pytest.raises(NotDone) as raised:

@@ -4,6 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import Forbidden, ToolFailed
+from dominie_contracts.artifact import CHUNK_BYTES, reference
 from dominie_contracts.tool import TOOL, Profile, ToolRegistered, ToolSpec
 from dominie_kit import NotDone
 from dominie_kit.artifacts import Artifacts
@@ -22,10 +23,26 @@ pytestmark = [
 HOG = "def hog(mb): return len(bytearray(mb << 20)) >> 20"
 
 
-async def hog(desk: Desk, settings: Settings, mb: int, profile: Profile | None) -> JsonValue:
-    spec = ToolSpec(name="hog", input_schema={}, kind="sandboxed", source=HOG, function="hog", profile=profile)
+async def hog(
+    desk: Desk,
+    settings: Settings,
+    mb: int,
+    profile: Profile | None,
+    *,
+    source: str = HOG,
+    output: dict[str, JsonValue] | None = None,
+) -> JsonValue:
+    spec = ToolSpec(
+        name="hog",
+        input_schema={},
+        output_schema=output or {},
+        kind="sandboxed",
+        source=source,
+        function="hog",
+        profile=profile,
+    )
     state = evolve(State(), ToolRegistered(spec=spec, owner="u-dana"))
-    boxes = Boxes(settings, Values(Artifacts(desk.blobs)).load)
+    boxes = Boxes(settings, Values(Artifacts(desk.blobs, max_bytes=settings.tool_artifact_bytes)))
     return await boxes.run(tool_of(state, spec), {"mb": mb}, desk.actions(TOOL).open(desk.context()))
 
 
@@ -35,6 +52,39 @@ async def test_a_tool_has_the_memory_it_asked_for(desk: Desk) -> None:
         await hog(desk, Settings(), 300, None)
     with pytest.raises(ToolFailed, match="needed more than 64 MB"):
         await hog(desk, Settings(), 100, Profile(memory_mb=64))
+
+
+@pytest.mark.parametrize(
+    ("schema", "returned", "why"),
+    [
+        ({"type": "integer"}, "7", None),
+        ({"type": "integer"}, "'7'", 'its result: $: does not fit "type": "integer"'),
+        ({"type": "array", "items": {"type": "integer"}}, "[1, None]", 'its result: $[1]: does not fit "type"'),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"const": 7}}}, "8", 'its result: $: does not fit "const"'),
+        ({"$ref": "#"}, "8", "refers to what is not in it, or to itself"),
+    ],
+)
+async def test_a_result_is_what_the_output_schema_says(
+    desk: Desk, schema: dict[str, JsonValue], returned: str, why: str | None
+) -> None:
+    source = f"def hog(mb): return {returned}"
+    if why is None:
+        assert await hog(desk, Settings(), 1, None, source=source, output=schema) == 7
+        return
+    with pytest.raises(ToolFailed) as raised:
+        await hog(desk, Settings(), 1, None, source=source, output=schema)
+    assert why in raised.value.detail
+
+
+async def test_a_large_result_is_an_artifact(desk: Desk) -> None:
+    profile = Profile(output_bytes=2_000_000)
+    result = await hog(desk, Settings(), 1, profile, source="def hog(mb): return {'a': 'x' * 1_000_000, 'b': 1}")
+    assert isinstance(result, dict) and result["b"] == 1
+    found = reference(result["a"])
+    assert found is not None and (found.size, found.media_type) == (1_000_000, "text/plain")
+    small = Settings(tool_artifact_bytes=CHUNK_BYTES)
+    with pytest.raises(ToolFailed, match="are too many"):
+        await hog(desk, small, 1, profile, source="def hog(mb): return 'x' * 1_000_000")
 
 
 async def test_what_is_open_no_longer_is_not_run(desk: Desk) -> None:

@@ -42,14 +42,26 @@ def worker(
     serve(*tools, name=principal.removeprefix("w-"), ready=ready)
 
 
-def add(files: Files, json: Json = False) -> None:
+def add(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="Python files with @dominie.tool functions.")
+    ] = None,
+    python: Annotated[
+        bool, typer.Option("--python", help="`python`, which runs programs: a code interpreter.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Register the tools of files for Dominie to run in its sandbox."""
+    from dominie import interpreter
     from dominie._files import load_tools
     from dominie.commands._people import developer
+    from dominie_contracts import Invalid
     from dominie_contracts.tool import RegisteredTool, RegisterTool
 
-    tools = load_tools(files)
-    chosen = [tool for tool in tools if tool.spec.kind == "sandboxed"] or tools
+    if not files and not python:
+        raise Invalid("name a file with @dominie.tool functions, or --python for the code interpreter")
+    tools = load_tools(files) if files else []
+    chosen = [*([interpreter.python] if python else []), *([t for t in tools if t.spec.kind == "sandboxed"] or tools)]
     with developer() as client:
         added = [client.ask(RegisterTool(spec=tool.sandboxed()), RegisteredTool) for tool in chosen]
     rows = [(each.name, each.version, "registered" if each.changed else "unchanged") for each in added]

@@ -10,8 +10,9 @@ import anyio
 from pydantic import JsonValue
 
 from dominie_contracts import DeadlineExceeded, Forbidden, Invalid, Unauthenticated, Unavailable
-from dominie_contracts.artifact import CallPass, Chunk, Reference, holder, names, references
+from dominie_contracts.artifact import CHUNK_BYTES, CallPass, Chunk, Reference, holder, names, references
 from dominie_contracts.digests import digest_bytes
+from dominie_contracts.shrinking import Large, Shrunk, shrink
 from dominie_contracts.tool import ChunkPut, FetchChunk, KeepArtifact, PutChunk
 from dominie_kit import Context
 from dominie_kit.artifacts import Artifacts, Holding
@@ -153,6 +154,29 @@ class Values:
         with _in_time(context):
             async with self._room:
                 return await self._artifacts.load(of_run(context), arguments)
+
+    async def shorten(self, result: JsonValue, context: Context) -> JsonValue:
+        """A result as it is recorded: what is too large for that becomes artifacts of this run.
+
+        Raises:
+            Invalid: A part is larger than an artifact may be.
+            Unavailable: It may be there, or not.
+        """
+        return await self._kept(shrink(result), context)
+
+    async def _kept(self, part: Shrunk, context: Context) -> JsonValue:
+        match part:
+            case Large(data, media_type):
+                self._artifacts.check_size(len(data))
+                starts = range(0, len(data), CHUNK_BYTES)
+                chunks = [await self._artifacts.put(of_run(context), data[at : at + CHUNK_BYTES]) for at in starts]
+                return (await self._artifacts.keep(of_run(context), chunks, media_type)).stand_in
+            case dict():
+                return {name: await self._kept(each, context) for name, each in part.items()}
+            case list():
+                return [await self._kept(each, context) for each in part]
+            case _:
+                return part
 
     async def accept(self, result: JsonValue, context: Context) -> None:
         """See that a result's artifacts were put for this run, and stay.

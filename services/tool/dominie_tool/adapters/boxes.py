@@ -1,30 +1,29 @@
 """Runs sandboxed tools, a bounded number at once."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import anyio
 from pydantic import JsonValue, TypeAdapter
 
-from dominie_contracts import DeadlineExceeded, Forbidden, ToolFailed, Unavailable
-from dominie_contracts.tool import Profile
+from dominie_contracts import DeadlineExceeded, Forbidden, Invalid, ToolFailed, Unavailable
+from dominie_contracts.tool import Profile, ToolSpec
 from dominie_kit import Action, Context, NotDone
+from dominie_tool.adapters.artifacts import Values
+from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import beyond
 from dominie_tool.projection import Tool
 from dominie_tool.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.settings import Settings
 
-Load = Callable[[dict[str, JsonValue], Context], Awaitable[dict[str, JsonValue]]]
-"""Puts the artifacts of arguments in their places."""
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 
 
 class Boxes:
     """The sandboxes of this process."""
 
-    def __init__(self, settings: Settings, load: Load) -> None:
-        self._load = load
+    def __init__(self, settings: Settings, values: Values) -> None:
+        self._values = values
         self._limiter = anyio.Semaphore(settings.tool_sandboxes)
         self._limits = Limits(
             memory_mb=settings.tool_sandbox_memory_mb,
@@ -54,13 +53,30 @@ class Boxes:
         limits = self._bounds(tool)
         async with self._limiter:
             try:
-                given = await self._load(arguments, action.context)
+                given = await self._values.load(arguments, action.context)
                 outcome = await self._sandbox.run(spec.source, spec.function, given, limits=limits)
             except DeadlineExceeded as error:
                 raise NotDone(error) from error
             except SandboxUnavailable as error:
                 raise NotDone(Unavailable(f"sandboxed tools cannot run here: {error.reason}")) from error
-        return _result(spec.name, outcome)
+        try:
+            return await self._result(spec, outcome, action.context)
+        except Unavailable as error:
+            raise NotDone(error) from error
+
+    async def _result(self, spec: ToolSpec, outcome: Outcome, context: Context) -> JsonValue:
+        """What a tool returned, if it is what its schema says; what is large of it is an artifact."""
+        if outcome.status != "ok":
+            raise ToolFailed(f"{spec.name}: {outcome.status}: {outcome.detail}")
+        result = _JSON.validate_python(outcome.value)
+        try:
+            wrong = await InputSchema(spec.output_schema).wrong_value(result) if spec.output_schema else None
+            short = await self._values.shorten(result, context)
+        except Invalid as error:
+            raise ToolFailed(f"{spec.name}: its result: {error.detail}") from error
+        if wrong is not None:
+            raise ToolFailed(f"{spec.name}: its result: {wrong}")
+        return short
 
     def _bounds(self, tool: Tool) -> Limits:
         """A tool's own limits, if its owner may still have so much and this machine can hold it to them."""
@@ -71,9 +87,3 @@ class Boxes:
             raise NotDone(Unavailable(f"{tool.spec.name!r} wants several processes, and no cgroup bounds them here"))
         asked = profile.model_dump(exclude_none=True, exclude={"network"})
         return replace(self._limits, **asked, time_s=tool.spec.timeout_s)
-
-
-def _result(name: str, outcome: Outcome) -> JsonValue:
-    if outcome.status != "ok":
-        raise ToolFailed(f"{name}: {outcome.status}: {outcome.detail}")
-    return _JSON.validate_python(outcome.value)

@@ -51,7 +51,10 @@ class InputSchema:
         """
         if self._flat is not None and self._flat.fits(arguments):
             return None
-        value = dict(arguments)
+        return await self.wrong_value(dict(arguments))
+
+    async def wrong_value(self, value: JsonValue) -> str | None:
+        """As `wrong`, for any value: a tool's result, where this is its output schema."""
         if self._weight * values(value, _AT_ONCE) > _AT_ONCE:
             return await wrong_apart(self._schema, value)
         try:

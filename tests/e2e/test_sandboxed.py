@@ -1,0 +1,205 @@
+"""Sandboxed tools through everything: the code interpreter, and tools that do what they can to be no trouble's end."""
+
+import base64
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+import dominie
+from dominie_contracts import Forbidden, ToolFailed
+from dominie_kit.system import System
+from dominie_tool.sandbox import Sandbox
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(Sandbox.missing() is not None, reason=f"NO SANDBOX IS TESTED HERE: {Sandbox.missing()}"),
+]
+SERVICES = ("identity", "guardrail", "tool", "audit")
+TOOLS = '''
+import dominie, os, time
+
+@dominie.tool(kind="sandboxed", effect="write", timeout_s=3)
+def trouble(how: str) -> int:
+    """What a tool can do wrong."""
+    if how == "raise":
+        raise KeyError("gone")
+    if how == "hang":
+        time.sleep(600)
+    if how == "fork":
+        while True:
+            os.fork()
+    if how == "fill":
+        with open("/tmp/full", "wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+    if how == "print":
+        for _ in range(1 << 14):
+            print("x" * (1 << 16))
+    if how == "lie":
+        return "seven"
+    if how == "hog":
+        return len(b"x" * (1 << 30))
+    return 7
+'''
+GREEDY = """
+import dominie
+
+@dominie.tool(kind="sandboxed", profile={"memory_mb": 60000})
+def greedy() -> int:
+    return 1
+"""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp("system")
+    (folder / "project").mkdir()
+    with System(folder / "project", keys=folder / "keys", services=SERVICES) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def project(system: System, dominie_command: str) -> Path:
+    """The project's folder, with the interpreter and `trouble` registered."""
+    folder = system.plan.folder
+    (folder / "tools.py").write_text(TOOLS)
+    (folder / "greedy.py").write_text(GREEDY)
+    code, said = cli(folder, dominie_command, "tool", "add", "--python", "tools.py", "--json")
+    assert code == 0, said
+    assert [tool["name"] for tool in json.loads(said)["tools"]] == ["python", "trouble"]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(project: Path) -> Iterator[dominie.Run]:
+    with chdir(project), dominie.Client("coder") as client, client.run(user="dana", id="r-code") as found:
+        yield found
+
+
+def cli(project: Path, command: str, *arguments: str) -> tuple[int, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
+    done = subprocess.run(
+        [command, *arguments], cwd=project, env=clean, capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def execute(run: dominie.Run, code: str, **files: JsonValue) -> dict[str, Any]:
+    found = run.invoke("python", {"code": code, "files": dict(files)} if files else {"code": code}).result
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_program_runs_and_says_what_it_printed_and_what_it_is_worth(run: dominie.Run) -> None:
+    found = execute(run, "import statistics\nprint('hello')\nstatistics.mean([1, 2, 6])")
+    assert found == {"stdout": "hello\n", "result": 3, "error": None, "files": {}}
+
+
+def test_what_fails_in_a_program_is_its_traceback_and_what_it_printed_before(run: dominie.Run) -> None:
+    found = execute(run, "print('before')\n1 / 0")
+    assert found["stdout"] == "before\n"
+    assert 'File "<program>", line 2' in found["error"] and found["error"].endswith(
+        "ZeroDivisionError: division by zero\n"
+    )
+    assert "SyntaxError" in execute(run, "def")["error"]
+    assert execute(run, "raise SystemExit(3)")["error"] == "SystemExit: 3"
+    assert execute(run, "object")["result"] == "<class 'object'>"
+
+
+def test_files_go_in_and_come_out(run: dominie.Run) -> None:
+    code = """
+import os
+data = open('in/raw', 'rb').read()
+open('out.bin', 'wb').write(data[::-1])
+os.makedirs('new')
+open('new/table.csv', 'w').write(open('in.csv').read().upper())
+os.symlink('/etc/passwd', 'link')
+"""
+    raw: JsonValue = {"base64": base64.b64encode(b"\xff\x00").decode()}
+    found = execute(run, code, **{"in.csv": "a,b", "in/raw": raw})
+    assert found["error"] is None
+    assert found["files"] == {
+        "new/table.csv": "A,B",
+        "out.bin": {"base64": base64.b64encode(b"\xff\x00"[::-1]).decode()},
+    }
+
+
+def test_large_files_are_artifacts_both_ways(run: dominie.Run, project: Path, dominie_command: str) -> None:
+    large = "a row of a table\n" * 50_000
+    found = execute(run, "open('b', 'w').write(open('a').read() * 2)", a=large)
+    assert found["files"] == {"b": large * 2}
+    code, said = cli(project, dominie_command, "trace", "r-code", "--json")
+    assert code == 0
+    last = [each["data"] for each in json.loads(said)["entries"] if each["type"] == "tool.finished.v1"][-1]
+    assert last["result"]["files"]["b"]["size"] == 2 * len(large)
+    assert "$artifact" in last["result"]["files"]["b"]
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc/x", "", "a/../../b"])
+def test_a_file_has_a_name_in_its_folder(run: dominie.Run, name: str) -> None:
+    with pytest.raises(ToolFailed, match="no name of a file"):
+        execute(run, "1", **{name: "x"})
+
+
+def test_what_a_program_cannot_reach(run: dominie.Run) -> None:
+    found = execute(run, "import socket\nsocket.create_connection(('1.1.1.1', 53), 1)")
+    assert "PermissionError" in found["error"]
+    assert "FileNotFoundError" in execute(run, "open('/etc/passwd')")["error"]
+    with pytest.raises(ToolFailed, match="printed more than"):
+        execute(run, "while True: print('x' * 1000)")
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("raise", "KeyError: 'gone'"),
+        ("hang", "timeout: it took longer than 3 s"),
+        ("fork", ""),
+        ("fill", "OSError"),
+        ("print", "output: it printed and returned more than"),
+        ("lie", 'its result: $: does not fit "type": "integer"'),
+        ("hog", "memory: it needed more than 256 MB"),
+    ],
+)
+def test_a_tool_that_goes_wrong_is_a_problem_in_bounded_time_and_the_next_call_works(
+    run: dominie.Run, how: str, why: str
+) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ToolFailed) as raised:
+        run.invoke("trouble", {"how": how})
+    assert why in raised.value.detail
+    assert time.monotonic() - begun < 30
+    assert run.invoke("trouble", {"how": "none"}).result == 7
+
+
+def test_started_names_the_layers(run: dominie.Run, project: Path, dominie_command: str) -> None:
+    run.invoke("trouble", {"how": "none"})
+    code, said = cli(project, dominie_command, "trace", "r-code", "--json")
+    assert code == 0
+    started = [each["data"] for each in json.loads(said)["entries"] if each["type"] == "tool.started.v1"]
+    assert started[-1]["layers"] == list(Sandbox.layers())
+    assert started[-1]["enforcement"] == "isolated"
+
+
+def test_who_was_not_granted_it_may_not(project: Path, dominie_command: str) -> None:
+    assert cli(project, dominie_command, "agent", "register", "narrow", "--tool", "trouble")[0] == 0
+    with chdir(project), dominie.Client("narrow") as client, client.run() as run:
+        assert run.invoke("trouble", {"how": "none"}).result == 7
+        with pytest.raises(Forbidden):
+            run.invoke("python", {"code": "1"})
+
+
+def test_a_tool_that_asks_for_too_much_is_not_registered(project: Path, dominie_command: str) -> None:
+    code, said = cli(project, dominie_command, "tool", "add", "greedy.py")
+    assert code == 1 and "asks for memory_mb 60000, and at most 1024 is open" in said
+    code, said = cli(project, dominie_command, "tool", "list", "--json")
+    assert [tool["name"] for tool in json.loads(said)["tools"]] == ["python", "trouble"]
+    assert cli(project, dominie_command, "tool", "add")[0] == 1
