@@ -13,16 +13,19 @@ from pathlib import Path
 from types import FrameType
 
 from dominie._again import FORK
-from dominie._config import PRINCIPAL, RIGHTS, SEED, SEED_FILE, TENANT, URL, USER, as_user
+from dominie._config import APPROVER_SEED_FILE, KEYS, PRINCIPAL, RIGHTS, SEED, SEED_FILE, TENANT, URL, USER, as_user
 from dominie._processes import Process, born, record, recorded
 from dominie._project import Project
 from dominie._sync import Client
+from dominie.passphrases import PASSPHRASE_FILE
 from dominie_contracts import Invalid, Problem
 from dominie_contracts.identity import ApiKey, Done, IssueApiKey, RevokeApiKey
 from dominie_contracts.subjects import check_principal
 
 TIMEOUT_S = 20.0
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+HIDDEN = frozenset((SEED, FORK, PASSPHRASE_FILE, APPROVER_SEED_FILE, KEYS))
+"""What a program that is run as an agent does not get: where others' keys are, and what opens them."""
 _NOT_NAME = re.compile(r"[^A-Za-z0-9_.@-]+")
 
 
@@ -108,7 +111,7 @@ def surroundings(project: Project, principal: str, user: str, key: ApiKey | None
     }
     if key is not None:
         given |= {"OPENAI_BASE_URL": f"{project.gateway_url}/v1", "OPENAI_API_KEY": key.key}
-    return {name: value for name, value in os.environ.items() if name not in (SEED, FORK)} | given
+    return {name: value for name, value in os.environ.items() if name not in HIDDEN} | given
 
 
 @contextmanager

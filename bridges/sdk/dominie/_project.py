@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dominie._credentials import RIGHTS_S, Credentials
 from dominie.keys import KeyPair
+from dominie.passphrases import load_key
 from dominie_contracts import Invalid, Unavailable
 from dominie_contracts.subjects import check_principal, check_tenant
 
@@ -126,14 +127,15 @@ class Project:
 
 
 def load_keys(path: Path) -> KeyPair:
-    """The key pair of a seed file.
+    """The key pair of a seed file, plain or protected.
 
     Raises:
-        Invalid: There is none.
+        Invalid: There is none, or nothing says its passphrase.
+        Unauthenticated: The passphrase is another one.
     """
     try:
-        return KeyPair.load(path)
-    except Exception as error:  # nkeys raises what it likes
+        return load_key(path)
+    except OSError as error:
         raise Invalid(f"no key can be read from {str(path)!r}: {type(error).__name__}") from error
 
 

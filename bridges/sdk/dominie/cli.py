@@ -9,6 +9,7 @@ import typer
 GROUP = "dominie.commands"
 DEBUG = "DOMINIE_DEBUG"
 APPROVALS_HELP = "What agents may do only when a person says yes."
+KEYS_HELP = "The keys that the deployment itself has, and those of people."
 AUDIT_HELP = "What agents did, and whether the log is whole."
 
 

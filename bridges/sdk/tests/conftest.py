@@ -11,7 +11,18 @@ from dominie import Credentials
 from dominie.keys import KeyPair
 from dominie.testing import Broker, Callout, House, keeping_house
 
-ENVIRONMENT = ("URL", "TENANT", "PRINCIPAL", "SEED", "SEED_FILE", "RIGHTS_S", "USER", "APPROVER_SEED_FILE", "FORK")
+ENVIRONMENT = (
+    "URL",
+    "TENANT",
+    "PRINCIPAL",
+    "SEED",
+    "SEED_FILE",
+    "RIGHTS_S",
+    "USER",
+    "APPROVER_SEED_FILE",
+    "PASSPHRASE_FILE",
+    "FORK",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -81,6 +81,20 @@ def test_exec_gives_an_identity_and_takes_the_key_back(project: Path, executing:
     assert not list((project / ".dominie" / "agents").glob("*.json"))
 
 
+def test_exec_hides_what_opens_the_keys_of_others(
+    project: Path, executing: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (given := project.parent / "passphrase").write_text("correct horse battery")
+    given.chmod(0o600)
+    for name in ("PASSPHRASE_FILE", "APPROVER_SEED_FILE", "KEYS", "SEED"):
+        monkeypatch.setenv(f"DOMINIE_{name}", str(given))
+    program = "import os; print(*os.environ.items(), *map(os.readlink, os.scandir('/proc/self/fd')), sep='\\n')"
+    with dominie("exec", "--", sys.executable, "-c", program) as process:
+        out, err = process.communicate(timeout=30)
+    assert "DOMINIE_SEED_FILE" in out, err
+    assert str(given) not in out and "correct horse" not in out
+
+
 def test_exec_hands_signals_on_and_is_seen(project: Path, executing: House) -> None:
     with dominie("exec", "--name", "desk", "--", sys.executable, "my_desk.py", "wait") as process:
         assert process.stdout is not None

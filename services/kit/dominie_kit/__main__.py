@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from dominie_contracts import Problem
 from dominie_kit.errors import KitError
 from dominie_kit.plan import Plan
 from dominie_kit.service_process import start_fork_server
@@ -19,21 +20,31 @@ def main() -> int:
     """Run the plan that is the first argument; 1 if that was not possible."""
     began_s = time.monotonic()
     plan = Plan.model_validate_json(sys.argv[1])
-    start_fork_server(plan.preload)
-    from dominie_kit.supervisor import Supervisor  # while the fork server imports, too
 
     def say(line: str) -> None:
         _quietly(lambda: print(f"dominie: {line}", file=sys.stderr, flush=True))
 
     try:
+        _take_in_passphrase()
+        start_fork_server(plan.preload)
+        from dominie_kit.supervisor import Supervisor  # while the fork server imports, too
+
         asyncio.run(Supervisor(plan, say=say, began_s=began_s).run(lambda up: _report(plan, up)))
-    except (KitError, OSError) as error:
+    except (KitError, Problem, OSError) as error:
         say(str(error))
         told = NotStarted(why=str(error)).model_dump_json()
         if plan.report:
             _quietly(lambda: print(told, flush=True))
         return 1
     return 0
+
+
+def _take_in_passphrase() -> None:
+    """Before anything is started that would inherit where it is."""
+    if "DOMINIE_PASSPHRASE_FILE" in os.environ:
+        from dominie.passphrases import take_in
+
+        take_in()
 
 
 def _report(plan: Plan, up: Up) -> None:

@@ -33,7 +33,7 @@ def enrol(
     person = check_principal(name if name.startswith("u-") else f"u-{name}")
 
     async def ask() -> PrincipalView:
-        public = nkey or held.person(person, create=True).public
+        public = nkey or held.person_nkey(person)
         command = Register(principal=person, nkey=public, tenant=tenant or TENANT, groups=tuple(sorted(set(group))))
         async with operator(url, held) as asking:
             return await asking.ask(command, PrincipalView)

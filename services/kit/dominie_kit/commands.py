@@ -23,13 +23,13 @@ def register(app: typer.Typer) -> None:
     """Add the kit's commands to `dominie`."""
     for command in (up, down, status, doctor, rebuild, serve, provision):
         app.command()(command)
-    from dominie.cli import APPROVALS_HELP, AUDIT_HELP, group
+    from dominie.cli import APPROVALS_HELP, AUDIT_HELP, KEYS_HELP, group
     from dominie_kit import approver_commands, key_commands, segment_commands
     from dominie_kit.policy import commands as policy_commands
 
     policy_commands.register(app)
     segment_commands.register(group(app, "audit", help=AUDIT_HELP))
-    key_commands.register(app)
+    key_commands.register(group(app, "keys", help=KEYS_HELP))
     approver_commands.register(group(app, "approvals", help=APPROVALS_HELP))
 
 
@@ -58,7 +58,7 @@ def up(
     from dominie_kit.plan import Plan, rights_s_from_environment
     from dominie_kit.policy.folder import read_policies
     from dominie_kit.store import check_store
-    from dominie_kit.system import command, launch
+    from dominie_kit.system import command, hand_on, launch
 
     with problems():
         folder = _existing(folder)
@@ -77,11 +77,14 @@ def up(
         if store is not None:
             anyio.run(check_store, store)
             os.environ["DOMINIE_STORE"] = store  # not on a command line, which everybody can read
+        inherited = hand_on(plan)
         if not detach:
+            for handle in inherited:
+                os.set_inheritable(handle, True)
             sys.stdout.flush()
             os.chdir(folder)
             os.execv(sys.executable, command(plan))
-        _, running = launch(plan)
+        _, running = launch(plan, inherited=inherited)
     if json:
         typer.echo(running.model_dump_json())
     else:

@@ -9,14 +9,14 @@ import typer
 from dominie_kit.commands import HERE, Folder, Json, Keys, NatsUrl, problems, say, where
 
 if TYPE_CHECKING:
+    from dominie_kit.key_list import Held
     from dominie_kit.replacing import Part
 
 Overlap = Annotated[int, typer.Option("--overlap-s", min=0, help="Seconds for which the old key is taken too.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add `keys`."""
-    keys = typer.Typer(help="The keys that the deployment itself has.", no_args_is_help=True)
+def register(keys: typer.Typer) -> None:
+    """Add to `dominie keys`."""
     keys.command("list")(list_keys)
     rotate = typer.Typer(help="Let a new key take the place of one in use; nothing stops.", no_args_is_help=True)
     rotate.command("signer")(rotate_signer)
@@ -24,17 +24,19 @@ def register(app: typer.Typer) -> None:
     rotate.command("callout")(rotate_callout)
     rotate.command("identity")(rotate_identity)
     rotate.command("operator")(rotate_operator)
+    rotate.command("person")(rotate_person)
     rotate.command("all")(rotate_all)
     keys.add_typer(rotate, name="rotate")
-    app.add_typer(keys, name="keys")
 
 
 def list_keys(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, json: Json = False) -> None:
-    """The public keys, as identity publishes them: a JSON Web Key Set."""
+    """Every key: since when, how it is kept, who uses it. `--json` has the published JSON Web Key Set, too."""
     import anyio
 
+    from dominie_kit.key_list import held_keys
     from dominie_kit.operator import operator
     from dominie_kit.public_keys import read_keys
+    from dominie_kit.state import StateFolder
 
     async def read() -> dict[str, Any]:
         async with operator(url, held) as asking:
@@ -42,11 +44,12 @@ def list_keys(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None
 
     with problems():
         url, held = where(folder, nats_url, keys)
-        found = anyio.run(read)
+        published = anyio.run(read)
+        found = held_keys(StateFolder.find(folder), held, published["keys"])
     if json:
-        say(found, None, json=True)
+        say({**published, "held": [each.model_dump(mode="json") for each in found]}, None, json=True)
     else:
-        _print(found["keys"])
+        _print(found)
 
 
 def rotate_signer(
@@ -115,6 +118,36 @@ def rotate_operator(folder: Folder = HERE, json: Json = False) -> None:
     say(done, "The operator has another key; the old one is not taken any more.", json=json)
 
 
+def rotate_person(
+    name: Annotated[str, typer.Argument(help="An approver; `dev` is the project's developer.")],
+    overlap_s: Overlap = 600,
+    folder: Folder = HERE,
+    nats_url: NatsUrl = None,
+    keys: Keys = None,
+    json: Json = False,
+) -> None:
+    """Give a person whose key is on this machine another one, protected as the one before. As the operator."""
+    import anyio
+
+    from dominie_contracts.identity import PrincipalView
+    from dominie_contracts.subjects import check_principal
+    from dominie_kit.operator import operator
+    from dominie_kit.people import rotate_person as rotate
+    from dominie_kit.state import StateFolder
+
+    principal = check_principal(name if name.startswith("u-") else f"u-{name}")
+
+    async def run() -> PrincipalView:
+        async with operator(url, held) as asking:
+            return await rotate(asking, StateFolder.find(folder), held, principal, overlap_s=overlap_s)
+
+    with problems():
+        url, held = where(folder, nats_url, keys)
+        found = anyio.run(run)
+    words = f"{principal} has another key; the one before is taken for {overlap_s} s more."
+    say({"principal": principal, "nkey": found.nkey, "overlap_s": overlap_s}, words, json=json)
+
+
 def rotate_all(folder: Folder = HERE, json: Json = False) -> None:
     """All that the broker knows by its configuration, at once: services, the callout, the warden, the operator."""
     from dominie_kit.replacing import OPERATORS, Part
@@ -140,19 +173,30 @@ def _tell(step: str) -> None:
     typer.echo(f"  {step}", err=True)
 
 
-def _print(keys: list[dict[str, Any]]) -> None:
+def _print(keys: "list[Held]") -> None:
+    from time import time
+
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
-    for column in ("for", "name", "from", "until", "key"):
-        table.add_column(column)
+    for column in ("for", "name", "age", "kept", "key", "used by"):
+        table.add_column(column, no_wrap=column != "used by")
     for key in keys:
-        since = _time(key["nbf"]) if key["nbf"] else "the beginning"
-        table.add_row(key["for"], key["name"], since, _time(key["exp"]) if "exp" in key else "", key["nkey"])
+        kept = f"{key.kept}, others can read it" if key.exposed else key.kept
+        if key.until_s is not None:
+            kept = f"taken until {datetime.fromtimestamp(key.until_s, UTC):%H:%M:%S}"
+        table.add_row(key.use, key.name, _age(time() - key.since_s), kept, f"{key.nkey[:8]}…", key.used_by)
     Console().print(table)
+    plain = [each.name for each in keys if each.kept == "plain" and each.use in ("operator", "person")]
+    if plain:
+        words = "In plain files, which whoever runs as you can read: "
+        typer.echo(f"{words}{', '.join(plain)}. `dominie keys protect` keeps one under a passphrase.", err=True)
 
 
-def _time(unix_s: int) -> str:
-    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S}"
+def _age(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

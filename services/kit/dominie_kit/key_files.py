@@ -2,7 +2,24 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from dominie_kit.errors import KeysUnwritten
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What the disk refuses is said in one line.
+
+    Raises:
+        KeysUnwritten: It does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise KeysUnwritten(folder, error.strerror or type(error).__name__) from error
 
 
 def write_once(path: Path, text: str) -> None:

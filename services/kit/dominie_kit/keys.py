@@ -10,6 +10,7 @@
     people/{principal}.seed  people whose keys the operator holds
 
 A file is written once, and over another by a rotation alone, so any number of processes may create the same folder.
+The operator's key and people's may be protected by a passphrase (`dominie keys protect`); services read the others.
 A service needs `public.json` and its own file alone (and identity `identity.json` and `warden.seed`).
 """
 
@@ -23,6 +24,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from dominie.keys import KeyPair, public_bytes
+from dominie.passphrases import load_key
+from dominie.protected import Protected, read_key_file
+from dominie_contracts import Invalid
 from dominie_contracts.identity import Replacement
 from dominie_contracts.subjects import SERVICES, check_principal
 from dominie_kit.errors import KeyMissing
@@ -85,7 +89,7 @@ class KeyFolder:
         for folder in (self.path, self.path / "services", self.path / "people"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
-        write_once(self.path / "operator.seed", KeyPair.generate().seed)
+        write_once(self.operator_file, KeyPair.generate().seed)
         for name in services:
             write_once(self.service_file(name), seeds("edge", "inner"))
         write_once(self.path / "warden.seed", KeyPair.generate().seed)
@@ -96,7 +100,12 @@ class KeyFolder:
     @property
     def operator(self) -> KeyPair:
         """The operator's key, as it is now: what runs for long sees it replaced."""
-        return _load(self.path / "operator.seed")
+        return _load(self.operator_file)
+
+    @property
+    def operator_file(self) -> Path:
+        """Where the operator's key is, which a passphrase may protect."""
+        return self.path / "operator.seed"
 
     @cached_property
     def identity(self) -> IdentityKeys:
@@ -139,18 +148,26 @@ class KeyFolder:
         """A service's keys."""
         return _pairs(ServiceKeys, self.service_file(name))
 
-    def person(self, principal: str, *, create: bool = False) -> KeyPair:
+    def person(self, principal: str) -> KeyPair:
         """The key of a person that the operator holds."""
-        path = self.path / "people" / f"{check_principal(principal)}.seed"
-        if create:
+        return _load(self.person_file(principal))
+
+    def person_file(self, principal: str) -> Path:
+        """Where the key of a person is."""
+        return self.path / "people" / f"{check_principal(principal)}.seed"
+
+    def person_nkey(self, principal: str) -> str:
+        """The public key of a person, whose key is made where there is none yet."""
+        path = self.person_file(principal)
+        if not path.exists():
             write_once(path, KeyPair.generate().seed)
-        return _load(path)
+        return _key_file(path).public
 
     def roster(self, retiring: tuple[Replacement, ...] = ()) -> Roster:
         """Every static identity that has a key here, as public nkeys; and those that are being replaced."""
         services = {path.stem: _public(path) for path in sorted(self.path.glob("services/*.json"))}
         return Roster(
-            operator=self.operator.public,
+            operator=_key_file(self.operator_file).public,
             callout_issuer=self.identity.callout_issuer.public,
             callout_user=self.identity.callout_user.public,
             warden=self.warden.public,
@@ -192,9 +209,14 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _load(path: Path) -> KeyPair:
+    found = _key_file(path)
+    return found if isinstance(found, KeyPair) else load_key(path)
+
+
+def _key_file(path: Path) -> KeyPair | Protected:
     try:
-        return KeyPair.load(path)
+        return read_key_file(path)
     except OSError as error:
         raise KeyMissing(path, f"cannot be read ({error.strerror})") from error
-    except Exception as error:  # nkeys raises several kinds
+    except Invalid as error:
         raise KeyMissing(path, "is no seed") from error

@@ -18,11 +18,12 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from dominie.keys import KeyPair
+from dominie.passphrases import sealed_like
 from dominie_contracts import Message
 from dominie_contracts.identity import IDENTITY, KeyUse, Replacement
 from dominie_contracts.rights import OPERATOR
-from dominie_kit.errors import KeyMissing, KeysUnwritten, RotationBusy
-from dominie_kit.key_files import move, replace
+from dominie_kit.errors import KeyMissing, RotationBusy
+from dominie_kit.key_files import move, replace, writing
 from dominie_kit.keys import KeyFolder, seeds
 
 Phase = Literal["install", "overlap", "alone", "unrecorded"]
@@ -76,7 +77,7 @@ class Rotation:
         Raises:
             RotationBusy: Another process is.
         """
-        with _writing(self._keys.path):
+        with writing(self._keys.path):
             held = open(os.open(self._keys.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600))
         with held:
             try:
@@ -112,7 +113,7 @@ class Rotation:
         made = _Made(self._keys)
         for part in parts:
             made.add(part)
-        with _writing(self._keys.path):
+        with writing(self._keys.path):
             shutil.rmtree(self._made, ignore_errors=True)
             for path, text in made.files.items():
                 target = self._made / path.relative_to(self._keys.path)
@@ -122,13 +123,13 @@ class Rotation:
 
     def install(self) -> None:
         """Put the new keys in their places; those that are there already stay."""
-        with _writing(self._keys.path):
+        with writing(self._keys.path):
             for path in sorted(each for each in self._made.rglob("*") if each.is_file()):
                 move(path, self._keys.path / path.relative_to(self._made))
 
     def note(self, underway: Underway) -> Underway:
         """Write down how far it is."""
-        with _writing(self._keys.path):
+        with writing(self._keys.path):
             replace(self._file, underway.model_dump_json(indent=1))
         return underway
 
@@ -165,7 +166,8 @@ class _Made:
         else:
             old = self._keys.operator if part.use == "operator" else self._keys.warden
             new = KeyPair.generate()
-            self._put(self._keys.path / f"{part.use}.seed", new.seed)
+            path = self._keys.path / f"{part.use}.seed"
+            self._put(path, sealed_like(path, new))
             self._note(part.use, part.name, new.public, old.public)
 
     def _add_field(self, part: Part, field: str) -> None:
@@ -182,12 +184,3 @@ class _Made:
 
     def _note(self, use: KeyUse, name: str, nkey: str, previous: str) -> None:
         self.replaced.append(Replacement(use=use, name=name, nkey=nkey, previous=previous))
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """What the disk refuses is said in one line."""
-    try:
-        yield
-    except OSError as error:
-        raise KeysUnwritten(folder, error.strerror or os.strerror(error.errno or 0)) from error

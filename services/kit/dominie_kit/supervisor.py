@@ -208,7 +208,7 @@ class Supervisor:
             self._running_broker = Running(pid=0, restarts=self._running_broker.restarts + 1)
             try:
                 await self._start_broker()
-            except (BrokerFailed, OSError) as error:
+            except (KitError, OSError) as error:  # a key that cannot be read just now is no reason to end the rest
                 self._say(str(error))
             self._write()
 

@@ -13,6 +13,7 @@ from typing import IO, Self
 
 from pydantic import ValidationError
 
+from dominie.passphrases import PASSPHRASE_FILE, passphrase_of
 from dominie_contracts.subjects import SERVICES
 from dominie_kit.errors import KitError, NotUp, StartFailed
 from dominie_kit.keys import KeyFolder
@@ -31,7 +32,30 @@ def command(plan: Plan) -> list[str]:
     return [sys.executable, "-P", "-m", "dominie_kit", plan.model_dump_json(exclude_defaults=True)]
 
 
-def launch(plan: Plan, *, environment: Mapping[str, str] | None = None) -> tuple[subprocess.Popen[bytes], Up]:
+def hand_on(plan: Plan) -> tuple[int, ...]:
+    """Have what is started next read the passphrase of the operator's key, where it has one, from a pipe.
+
+    Returns:
+        The pipe's end, which it is to inherit.
+
+    Raises:
+        KeyMissing: The key cannot be read.
+        Unauthenticated, Invalid: Its passphrase is another one, or nothing says it.
+    """
+    path = KeyFolder(plan.keys).operator_file
+    passphrase = passphrase_of(path) if path.exists() else None
+    if passphrase is None:
+        return ()
+    reads, writes = os.pipe()
+    os.write(writes, passphrase.encode())
+    os.close(writes)
+    os.environ[PASSPHRASE_FILE] = f"/dev/fd/{reads}"
+    return (reads,)
+
+
+def launch(
+    plan: Plan, *, environment: Mapping[str, str] | None = None, inherited: tuple[int, ...] = ()
+) -> tuple[subprocess.Popen[bytes], Up]:
     """Start a supervisor in a session of its own and wait until all is ready; it logs to `.dominie/log/up.log`.
 
     Raises:
@@ -48,6 +72,7 @@ def launch(plan: Plan, *, environment: Mapping[str, str] | None = None) -> tuple
             stderr=errors,
             cwd=plan.folder,
             env=None if environment is None else {**os.environ, **environment},
+            pass_fds=inherited,
             start_new_session=True,
         )
     assert process.stdout is not None

@@ -27,7 +27,7 @@ def test_a_folder_holds_every_key(keys: KeyFolder) -> None:
 
 
 def test_nobody_else_can_read_it(keys: KeyFolder) -> None:
-    keys.person("u-finance", create=True)
+    keys.person_nkey("u-finance")
     modes = {stat.S_IMODE(path.stat().st_mode) for path in keys.path.rglob("*") if path.is_file()}
     assert modes == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in (keys.path, keys.path / "people")} == {0o700}
@@ -49,7 +49,7 @@ def test_many_at_once_agree(tmp_path: Path) -> None:
 
 
 def test_a_person_keeps_their_key(keys: KeyFolder) -> None:
-    assert keys.person("u-finance", create=True).public == keys.person("u-finance").public
+    assert keys.person_nkey("u-finance") == keys.person("u-finance").public
 
 
 def test_the_roster_is_public(keys: KeyFolder) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dominie.keys import KeyPair
+from dominie.protected import Protected, protect, read_key_file
+from dominie_contracts import Invalid, Unauthenticated
 from dominie_contracts.identity import Replacement
 from dominie_kit.broker_config import server_config
 from dominie_kit.errors import KeyMissing, KeysUnwritten, RotationBusy
@@ -120,6 +123,28 @@ def test_where_a_present_key_cannot_be_read_nothing_is_begun(
     with pytest.raises(KeyMissing, match=Path(name).name):
         Rotation(KeyFolder(keys.path)).begin(EVERY)
     assert files(keys) == before
+
+
+def test_a_protected_key_is_replaced_by_one_that_is(
+    keys: KeyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protected = protect(KeyPair.generate(), "correct horse battery")
+    keys.operator_file.write_text(protected)
+    roster = now(keys)
+    with pytest.raises(Invalid, match="needs a passphrase"):
+        Rotation(keys).begin((OPERATORS,))
+    (said := tmp_path / "passphrase").write_text("wrong horse battery")
+    said.chmod(0o600)
+    monkeypatch.setenv("DOMINIE_PASSPHRASE_FILE", str(said))
+    with pytest.raises(Unauthenticated):
+        Rotation(keys).begin((OPERATORS,))
+    assert keys.operator_file.read_text() == f"{protected}" and Rotation(keys).find() is None
+    said.write_text("correct horse battery")
+    Rotation(keys).begin((OPERATORS,))
+    Rotation(keys).install()
+    found = read_key_file(keys.operator_file)
+    assert isinstance(found, Protected) and found.public != roster.operator
+    assert found.open("correct horse battery", keys.operator_file).public == now(keys).operator
 
 
 def test_one_rotates_at_a_time(keys: KeyFolder) -> None:

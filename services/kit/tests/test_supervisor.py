@@ -15,13 +15,14 @@ import psutil
 import pytest
 
 from dominie.keys import KeyPair
+from dominie.protected import protect
 from dominie_kit.errors import NotUp, StartFailed
 from dominie_kit.keys import KeyFolder
 from dominie_kit.plan import Plan
 from dominie_kit.ports import first_free
 from dominie_kit.state import StateFolder
 from dominie_kit.supervisor import BACKOFF_MAX_S, STEADY_S, Backoff
-from dominie_kit.system import System, command, launch, take_down
+from dominie_kit.system import System, command, end, launch, take_down
 
 SERVICES = ("tool", "model")
 WAIT_S = 20.0
@@ -86,6 +87,40 @@ def test_services_read_where_they_are(system: System) -> None:
     assert read["DOMINIE_KEYS"] == str(system.keys.path)
     assert read["DOMINIE_STATE"] == str(system.state.path)
     assert float(read["DOMINIE_IDENTITY_RIGHTS_S"]) == 300
+
+
+def test_a_protected_operators_key_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
+    keys, said = KeyFolder(tmp_path / "keys").create(), tmp_path / "passphrase"
+    keys.operator_file.write_text(protect(keys.operator, "correct horse battery"))
+    with pytest.raises(StartFailed, match="DOMINIE_PASSPHRASE_FILE"), dummies(tmp_path):
+        pass
+    for text, why in (("wrong horse battery", "does not open"), ("", "is empty")):
+        said.write_text(text)
+        said.chmod(0o600)
+        given = {**environment(), "DOMINIE_PASSPHRASE_FILE": str(said)}
+        with pytest.raises(StartFailed, match=why):
+            launch(dummies(tmp_path).plan, environment=given)
+    said.write_text("correct horse battery")
+    process, up = launch(dummies(tmp_path).plan, environment=given)
+    try:
+        read = (tmp_path / ".dominie/log/tool.log").read_text()
+        assert "DOMINIE_NATS_URL" in read and "PASSPHRASE" not in read
+        gone = up.broker.pid
+        os.kill(gone, signal.SIGTERM)
+        assert until(lambda: (now := StateFolder(tmp_path).up().broker).ready and now.pid != gone)
+    finally:
+        end(process)
+
+
+def test_a_broken_key_keeps_the_broker_away_and_ends_nothing(tmp_path: Path) -> None:
+    with dummies(tmp_path) as system:
+        whole = (path := system.keys.path / "warden.seed").read_text()
+        path.write_text("SUNO")
+        gone = system.kill("broker")
+        log = system.state.path / "log" / "up.log"
+        assert until(lambda: "warden.seed" in log.read_text())
+        path.write_text(whole)
+        assert system.wait_for_restart("broker", after=gone)
 
 
 def test_what_dies_comes_back_alone(system: System) -> None:

@@ -2,10 +2,26 @@
 
 import typer
 
-from dominie.commands import agent, approvals, audit, delegate, execute, fork, limits, login, ps, replay, tools, version
+from dominie.cli import KEYS_HELP, group
+from dominie.commands import (
+    agent,
+    approvals,
+    audit,
+    delegate,
+    execute,
+    fork,
+    limits,
+    login,
+    protect,
+    ps,
+    replay,
+    tools,
+    version,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the sdk's commands to `dominie`."""
     for module in (login, execute, ps, agent, delegate, tools, approvals, limits, audit, replay, fork, version):
         module.register(app)
+    protect.register(group(app, "keys", help=KEYS_HELP))

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 20.0
 DEFAULT_APPROVER = "finance"
-APPROVER_SEED_FILE = "DOMINIE_APPROVER_SEED_FILE"
 
 
 def developer() -> "Client":
@@ -65,7 +64,7 @@ def logged_in(name: str | None) -> "Credentials | None":
 def credentials_of(name: str, key: Path | None) -> "Credentials":
     """Who an approver is, and their key."""
     from dominie import Credentials, Invalid, Unavailable
-    from dominie._config import TENANT, URL, as_user
+    from dominie._config import APPROVER_SEED_FILE, TENANT, URL, as_user
     from dominie._project import Project, load_keys
 
     principal = as_user(name)
