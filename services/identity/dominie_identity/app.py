@@ -85,6 +85,15 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     signing_in = PeopleHandlers(directory, writer, people)
     rotated = KeyWriter(service.store, actions)
     handlers = Handlers(writer, principals, people, runs.load, rotated, signers, local=settings.local)
+    account = SystemAccount(settings.nats_url, folder.warden)
+    warden = Warden(
+        account,
+        principals,
+        writer,
+        holds,
+        allowed=Allowance(settings.identity_flood_messages_per_s, settings.identity_flood_bytes_per_s),
+        watch_s=settings.identity_watch_s,
+    )
     broker_log = BrokerLog(settings.identity_broker_log or settings.state / "log" / "nats.log")
     refusals = RefusalWriter(
         service.store,
@@ -92,8 +101,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         RefusalLog(principals.knows),
         broker_log=broker_log,
         edge=service.edge.refusals,
+        on_subscribed=warden.subscribed,
     )
-    account = SystemAccount(settings.nats_url, folder.warden)
     callout = Callout(
         settings.nats_url,
         keys.callout_user,
@@ -104,14 +113,6 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         count=account.count,
         rights_s=settings.identity_rights_s,
         on_refused=refusals.refused,
-    )
-    warden = Warden(
-        account,
-        principals,
-        writer,
-        holds,
-        allowed=Allowance(settings.identity_flood_messages_per_s, settings.identity_flood_bytes_per_s),
-        watch_s=settings.identity_watch_s,
     )
 
     @asynccontextmanager

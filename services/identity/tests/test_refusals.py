@@ -95,6 +95,27 @@ def test_the_log_is_followed_across_its_rotation(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_log_that_is_cut_or_absent_or_none_is_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "nats.log"
+    log = BrokerLog(path)
+    assert not log.read()
+    path.mkdir()
+    assert not log.read()
+    path.rmdir()
+    path.write_text(LINE)
+    assert not log.read()
+    with path.open("a") as file:
+        file.write(LINE * 3)
+    assert dict(log.read()) == {ABOUT: 3}
+    path.write_text(LINE)  # cut, and begun anew
+    assert dict(log.read() + log.read()) == {ABOUT: 1}
+    path.unlink()
+    assert not log.read()
+    path.write_text(LINE * 2)
+    assert dict(log.read() + log.read()) == {ABOUT: 2}
+    log.close()
+
+
 async def test_what_is_refused_is_in_the_log_once_for_many(acme: House) -> None:
     keys = await acme.register("a-odd")
     async with connected(acme.url, keys, "acme", "a-odd") as peer:

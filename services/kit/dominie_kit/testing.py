@@ -168,15 +168,17 @@ async def connected(
 class RawConnection:
     """A connection without a client's manners: it writes as fast as the broker reads, and reads nothing.
 
+    What it says of itself may be `changed`: its name, its version.
+
     Raises:
         OSError: The broker refuses it.
     """
 
-    def __init__(self, url: str, keys: KeyPair, tenant: str, principal: str) -> None:
+    def __init__(self, url: str, keys: KeyPair, tenant: str, principal: str, **changed: object) -> None:
         host, _, port = url.removeprefix("nats://").rpartition(":")
         self._socket = socket.create_connection((host, int(port)), WAIT_S)
         try:
-            self._introduce(keys, assertion(keys, tenant, principal))
+            self._introduce(keys, assertion(keys, tenant, principal), changed)
         except BaseException:
             self.close()
             raise
@@ -185,16 +187,22 @@ class RawConnection:
         """Write; raises OSError once the broker has ended the connection."""
         self._socket.sendall(data)
 
+    def until_pong(self) -> None:
+        """Read until the broker has answered a PING, and so has read all that was sent before."""
+        while not (line := self._line()).startswith(b"PONG"):
+            if not line:
+                raise ConnectionResetError("the broker has ended it")
+
     def close(self) -> None:
         """End it."""
         self._socket.close()
 
-    def _introduce(self, keys: KeyPair, token: str) -> None:
+    def _introduce(self, keys: KeyPair, token: str, changed: Mapping[str, object]) -> None:
         info = json.loads(self._line().removeprefix(b"INFO "))
         signature = base64.urlsafe_b64encode(keys.sign(info["nonce"].encode())).decode().rstrip("=")
         who = {"auth_token": token, "nkey": keys.public, "sig": signature}
         said = {**who, "verbose": False, "pedantic": False, "headers": True, "lang": "raw", "version": "1", "name": ""}
-        self.send(f"CONNECT {json.dumps(said)}\r\nPING\r\n".encode())
+        self.send(f"CONNECT {json.dumps({**said, **changed})}\r\nPING\r\n".encode())
         while not (line := self._line()).startswith(b"PONG"):
             if not line or line.startswith(b"-ERR"):
                 raise ConnectionRefusedError(line.decode())

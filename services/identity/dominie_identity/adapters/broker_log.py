@@ -43,7 +43,7 @@ class BrokerLog:
             if not data and self._is_replaced(file):
                 self.close()
                 self._file = self._path.open("rb")
-        except FileNotFoundError:
+        except OSError:  # there is none, or none that may be read
             return Counter()
         lines, newline, self._left = (self._left + data).rpartition(b"\n")
         return refusals_in(lines + newline)
@@ -68,7 +68,8 @@ def refusals_in(lines: bytes) -> Refusals:
     return found
 
 
-_WORDS = {b"Publish": "publish", b"Subscription": "subscribe"}
+SUBSCRIBE = "subscribe"
+_WORDS = {b"Publish": "publish", b"Subscription": SUBSCRIBE}
 
 
 def _about(subject: str) -> str:

@@ -72,10 +72,18 @@ class Meter:
         flooding: dict[tuple[str, str], Flood] = {}
         for connection in connections:
             bucket = self._fill(connection, covered_s)
-            if bucket.messages > self._allowed.messages * BURST_S or bucket.bytes > self._allowed.bytes * BURST_S:
-                flood = Flood(connection.tenant, connection.principal, int(bucket.messages), int(bucket.bytes))
-                flooding[flood.tenant, flood.principal] = flood
+            who = connection.tenant, connection.principal
+            if (flood := self._flood(who, bucket)) is not None:
+                flooding[who] = flood
         return list(flooding.values())
+
+    def charge(self, who: tuple[str, str], messages: float, at_s: float) -> Flood | None:
+        """Fill a principal's bucket with what no connection counts; whether it floods by now."""
+        bucket = self._buckets.setdefault(who, _Bucket(0.0, 0.0, at_s))
+        past_s = max(0.0, at_s - bucket.at_s)
+        bucket.messages = max(0.0, bucket.messages - past_s * self._allowed.messages) + messages
+        bucket.at_s = max(bucket.at_s, at_s)
+        return self._flood(who, bucket)
 
     def drain(self, before_s: float) -> None:
         """Drop the buckets of those who have sent nothing since a time."""
@@ -89,6 +97,11 @@ class Meter:
     def keep_servers(self, servers: Collection[str]) -> None:
         """Drop the servers that do not answer any more, with their connections."""
         self._seen = {server: seen for server, seen in self._seen.items() if server in servers}
+
+    def _flood(self, who: tuple[str, str], bucket: _Bucket) -> Flood | None:
+        if bucket.messages > self._allowed.messages * BURST_S or bucket.bytes > self._allowed.bytes * BURST_S:
+            return Flood(*who, int(bucket.messages), int(bucket.bytes))
+        return None
 
     def _fill(self, connection: Connected, covered_s: float) -> _Bucket:
         seen = self._seen.setdefault(connection.server, {})

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -14,7 +14,7 @@ from dominie_contracts.identity import REFUSALS, Done, Refusals, Refused, Report
 from dominie_contracts.rights import WARDEN
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, Folds, StoreUnavailable, WrongExpectedVersion
-from dominie_identity.adapters.broker_log import BrokerLog
+from dominie_identity.adapters.broker_log import SUBSCRIBE, BrokerLog
 from dominie_identity.warden.refusals import RefusalLog
 from dominie_kit import Actions, Context
 from dominie_kit.context import deadline_in
@@ -29,13 +29,21 @@ class RefusalWriter:
     """Gathers refusals, and appends an event for many; one stream a principal."""
 
     def __init__(
-        self, store: EventStore, actions: Actions, refusals: RefusalLog, *, broker_log: BrokerLog, edge: RefusalTally
+        self,
+        store: EventStore,
+        actions: Actions,
+        refusals: RefusalLog,
+        *,
+        broker_log: BrokerLog,
+        edge: RefusalTally,
+        on_subscribed: Callable[[str, str, int], None],
     ) -> None:
         self._store = store
         self._actions = actions
         self._refusals = refusals
         self._broker_log = broker_log
         self._edge = edge
+        self._on_subscribed = on_subscribed
         self._versions = Folds(store, 0, _version)
 
     async def report(self, command: ReportRefusals, context: Context) -> Done:
@@ -54,6 +62,8 @@ class RefusalWriter:
             while found := self._broker_log.read():
                 for (tenant, principal, what), count in found.items():
                     self._refusals.note(tenant, principal, what, count, now_s=time.time())
+                    if what.startswith(SUBSCRIBE):
+                        self._on_subscribed(tenant, principal, count)
                 await anyio.lowlevel.checkpoint()
             self._count(self._edge.take())
             await self._write_due()

@@ -33,6 +33,8 @@ HOLD_S = 60.0
 CALM_TIMES, CALM_AFTER_S = 5, 1.0
 """Where nobody has sent anything for so long, it is looked so many times as seldom: a flood would hurt nobody else."""
 LIST_ALL_S = 10.0
+SUBSCRIPTION = 10
+"""A refused subscription counts as so many messages."""
 _WRITE_S, _PAUSE_S = 5.0, 0.5
 log = structlog.get_logger()
 
@@ -58,10 +60,12 @@ class Warden:
         self._watch_s = watch_s
         self._rounds = Rounds()
         self._active_s = 0.0
+        self._group: TaskGroup | None = None
 
     async def run(self) -> None:
         """Watch for as long as the service lives; begun when the read models have caught up."""
         async with anyio.create_task_group() as group:
+            self._group = group
 
             def stopped(tenant: str, principal: str) -> None:
                 group.start_soon(self._end, (tenant, principal))
@@ -79,6 +83,12 @@ class Warden:
                     await self._account.look()
                 await anyio.sleep(self._watch_s * (1 if now_s - self._active_s < CALM_AFTER_S else CALM_TIMES))
 
+    def subscribed(self, tenant: str, principal: str, count: int) -> None:
+        """So many subscriptions were refused to a principal, which no server counts: they are dear, and in its log."""
+        flood = self._meter.charge((tenant, principal), count * SUBSCRIPTION, time.time())
+        if flood is not None and self._group is not None and self._principals.knows(tenant, principal):
+            self._stop(flood, self._group)
+
     def _look(self, page: Page, group: TaskGroup) -> None:
         """Take in a page of those who sent last, and ask for the next one where it does not hold all of them."""
         covered_s = self._rounds.covered_s(page.server)
@@ -94,14 +104,16 @@ class Warden:
     def _judge(self, page: Page, group: TaskGroup) -> None:
         found = self._meter.look(page.connections, covered_s=self._rounds.covered_s(page.server))
         for flood in found:
-            if self._is_out(flood):
-                continue
-            hold_s = HOLD_S if flood.principal.startswith("u-") else float("inf")
-            self._holds.hold(flood.tenant, flood.principal, until_s=time.monotonic() + hold_s)
-            group.start_soon(self._flooded, flood)
+            self._stop(flood, group)
         if out := [connection for connection in page.connections if self._is_out(connection)]:
             group.start_soon(self._kick, out)
         self._meter.drain(page.at_s - FORGET_S)
+
+    def _stop(self, flood: Flood, group: TaskGroup) -> None:
+        if not self._is_out(flood):
+            hold_s = HOLD_S if flood.principal.startswith("u-") else float("inf")
+            self._holds.hold(flood.tenant, flood.principal, until_s=time.monotonic() + hold_s)
+            group.start_soon(self._flooded, flood)
 
     def _is_out(self, who: Connected | Flood) -> bool:
         held = self._holds.holds(who.tenant, who.principal, now_s=time.monotonic())
