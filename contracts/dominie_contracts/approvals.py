@@ -55,9 +55,11 @@ class Asker:
     sponsors: frozenset[str] = frozenset()
     """Of any agent of the chain."""
     nkeys: frozenset[str] = field(default=frozenset(), repr=False)
-    """The keys of all of these."""
+    """The keys of all of these, but for the user's own."""
     user_answers: bool = False
     """It is about what the agent may do in the user's name: that is theirs to say, whatever others are asked."""
+    user_nkeys: frozenset[str] = field(default=frozenset(), repr=False)
+    """The user's keys, under which nobody else answers."""
 
 
 def binding_digest(
@@ -99,7 +101,7 @@ def refuse_person(asker: Asker, by: str, nkey: str) -> str | None:
         return f"{by!r} asked for it"
     if by in asker.sponsors:
         return f"{by!r} is the sponsor of an agent that asked"
-    if nkey in asker.nkeys:
+    if nkey in asker.nkeys or (by != asker.user and nkey in asker.user_nkeys):
         return f"{by!r} has the key of somebody who asked"
     return None
 

@@ -33,6 +33,8 @@ from dominie_contracts.identity import (
     EndRun,
     ExchangeRun,
     MintRunToken,
+    PrincipalView,
+    Register,
     RunToken,
     RunWidened,
     WidenRun,
@@ -203,6 +205,9 @@ async def register(scene: Scene, stack: AsyncExitStack) -> None:
     groups = {"dana": ("finance",), "fay": ("finance",), "sam": ("finance",), "eve": ("user",), "dev": ("developers",)}
     for name, their in groups.items():
         scene.keys[name] = await found.register(f"u-{name}", groups=their)
+    double = Register(principal="u-double", nkey=scene.keys["dana"].public, tenant="acme", groups=("finance",))
+    await found.operator.ask(double, PrincipalView, timeout_s=WAIT_S)
+    scene.keys["double"] = scene.keys["dana"]
     for name, tenant in (("dev", "acme"), ("far", "abroad")):
         keys = scene.keys.get(name) or await found.register(f"u-{name}", tenant=tenant, groups=("developers",))
         async with connected(found.url, keys, tenant, f"u-{name}") as developer:
@@ -272,8 +277,8 @@ async def test_nobody_else_answers_for_the_user(scene: Scene, run: str, who: str
 async def test_a_policy_names_who_is_asked_and_the_user_is_not_among_them(scene: Scene, run: str) -> None:
     token, mail = await scene.token(run), Grants(tools=("mail",))
     action = await scene.asked(token, mail)
-    for who in ("dana", "sam"):
-        with pytest.raises(Forbidden):
+    for who, why in (("dana", "not in finance"), ("sam", "the sponsor"), ("double", "key of somebody who asked")):
+        with pytest.raises(Forbidden, match=why):
             await scene.answer(action, who)
     await scene.answer(action, "fay")
     assert scene.grants(await scene.widen(token, mail)) == {"read", "mail"}

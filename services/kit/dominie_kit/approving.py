@@ -129,9 +129,11 @@ def asker_of(standing: Standing, tenant: str, user: str, chain: str, *, user_ans
             raise Unavailable(f"nobody here knows who answers for {agent}", retry_after_s=0.5)
         nkeys |= _keys(found)
         sponsors |= {found.sponsor} if found.sponsor else set()
-    people = [standing.find(tenant, person) for person in (*sponsors, *(() if user_answers else (user,)))]
+    own = standing.find(tenant, user)
+    people = [standing.find(tenant, person) for person in sponsors]
     nkeys = nkeys.union(*(_keys(person) for person in people if person is not None))
-    return Asker(user, tuple(chain.split()), frozenset(sponsors), frozenset(nkeys), user_answers)
+    theirs = frozenset(_keys(own)) if own is not None else frozenset[str]()
+    return Asker(user, tuple(chain.split()), frozenset(sponsors), frozenset(nkeys), user_answers, theirs)
 
 
 def _keys(registered: Registered) -> set[str]:
