@@ -103,6 +103,11 @@ async def test_a_call_takes_the_box_that_waits(sandbox: Sandbox) -> None:
         assert box.process.pid == outer
 
 
+async def test_a_box_that_waits_has_imported_what_many_tools_want(sandbox: Sandbox) -> None:
+    await sandbox.pool.one_waits()
+    assert (await run(sandbox, "import sys\ndef f(): return 'asyncio' in sys.modules")).value is True
+
+
 async def test_the_limits_are_those_of_the_call(sandbox: Sandbox) -> None:
     await sandbox.pool.one_waits()
     hog = "def f():\n  return len(bytearray(100 << 20))"
