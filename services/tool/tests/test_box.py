@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dominie_tool.sandbox.cgroup import Cgroup, find_parents, sweep
-from dominie_tool.sandbox.host import missing_in
+from dominie_tool.sandbox.host import missing_in, survey
 from dominie_tool.sandbox.remedies import for_namespaces
 from dominie_tool.sandbox.seccomp import ALLOWED, OLDER, assemble, seccomp_filter
 from dominie_tool.sandbox.syscalls import SYSCALLS
-from dominie_tool.sandbox.values import CgroupParents, Host, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.values import CgroupParents, Fault, Host, Limits, Outcome, SandboxUnavailable
 from dominie_tool.sandbox.verdict import READY, Heard, verdict
 
 LIMITS = Limits()
@@ -243,3 +243,9 @@ def test_what_to_do_names_the_setting_that_forbids(tmp_path: Path) -> None:
     (tmp_path / "user").mkdir()
     (tmp_path / "user/max_user_namespaces").write_text("0\n")
     assert "sysctl -w user.max_user_namespaces=10000" in for_namespaces(tmp_path)
+
+
+def test_every_layer_that_is_built_holds() -> None:
+    """Where it does not, all the other tests of the sandbox are left out: not this one."""
+    found = survey()
+    assert not (isinstance(found, Fault) and "did not hold" in found.reason), found
