@@ -9,7 +9,7 @@ import pytest
 
 from dominie_tool.sandbox import Sandbox
 
-DOMINIE = Path(sys.executable).parent / "dominie"
+DOMINIE = str(Path(sys.executable).parent / "dominie")
 pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.skipif(Sandbox.missing() is not None, reason=f"NO SANDBOX IS TESTED HERE: {Sandbox.missing()}"),
