@@ -22,7 +22,9 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 30, 23, 59, 30, tzinfo=UTC)
 MOST, VANISH_MS = 1000, 60_000
 REQUESTED = Requested(command="tool.invoke", key="k", arguments={}, digest="d", deadline_ms=1)
-STARTED = Started(owner="tool-1", lease_ms=1, attempt=1)
+BOOKED_MS, LEASE_MS = int(NOW.timestamp() * 1000), 5000
+STARTED = Started(owner="tool-1", lease_ms=BOOKED_MS + LEASE_MS, attempt=1)
+RENEWED = STARTED.model_copy(update={"lease_ms": BOOKED_MS + 2 * LEASE_MS, "renewed": True})
 DONE = Finished(outcome="ok", duration_ms=1)
 FAILED = Finished(outcome="error", duration_ms=1)
 
@@ -86,7 +88,9 @@ def test_it_says_how_much_is_used_and_when_it_begins_anew(within: str, seconds: 
         ([], 0, None),
         ([], VANISH_MS, False),
         ([REQUESTED], VANISH_MS, False),
-        ([REQUESTED, STARTED], 10 * VANISH_MS, None),
+        ([REQUESTED, STARTED], VANISH_MS, None),
+        ([REQUESTED, STARTED], LEASE_MS + VANISH_MS, True),
+        ([REQUESTED, STARTED, RENEWED], LEASE_MS + VANISH_MS, None),
         ([REQUESTED, STARTED, DONE], 0, True),
         ([REQUESTED, STARTED, FAILED], 0, False),
         ([REQUESTED, STARTED, Unknown(why="lost")], 0, True),
@@ -95,7 +99,7 @@ def test_it_says_how_much_is_used_and_when_it_begins_anew(within: str, seconds: 
     ],
 )
 def test_what_becomes_of_a_share(trail: list[Payload], age_ms: int, used: bool | None) -> None:
-    assert verdict(fold(trail), age_ms=age_ms, vanish_ms=VANISH_MS) is used
+    assert verdict(fold(trail), booked_ms=BOOKED_MS, now_ms=BOOKED_MS + age_ms, vanish_ms=VANISH_MS) is used
 
 
 def limit(name: str = "spend", *, most: int = MOST, within: str = "day", per: str = "tenant") -> Limit:
@@ -226,6 +230,16 @@ async def test_what_vanished_runs_out_also_after_a_restart(desk: Desk) -> None:
     await book.sweep()
     assert await ask(book, desk, [wants(3, MOST)]) == [True]
     assert await ask(ledger(desk, vanish_s=0.0), desk, [wants(4, MOST)]) == [True]  # it looks before it refuses
+
+
+async def test_what_takes_long_keeps_nobody_from_being_looked_at(desk: Desk) -> None:
+    book, many = ledger(desk), 600
+    assert all(await ask(book, desk, [wants(number, 1, most=many) for number in range(many)]))
+    for number in range(many - 1):
+        await desk.append(TOOL, f"{number:032x}", REQUESTED, STARTED)
+    await desk.append(TOOL, f"{many - 1:032x}", REQUESTED, STARTED, FAILED)
+    await book.sweep()
+    assert await ask(book, desk, [wants(many, 1, most=many), wants(many + 1, 1, most=many)]) == [True, False]
 
 
 async def test_a_reservation_that_nobody_can_write_is_none(desk: Desk) -> None:

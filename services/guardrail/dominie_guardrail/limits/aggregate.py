@@ -162,11 +162,11 @@ def _booking(command: Reserve, shares: tuple[Booked, ...], now: datetime) -> Boo
     return Booking(action=command.action, category=command.category, at_ms=at_ms, shares=shares)
 
 
-def verdict(state: ActionState, *, age_ms: int, vanish_ms: int) -> bool | None:
+def verdict(state: ActionState, *, booked_ms: int, now_ms: int, vanish_ms: int) -> bool | None:
     """Whether an action's share is used (True) or free again (False); None: nobody can tell yet.
 
-    What was started counts until it has ended, and what nobody can settle counts for good. What has not begun in time
-    has vanished.
+    What was started counts until it has ended; where whoever ran it is gone, or nobody can settle it, it counts for
+    good, for it may have been done. What has not begun in time has vanished.
     """
     match state.status:
         case "finished":
@@ -174,9 +174,9 @@ def verdict(state: ActionState, *, age_ms: int, vanish_ms: int) -> bool | None:
         case "unknown":
             return True
         case "started":
-            return None
+            return True if state.started is not None and now_ms >= state.started.lease_ms + vanish_ms else None
         case _:
-            return None if age_ms < vanish_ms else False
+            return None if now_ms < booked_ms + vanish_ms else False
 
 
 def settled(verdicts: Iterable[tuple[str, bool | None]]) -> SharesSettled | None:

@@ -13,7 +13,7 @@ import structlog
 
 from dominie_contracts import Draft, Payload, Recorded, StreamName, Unavailable
 from dominie_contracts.action import fold
-from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, SharesReserved
+from dominie_contracts.guardrail import LIMIT, Booking, Reservation, Reserve, SharesReserved
 from dominie_contracts.registry import parse_event, parse_own
 from dominie_eventstore import EventStoreError, WrongExpectedVersion
 from dominie_guardrail.limits.aggregate import Sums, Use, month, reserve, settled, verdict
@@ -84,7 +84,14 @@ class Ledger:
         """See what became of the bookings: what failed or never began is free again."""
         for book in list(self._books.values()):
             async with book.lock:
-                await self._settle(book)
+                bookings = list((await self._sums(book)).open.values())
+            for first in range(0, len(bookings), _PAGE):
+                found = await self._verdicts(
+                    book, bookings[first : first + _PAGE]
+                )  # whoever reserves goes on meanwhile
+                async with book.lock:
+                    await self._settle(book, found)
+            async with book.lock:
                 if book.sums is not None and not book.sums.open and book.stream.id != month(self._now()):
                     del self._books[book.stream]
 
@@ -118,7 +125,9 @@ class Ledger:
 
     async def _booked(self, book: _Book, commands: list[Reserve]) -> list[Reservation]:
         if not book.swept:  # what nobody had settled when this process began must not refuse anybody for good
-            await self._settle(book)
+            bookings = list((await self._sums(book)).open.values())[:_PAGE]
+            await self._settle(book, await self._verdicts(book, bookings))
+            book.swept = True
         for number in range(_TRIES):
             sums = await self._sums(book)
             answers, bookings = reserve(sums, commands, self._now())
@@ -127,18 +136,29 @@ class Ledger:
             await anyio.sleep(random.uniform(0, _PAUSE_S * (number + 1)))
         raise Unavailable("others are reserving too; ask again with the same key", retry_after_s=0.1)
 
-    async def _settle(self, book: _Book) -> None:
-        sums = await self._sums(book)
+    async def _verdicts(self, book: _Book, bookings: Sequence[Booking]) -> list[tuple[str, bool | None]]:
+        """What became of some bookings, as their trails say."""
         now_ms, found = int(self._now().timestamp() * 1000), list[tuple[str, bool | None]]()
-        for booking in list(sums.open.values())[:_PAGE]:
-            stream = StreamName(book.stream.tenant, booking.category, booking.action)
-            trail = [parse_event(event.type, event.envelope.data) for event in await self._store.read(stream)]
-            state = fold(payload for payload in trail if payload is not None)
-            found.append((booking.action, verdict(state, age_ms=now_ms - booking.at_ms, vanish_ms=self._vanish_ms)))
-        event = settled(found)
+        reading = iter(bookings)
+
+        async def read() -> None:
+            for booking in reading:
+                stream = StreamName(book.stream.tenant, booking.category, booking.action)
+                trail = [parse_event(event.type, event.envelope.data) for event in await self._store.read(stream)]
+                state = fold(payload for payload in trail if payload is not None)
+                found.append(
+                    (booking.action, verdict(state, booked_ms=booking.at_ms, now_ms=now_ms, vanish_ms=self._vanish_ms))
+                )
+
+        await asyncio.gather(*(read() for _ in range(min(_AT_A_TIME, len(bookings)))))
+        return found
+
+    async def _settle(self, book: _Book, found: Sequence[tuple[str, bool | None]]) -> None:
+        """Write what became of bookings that are open still."""
+        sums = await self._sums(book)
+        event = settled((action, yes) for action, yes in found if action in sums.open)
         if event is not None:
             await self._append(book, sums, event)
-        book.swept = True
 
     async def _sums(self, book: _Book) -> Sums:
         if book.sums is None:
