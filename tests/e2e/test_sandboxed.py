@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from pydantic import JsonValue
 
 import dominie
-from dominie_contracts import Forbidden, ToolFailed
+from dominie_contracts import Forbidden, Invalid, Problem, ToolFailed
+from dominie_contracts.tool import ListTools, Profile, RegisteredTool, RegisterTool, Tools, ToolSpec
 from dominie_kit.system import System
 from dominie_tool.sandbox import Sandbox
 
@@ -203,3 +205,29 @@ def test_a_tool_that_asks_for_too_much_is_not_registered(project: Path, dominie_
     code, said = cli(project, dominie_command, "tool", "list", "--json")
     assert [tool["name"] for tool in json.loads(said)["tools"]] == ["python", "trouble"]
     assert cli(project, dominie_command, "tool", "add")[0] == 1
+
+
+BOXED = ToolSpec(name="odd", input_schema={}, kind="sandboxed", source="def odd(): return 1", function="odd")
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({"profile": Profile.model_construct(memory_mb=-1)}, Invalid),
+        ({"profile": Profile.model_construct(processes=2**63)}, Invalid),
+        ({"profile": Profile().model_copy(update={"network": "host"})}, Invalid),
+        ({"profile": {"memory_gb": 1}}, Invalid),
+        ({"profile": Profile(processes=129)}, Forbidden),
+        ({"profile": Profile(scratch_mb=257)}, Forbidden),
+        ({"profile": Profile(), "kind": "worker", "source": None, "function": None}, Invalid),
+    ],
+    ids=["negative", "huge", "network", "unknown", "processes", "scratch", "worker"],
+)
+def test_a_profile_that_is_wrong_or_too_much_leaves_nothing_registered(
+    project: Path, developer: dominie.Client, changed: dict[str, Any], refused: type[Problem]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic's own word on what it was made to send
+        with pytest.raises(refused):
+            developer.ask(RegisterTool(spec=BOXED.model_copy(update=changed)), RegisteredTool)
+    assert "odd" not in {tool.name for tool in developer.ask(ListTools(), Tools).tools}

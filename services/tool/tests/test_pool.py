@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
+from subprocess import DEVNULL
 
 import anyio
 import pytest
+from anyio import to_thread
 
 from dominie_tool.sandbox import Limits, Outcome, Sandbox
+from dominie_tool.sandbox.cgroup import sweep
 from dominie_tool.sandbox.host import survey
-from dominie_tool.sandbox.values import Host
+from dominie_tool.sandbox.values import CgroupParents, Host
 
 pytestmark = [
     pytest.mark.anyio,
@@ -174,3 +180,47 @@ async def test_calls_at_once_have_boxes_of_their_own(sandbox: Sandbox) -> None:
         for _ in range(5):
             tasks.start_soon(one)
     assert len(set(map(str, seen))) == 5
+
+
+SERVICE = """
+import anyio
+from dominie_tool.sandbox import Limits, Sandbox
+async def main():
+    sandbox = Sandbox(waiting=1)
+    async with sandbox.open():
+        await sandbox.run("def f(): pass", "f", {})
+        await sandbox.pool.one_waits()
+        print(next(spare.box for spare in sandbox.pool._ahead).process.pid, flush=True)
+        await anyio.sleep_forever()
+anyio.run(main)
+"""
+
+
+async def test_boxes_that_wait_end_with_a_service_that_is_killed() -> None:
+    with anyio.fail_after(120):
+        async with await anyio.open_process([sys.executable, "-c", SERVICE], stderr=DEVNULL) as service:
+            assert service.stdout is not None
+            outer = int(await service.stdout.receive())
+            first = child_of(outer)
+            with closing_fd(os.pidfd_open(outer)) as one, closing_fd(os.pidfd_open(first)) as two:
+                service.kill()
+                await anyio.wait_readable(one)
+                await anyio.wait_readable(two)
+        host = survey()
+        assert isinstance(host, Host)
+        if host.cgroups:
+            await to_thread.run_sync(swept, host.cgroups, f"dominie-{service.pid}-")
+
+
+def child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def swept(parents: CgroupParents, prefix: str) -> None:
+    """What a killed service left is there until somebody sweeps, which the next service does."""
+    found, until_s = list(parents.memory.glob(f"{prefix}*")), time.monotonic() + 30
+    assert found
+    while any(folder.exists() for folder in found):
+        assert time.monotonic() < until_s
+        sweep(parents)
+        time.sleep(0.01)  # a folder is free a moment after its last process has ended
