@@ -1,5 +1,6 @@
 """Every key of a running system is replaced while agents call: no call fails, and no old key is taken afterwards."""
 
+import json
 import os
 import signal
 import socket
@@ -30,7 +31,7 @@ from dominie_kit.replacing import OPERATORS, Part, Rotation
 from dominie_kit.rotation import rotate, rotate_signer
 from dominie_kit.system import System
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 AGENT = "a-load"
 
 
@@ -78,7 +79,7 @@ class Load:
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 150
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -195,6 +196,13 @@ def tell(step):
 parts = (OPERATORS, Part("callout"), Part("callout-user"), Part("warden"), Part("service", "tool"))
 anyio.run(lambda: rotate(StateFolder(Path(sys.argv[1])), parts, tell=tell))
 """
+
+
+def clean() -> dict[str, str]:
+    """This process's environment, with nothing of ours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
+
+
 PARTS = (OPERATORS, Part("callout"), Part("callout-user"), Part("warden"), Part("service", "tool"))
 STEPS = (
     "the new keys are made",
@@ -205,10 +213,10 @@ STEPS = (
 )
 
 
-def killed_at(system: System, step: str) -> None:
+def killed_at(system: System, step: str, **environment: str) -> None:
     """A rotation that is killed when it has come so far."""
     arguments = [sys.executable, "-c", ROTATES, str(system.plan.folder), step]
-    ended = subprocess.run(arguments, stderr=subprocess.PIPE, text=True, timeout=100)
+    ended = subprocess.run(arguments, stderr=subprocess.PIPE, text=True, timeout=200, env=clean() | environment)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
@@ -259,3 +267,68 @@ def test_rotations_wait_for_nobody_who_has_the_lock_and_for_identity_when_it_is_
     waiting.join()
     assert rotation.find() is None
     assert not anyio.run(connects, system.nats_url, before)
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> dict[str, str]:
+    (path := tmp_path / "passphrase").write_text("correct horse battery")
+    path.chmod(0o600)
+    return {"DOMINIE_PASSPHRASE_FILE": str(path), "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+
+
+def typed(system: System, command: str, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    """What a user who types that in the project's folder sees."""
+    program = [command, *arguments]
+    folder, environment = system.plan.folder, clean() | more
+    return subprocess.run(
+        program, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100
+    )
+
+
+def held(system: System, command: str, **more: str) -> dict[tuple[str, str], dict[str, Any]]:
+    found = typed(system, command, "keys", "list", "--json", **more)
+    assert found.returncode == 0, found.stderr
+    return {(key["use"], key["name"]): key for key in json.loads(found.stdout)["held"] if key["until_s"] is None}
+
+
+def test_every_key_is_listed_and_a_persons_is_replaced_under_its_passphrase(
+    system: System, dominie_command: str, secret: dict[str, str]
+) -> None:
+    before = held(system, dominie_command)
+    static = {keys.public for keys in static_keys(system.plan.keys, system.plan.services)}
+    assert static <= {key["nkey"] for key in before.values()}
+    assert {use for use, _ in before} >= {*KINDS, "person"}
+    assert {key["kept"] for key in before.values()} == {"plain"} and not any(key["exposed"] for key in before.values())
+    protected = typed(system, dominie_command, "keys", "protect", "finance", **secret)
+    assert protected.returncode == 0, protected.stderr
+    refused = typed(system, dominie_command, "keys", "rotate", "person", "finance")
+    assert refused.returncode == 1 and "needs a passphrase" in refused.stderr
+    assert held(system, dominie_command)["person", "u-finance"]["nkey"] == before["person", "u-finance"]["nkey"]
+    rotated = typed(system, dominie_command, "keys", "rotate", "person", "finance", "--json", **secret)
+    assert rotated.returncode == 0, rotated.stderr
+    now = held(system, dominie_command)["person", "u-finance"]
+    assert now["kept"] == "passphrase"
+    assert now["nkey"] == json.loads(rotated.stdout)["nkey"] != before["person", "u-finance"]["nkey"]
+    asked = typed(system, dominie_command, "approvals", "list", "--as", "finance", "--json", **secret)
+    assert asked.returncode == 0, asked.stderr
+    shown = typed(system, dominie_command, "audit", "search", "--type", "principal", "--json")
+    assert f"key {now['nkey'][:8]}" in shown.stdout
+
+
+def test_what_runs_without_the_passphrase_goes_as_far_as_it_can_and_the_next_one_finishes(
+    system: System, dominie_command: str, secret: dict[str, str]
+) -> None:
+    rotation, before = Rotation(system.keys), KeyFolder(system.plan.keys).operator
+    assert typed(system, dominie_command, "keys", "protect", **secret).returncode == 0
+    try:
+        killed_at(system, STEPS[1], **secret)
+        until(lambda: (left := rotation.find()) is not None and left.phase == "unrecorded")
+        assert not anyio.run(connects, system.nats_url, before)
+        away = typed(system, dominie_command, "keys", "rotate", "operator")
+        assert away.returncode == 1 and rotation.find() is not None
+        done = typed(system, dominie_command, "keys", "rotate", "operator", **secret)
+        assert done.returncode == 0 and "interrupted is finished" in done.stderr, done.stderr
+        assert rotation.find() is None
+    finally:
+        assert typed(system, dominie_command, "keys", "unprotect", **secret).returncode == 0
+    check(system, [before], static_keys(system.plan.keys, ("tool",)))
