@@ -114,3 +114,29 @@ def test_an_answer_waits_for_guardrail_to_come_back(
             system.wait_for_restart("guardrail", after=killed)
     assert pay(agent, "order-away") == "paid 9000 for order-away"
     assert ledger.payments("order-away") == 1
+
+
+def test_a_run_that_asked_for_more_outlives_everybody(
+    system: System, agent: dominie.Client, developer: dominie.Client, person: Person
+) -> None:
+    """No policy names anybody: the user answers, and what they allowed is written once."""
+
+    def ask() -> None:
+        with agent.run(user="gil", id="wider", max_cost_usd=1) as run:
+            run.widen(max_cost_usd=2, reason="there is more to read")
+
+    with pytest.raises(dominie.ApprovalRequired):
+        ask()
+    kill_all(system)
+    with pytest.raises(dominie.ApprovalRequired, match="user"):
+        ask()
+    with person("gil") as client:
+        (view,) = [each for each in client.approvals() if each.category == "widening"]
+        client.approve(view)
+    killed = system.kill("identity")
+    system.wait_for_restart("identity", after=killed)
+    for _ in range(2):
+        ask()
+    entries = developer.ask(Trail(run="wider"), Entries).entries
+    types = Counter(entry.type for entry in entries)
+    assert (types["widening.parked.v1"], types["widening.approved.v1"], types["run.widened.v1"]) == (1, 1, 1)
