@@ -102,7 +102,7 @@ def test_when_publish_returns_everybody_decides_by_it(cli: Cli, run: dominie.Run
     for _ in range(3):
         done = cli.publish(PERMIT, NEVER)
         assert (pay(run, 1), done["late"]) == ("deny", [])
-        assert {name.partition("-")[0] for name in done["reached"]} == {"guardrail", "tool", "audit"}
+        assert {name.partition("-")[0] for name in done["reached"]} == {"guardrail", "identity", "tool", "audit"}
         assert cli.publish(PERMIT)["diff"]["removed"] == ["never"]
         assert pay(run, 1) == "allow"
 
