@@ -26,7 +26,7 @@ from dominie_contracts.token import EVERYTHING, Grants
 from dominie_identity.adapters.nats_jwt import from_base64
 from dominie_kit.system import System
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 WAIT_S = 60.0
 CLIENT = "dominie-cli"
 

@@ -23,8 +23,8 @@ from dominie_kit import Service
 from dominie_kit.issuer_testing import CONFIGURATION, JWKS, StaticIssuer, issuing
 from dominie_kit.testing import House, assertion, connected, house, is_refused, serving
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
-WAIT_S = 60
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+WAIT_S = 120
 DESK, OTHER = "system:serviceaccount:shop:desk", "system:serviceaccount:shop:other"
 MINT = MintRunToken(user="u-a-desk", run="r")
 

@@ -19,9 +19,9 @@ AUDIENCE = "dominie-cli"
 class StaticIssuer:
     """Its metadata and keys; `answers` replaces what it says at a path: a status, headers and a body."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: RSAKey | None) -> None:
         self.url = url
-        self.key = RSAKey.generate_key(2048, {"kid": "first"})
+        self.key = key or RSAKey.generate_key(2048, {"kid": "first"})
         self.keys: list[Mapping[str, Any]] = [self.key.as_dict(private=False)]
         self.metadata: dict[str, Any] = {"issuer": url, "jwks_uri": url + JWKS}
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
@@ -54,8 +54,8 @@ class StaticIssuer:
 
 
 @contextmanager
-def issuing() -> Iterator[StaticIssuer]:
-    """An issuer that answers on a free port."""
+def issuing(key: RSAKey | None = None) -> Iterator[StaticIssuer]:
+    """An issuer that answers on a free port; its key is its own unless one is given: they take a while to make."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -71,7 +71,7 @@ def issuing() -> Iterator[StaticIssuer]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        issuer = StaticIssuer(f"http://127.0.0.1:{server.server_port}")
+        issuer = StaticIssuer(f"http://127.0.0.1:{server.server_port}", key)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

@@ -37,7 +37,8 @@ def decide_sign_in(state: State, who: Person, nkey: str, *, issuer: str, login_s
     if before is not None and before.subject != who.subject:
         raise Conflict(f"{who.principal} is somebody else of an issuer already")
     if who.token in state.tokens:
-        if stands is not None and before is not None and (before.token, stands.nkey) == (who.token, nkey):
+        same = stands is not None and before is not None and (before.token, stands.nkey) == (who.token, nkey)
+        if same and state.erased is None:
             return []
         raise Conflict("this ID token was shown before; sign in again")
     login = Login(issuer=issuer, subject=who.subject, token=who.token, auth_time=who.auth_time, until_s=now_s + login_s)
