@@ -25,7 +25,8 @@ from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation, Grants
 from dominie_contracts.tool import InvokeTool
 from dominie_kit import Context
-from dominie_kit.edge import Edge, Route
+from dominie_kit.admission import Admission, Route
+from dominie_kit.edge import Edge
 from dominie_kit.handler_testing import Keys
 from dominie_kit.keyring import Keyring
 from dominie_kit.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
@@ -88,12 +89,9 @@ async def caught_up(position: int, timeout_s: float) -> None:
 def edge() -> Edge:
     return Edge(
         "tool",
-        RunTokenVerifier(SIGNER.public),
-        Standing(),
+        Admission(RunTokenVerifier(SIGNER.public), Standing(), default_deadline_s=1.0, caught_up=caught_up),
         max_in_flight=4,
         max_in_flight_each=320,
-        default_deadline_s=1.0,
-        caught_up=caught_up,
         person=Keyring(Keys()).of,
     )
 

@@ -1,16 +1,13 @@
 """Performs actions: each leaves its trail, is done once, and survives whoever performs it.
 
-The trail is one stream, whose id is the digest of tenant, principal, service and idempotency key; its first append
-stands at version 0. A repeated command therefore meets the first one's record, at whichever instance it arrives: it
-returns that outcome, waits for it, or takes over once the lease has run out (docs/design.md, "Events").
+Who meets the record of a command that was begun already returns its outcome, waits for it, or takes over once the lease
+has run out (docs/design.md, "Events").
 """
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import anyio
 from pydantic import JsonValue
@@ -19,32 +16,25 @@ from dominie_contracts import (
     Conflict,
     DeadlineExceeded,
     Diverged,
-    Draft,
     Forbidden,
     Payload,
     Problem,
-    StreamName,
     Unavailable,
 )
 from dominie_contracts.action import (
     Approved,
     Decided,
     Finished,
-    Matter,
     Mistaken,
-    Noted,
     Parked,
     Requested,
     Started,
     Unknown,
-    evolve,
     fold,
-    noted_in,
 )
 from dominie_contracts.approvals import same_asks
-from dominie_contracts.digests import action_id, digest_json
+from dominie_contracts.digests import digest_json
 from dominie_contracts.problems import problem_from
-from dominie_contracts.registry import event_type, parse_own
 from dominie_eventstore import EventStore, EventStoreError, WrongExpectedVersion
 from dominie_kit.approving import MAX_ROUNDS, Approving, Heard, approval_required, lifted, parked
 from dominie_kit.bus import bounded, now_ms
@@ -53,15 +43,15 @@ from dominie_kit.decision import DecisionPoint
 from dominie_kit.limiting import Limiting
 from dominie_kit.past import Calls, Past, Served
 from dominie_kit.policy.question import Question
-from dominie_kit.sealing import PersonKey, sealed_json
 from dominie_kit.standing import Standing
+from dominie_kit.trails import Trails
 from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
 
 _POLL_S = 0.05
 _TRIES = 8
 
 
-class Actions:
+class Actions(Trails):
     """The actions of one service, in the category of its own."""
 
     def __init__(
@@ -77,27 +67,13 @@ class Actions:
         instance: str,
         observe: bool = False,
     ) -> None:
-        self._store = store
+        super().__init__(store, decisions.digest_for, service=service, category=category)
         self._decisions = decisions
         self._observe = observe
         self._approving = Approving(store, standing)
         self._past = past
         self._limiting = Limiting(services)
-        self._service = service
-        self._source = f"dominie/{service}"
-        self._category = category
         self._instance = instance
-
-    def open(self, context: Context) -> Action:
-        """The action that a command's key names; nothing is read yet."""
-        id_ = action_id(context.tenant, context.principal, self._service, context.cause)
-        return Action(StreamName(context.tenant, self._category, id_), context)
-
-    async def load(self, context: Context, id_: str) -> Action:
-        """An action by its id, as recorded."""
-        action = Action(StreamName(context.tenant, self._category, id_), context)
-        await self._reload(action)
-        return action
 
     async def perform(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
         """Carry an action through to its end, or to where it waits; every step is on the record.
@@ -117,7 +93,7 @@ class Actions:
             if decided is None or not decided.limits or not await self._is_recorded(action):
                 return await self._first(action, request, requested, decided, work)
         except WrongExpectedVersion:
-            await self._reload(action)
+            await self.reload(action)
         if action.state.requested is None or action.state.requested.digest != requested.digest:
             raise await self._mistaken(action, requested)
         return await self._again(action, request, question, work)
@@ -152,56 +128,6 @@ class Actions:
             await self.append(action, requested, _failed(problem))
         return problem
 
-    async def append(self, action: Action, *payloads: Payload) -> None:
-        """Append to an action's stream at the version it is known to have.
-
-        Raises:
-            WrongExpectedVersion: Somebody else appended first.
-        """
-        drafts = self.drafts(action.context, action.stream, *payloads)
-        appended = await self._store.append(action.stream, drafts, expected_version=action.state.version)
-        for payload in payloads:
-            action.state = evolve(action.state, payload)
-        action.context.position = appended.position
-
-    def drafts(
-        self, context: Context, stream: StreamName, *payloads: Payload, person: PersonKey | None = None
-    ) -> list[Draft]:
-        """Events of this service for one stream, about this command, to be written together.
-
-        What is personal in them is sealed under the key of a person: the command's user, if no other is given.
-
-        Raises:
-            Unavailable: There is no such key.
-        """
-        append, now, name = secrets.token_hex(16), datetime.now(UTC), str(stream)
-        actor, user, run, policies = (
-            context.chain,
-            context.user,
-            context.run,
-            self._decisions.digest_for(context.tenant),
-        )
-        cause, person = context.cause, person or context.person
-        types = [event_type(stream.category, payload) for payload in payloads]
-        if context.fork is not None and context.fork.policies is not None:
-            policies = context.fork.policies
-        return [
-            Draft(
-                id=f"{append}-{number}",
-                source=self._source,
-                type=type_,
-                time=now,
-                actor=actor,
-                data=sealed_json(payload, name, type_, person, user=user),
-                on_behalf_of=user,
-                correlation_id=run,
-                causation_id=cause,
-                traceparent=context.traceparent,
-                policy_version=policies,
-            )
-            for number, (type_, payload) in enumerate(zip(types, payloads, strict=True))
-        ]
-
     def _decide(self, context: Context, question: Question | None) -> Decided | None:
         if question is None:
             return None
@@ -227,7 +153,7 @@ class Actions:
     async def _copy(self, action: Action, requested: Requested, served: Served) -> None:
         """Write a trail of its own, decided under the policies of then, and note what others look for in it."""
         for matter in served.notes:
-            await self._note(action, matter)
+            await self.note(action, matter)
         payloads = (requested, *((served.decided,) if served.decided else ()), served.finished)
         drafts = [
             draft._replace(policy_version=served.policy_version)
@@ -236,7 +162,7 @@ class Actions:
         try:
             appended = await self._store.append(action.stream, drafts, expected_version=0)
         except WrongExpectedVersion:
-            await self._reload(action)
+            await self.reload(action)
             return
         action.state = fold(payloads)
         action.context.position = appended.position
@@ -272,7 +198,7 @@ class Actions:
         if decided is not None and decided.held == "ask":
             self._decisions.check_asking()
             waiting = parked(action, request, decided.asks)
-            await self._note(action, "parked")
+            await self.note(action, "parked")
             await self.append(action, *opening, waiting)
             raise approval_required(action, waiting, waiting.asks)
         if (used_up := await self._limiting.refusal(action, decided)) is not None:
@@ -293,7 +219,7 @@ class Actions:
 
     async def _is_recorded(self, action: Action) -> bool:
         """Whether an action has a record: a share of a limit is reserved before the first append would find out."""
-        await self._reload(action)
+        await self.reload(action)
         return action.state.version > 0
 
     async def _again(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
@@ -313,7 +239,7 @@ class Actions:
                     case _:
                         raise Unavailable("the action's record is incomplete", retry_after_s=1)
             except WrongExpectedVersion:
-                await self._reload(action)
+                await self.reload(action)
         raise Unavailable("others work on this action too; ask again with the same key", retry_after_s=0.2)
 
     async def _begin(self, action: Action, work: Work) -> Action:
@@ -370,7 +296,7 @@ class Actions:
             left_s = action.context.left_s
             await anyio.sleep(min(_POLL_S, left_s))
             version = action.state.version
-            await self._reload(action)
+            await self.reload(action)
             if action.state.version != version:
                 raise WrongExpectedVersion(str(action.stream), expected=version, actual=action.state.version)
         if not work.repeatable:
@@ -416,7 +342,7 @@ class Actions:
 
     async def _attempt(self, action: Action, work: Work) -> Outcome | None:
         begun = time.perf_counter()
-        noting = [asyncio.create_task(self._note(action, matter)) for matter in work.notes]
+        noting = [asyncio.create_task(self.note(action, matter)) for matter in work.notes]
         try:
             return await work.run(action)
         except (DeadlineExceeded, Unavailable):
@@ -426,13 +352,6 @@ class Actions:
         finally:
             if noting:
                 await asyncio.gather(*noting)
-
-    async def _note(self, action: Action, what: Matter) -> None:
-        """Note what others have to find this action for; a note that is there already is as good."""
-        stream = StreamName(action.stream.tenant, noted_in(self._category, what), action.id)
-        drafts = self.drafts(action.context, stream, Noted(what=what))
-        with contextlib.suppress(WrongExpectedVersion):
-            await self._store.append(stream, drafts, expected_version=0)
 
     async def _refuse(self, action: Action, why: str) -> Problem:
         problem = Forbidden(f"not approved: {why}", action=action.id)
@@ -462,14 +381,6 @@ class Actions:
             layers=work.layers,
             renewed=renewed,
         )
-
-    async def _reload(self, action: Action) -> None:
-        recorded = await self._store.read(action.stream)
-        action.state = fold(parse_own(event) for event in recorded)
-        if recorded:
-            action.state = action.state._replace(version=recorded[-1].envelope.version)
-            action.agent = recorded[0].envelope.actor.split()[0]
-            action.context.position = max(action.context.position, recorded[-1].position)
 
 
 async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:

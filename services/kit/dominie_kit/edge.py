@@ -7,43 +7,34 @@ while that is under way; afterwards the action's own record answers it.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
-from pydantic import ValidationError
 
 from dominie_contracts import (
     Command,
     CommandSubject,
     Conflict,
     DeadlineExceeded,
-    Forbidden,
-    Invalid,
-    Message,
     Problem,
-    Unauthenticated,
     Unavailable,
     headers,
 )
 from dominie_contracts.digests import action_id
-from dominie_contracts.rights import caller
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import StoreUnavailable
+from dominie_kit.admission import Admission, Route, parse
 from dominie_kit.bus import problem_body
 from dominie_kit.context import Context
-from dominie_kit.incoming import addressed, check_size, idempotency_key, number
+from dominie_kit.incoming import addressed
 from dominie_kit.refusals import COUNTED, NOBODY, RefusalTally, Who
-from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.sealing import PersonKey
-from dominie_kit.standing import Standing
 
-Handler = Callable[[Any, Context], Awaitable[Message]]
 _Answer = tuple[bytes, dict[str, str]]
 BEGIN = 32
 """So many commands of a principal are under way at once to begin with; one more for each that was handled."""
@@ -51,23 +42,6 @@ SLOT_BYTES = 8 * 1024
 """A command counts as one for each so many bytes: a large one is more work."""
 NOWHERE: Who = PLATFORM, NOBODY
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One command: its contract, its handler, and how it may be asked for.
-
-    `resource` names the field of the command that the subject's last token must equal. `token` wants a run token,
-    from an agent. `direct` serves `cmd.…`, `between` serves `svc.…`. `early` needs no read model.
-    """
-
-    command: type[Command]
-    handler: Handler
-    resource: str | None = None
-    token: bool = True
-    direct: bool = True
-    between: bool = False
-    early: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,28 +67,22 @@ class Edge:
     def __init__(
         self,
         service: str,
-        verifier: RunTokenVerifier,
-        standing: Standing,
+        admission: Admission,
         *,
         max_in_flight: int,
         max_in_flight_each: int,
-        default_deadline_s: float,
-        caught_up: Callable[[int, float], Awaitable[None]],
         person: Callable[[str, str], Awaitable[PersonKey]],
         not_ready: Callable[[], Problem | None] = lambda: None,
     ) -> None:
         self.handled = self.refused = 0
         self._service = service
-        self._verifier = verifier
-        self._standing = standing
+        self._admission = admission
         self._person = person
         self._max_in_flight = max_in_flight
         self._max_in_flight_each = max_in_flight_each
         self._each: Counter[Who] = Counter()
         self._earned: Counter[Who] = Counter()
         self.refusals = RefusalTally(service, time.monotonic)
-        self._default_deadline_s = default_deadline_s
-        self._caught_up = caught_up
         self._not_ready = not_ready
         self._flights: dict[tuple[str, ...], _Flight] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -182,7 +150,7 @@ class Edge:
         task.add_done_callback(self._tasks.discard)
 
     def _begin(self, route: Route, message: Msg, subject: CommandSubject | None) -> None:
-        context = self._context(route, message, subject)
+        context = self._admission.admit(route, message, subject)
         name = (context.tenant, context.principal, context.user or "", route.command.NAME, context.own_key)
         flight = self._flights.get(name)
         if flight is not None:
@@ -195,7 +163,7 @@ class Edge:
         if self.in_flight >= self._max_in_flight:
             raise Unavailable(f"{self._service} is busy with {self.in_flight} commands", retry_after_s=0.25)
         self._check_share(context, message)
-        command = _parse(route, message, context)
+        command = parse(route, message, context)
         flight = _Flight(message.subject, message.data)
         self._join(flight, message, context.left_s)
         self._flights[name] = flight
@@ -291,66 +259,6 @@ class Edge:
         except (nats.errors.Error, OSError) as error:  # the asker tries again, and meets the record
             log.warning("edge.unanswered", subject=message.subject, error=repr(error))
 
-    def _context(self, route: Route, message: Msg, subject: CommandSubject | None) -> Context:
-        found: Mapping[str, str] = message.headers or {}
-        check_size(message, found)
-        token = found.get(headers.TOKEN)
-        claims = self._verifier.verify(token) if token else None
-        if subject is None:
-            tenant = claims.tenant if claims else PLATFORM
-            principal = claims.agent if claims else caller(route.command.NAME)
-            resource = None
-        else:
-            tenant, principal, resource = subject.tenant, subject.principal, subject.resource
-            if claims and (claims.tenant, claims.agent) != (tenant, principal):
-                raise Forbidden(f"the run token is {claims.agent}'s of {claims.tenant}, not {principal}'s of {tenant}")
-        if route.token and claims is None:
-            raise Unauthenticated(f"{route.command.NAME} needs a run token; mint one with identity.token")
-        registered = self._standing.find(tenant, principal)
-        if self._standing.is_revoked(tenant, principal):
-            raise Unauthenticated(f"{principal} has been revoked")
-        if (suspended := self._standing.suspension(tenant, principal)) is not None:
-            raise Forbidden(suspended.words)
-        if claims and (objection := self._standing.objection(claims)) is not None:
-            raise objection
-        if claims and registered and claims.cnf.nkey != registered.nkey and not self._standing.takes_key(claims):
-            raise Unauthenticated(f"{principal} has another key now; mint a new run token")
-        return Context(
-            tenant=tenant,
-            principal=principal,
-            key=idempotency_key(found),
-            deadline=time.monotonic() + self._deadline_s(found),
-            resource=resource,
-            claims=claims,
-            token=token,
-            traceparent=found.get(headers.TRACEPARENT),
-            after=number(found, headers.AFTER) or 0,
-            groups=registered.groups if registered else (),
-            caught_up=self._caught_up,
-        )
-
-    def _deadline_s(self, found: Mapping[str, str]) -> float:
-        left_ms = number(found, headers.DEADLINE)
-        if left_ms is None:
-            return self._default_deadline_s
-        if left_ms <= 0:
-            raise DeadlineExceeded("the command arrived after its deadline")
-        return min(left_ms / 1000, 24 * 3600)
-
 
 def _slots(body: bytes) -> int:
     return 1 + len(body) // SLOT_BYTES
-
-
-def _parse(route: Route, message: Msg, context: Context) -> Command:
-    try:
-        command = route.command.model_validate_json(message.data)
-    except ValidationError as error:
-        places = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors()[:5])
-        raise Invalid(f"{route.command.NAME} does not fit its contract: {places}") from error
-    if route.resource is None:
-        if context.resource is not None:
-            raise Invalid(f"{route.command.NAME} takes no resource in its subject")
-    elif not message.subject.startswith("svc.") and getattr(command, route.resource) != context.resource:
-        raise Forbidden(f"the subject names {context.resource!r}, the command {getattr(command, route.resource)!r}")
-    return command

@@ -23,10 +23,11 @@ from dominie_contracts.subjects import heartbeat_subject, out_subject, service_s
 from dominie_eventstore import EventStore, Projection, Projector
 from dominie_eventstore.archive import Archive
 from dominie_kit.actions import Actions
+from dominie_kit.admission import Admission, Handler, Route
 from dominie_kit.bus import Connection, Inner
 from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
-from dominie_kit.edge import Edge, Handler, Route
+from dominie_kit.edge import Edge
 from dominie_kit.forgetting import Forgetting
 from dominie_kit.keyring import FromIdentity, Keyring, KeySource
 from dominie_kit.keys import KeyFolder
@@ -68,12 +69,14 @@ class Service:
         self.outer = Connection(name, "edge", settings)
         self.edge = Edge(
             name,
-            verifier,
-            self.standing,
+            Admission(
+                verifier,
+                self.standing,
+                default_deadline_s=settings.default_deadline_s,
+                caught_up=self.read_models.caught_up,
+            ),
             max_in_flight=settings.max_in_flight,
             max_in_flight_each=settings.max_in_flight_each,
-            default_deadline_s=settings.default_deadline_s,
-            caught_up=self.read_models.caught_up,
             person=self.keyring.of,
             not_ready=self.read_models.refusal,
         )

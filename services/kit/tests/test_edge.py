@@ -21,11 +21,12 @@ from dominie_contracts.scheduler import AskPermit
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import InvokeTool, ListTools, ToolResult, Tools
 from dominie_eventstore import StoreUnavailable
+from dominie_kit.admission import Admission, Route
 from dominie_kit.context import Context
-from dominie_kit.edge import Edge, Route
+from dominie_kit.edge import Edge
 from dominie_kit.handler_testing import Desk, Keys
 from dominie_kit.keyring import Keyring
-from dominie_kit.refusals import ANSWERED
+from dominie_kit.refusals import ANSWERED, RefusalTally
 from dominie_kit.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
 from dominie_kit.standing import Standing
 
@@ -118,12 +119,9 @@ def wire(*, max_in_flight: int = 4, max_in_flight_each: int = 320) -> Wire:
     verifier = RunTokenVerifier(SIGNER.public)
     edge = Edge(
         "tool",
-        verifier,
-        standing,
+        Admission(verifier, standing, default_deadline_s=5, caught_up=caught_up),
         max_in_flight=max_in_flight,
         max_in_flight_each=max_in_flight_each,
-        default_deadline_s=5,
-        caught_up=caught_up,
         person=Keyring(Keys()).of,
     )
     return Wire(edge, standing)
@@ -268,15 +266,21 @@ async def test_a_token_of_a_key_that_is_yet_to_be_read_of_holds(wire: Wire) -> N
 
 
 async def test_who_is_refused_too_often_is_not_heard_for_a_moment(wire: Wire) -> None:
+    second = [7.0]
+    wire.edge.refusals = RefusalTally("tool", lambda: second[0])
     for number in range(ANSWERED * 4):
         wire.hear(body=b"?", more={headers.KEY: str(number)})
     await wire.edge.drained()
-    assert ANSWERED <= len(wire.sent) < ANSWERED * 4
+    assert len(wire.sent) == ANSWERED
     (found,) = wire.edge.refusals.take()
     assert (found.tenant, found.principal) == ("acme", "a-desk")
     assert {each.what for each in found.counts} == {"tool: invalid", "tool: unheard"}
     assert sum(each.count for each in found.counts) == ANSWERED * 4
     assert wire.edge.refusals.take() == ()
+    second[0] += 1
+    wire.hear(body=b"?", more={headers.KEY: "later"})
+    await wire.edge.drained()
+    assert len(wire.sent) == ANSWERED + 1
 
 
 async def test_one_principal_takes_no_more_than_its_share() -> None:
