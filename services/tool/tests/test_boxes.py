@@ -76,6 +76,26 @@ async def test_a_result_is_what_the_output_schema_says(
     assert why in raised.value.detail
 
 
+DEEP = """
+def hog(mb):
+    nested = mb
+    for _ in range(mb):
+        nested = [nested]
+    return nested
+"""
+
+
+@pytest.mark.parametrize("deep", [201, 240, 256, 900])
+async def test_a_result_that_could_not_be_read_again_is_none(desk: Desk, deep: int) -> None:
+    with pytest.raises(ToolFailed, match="its result cannot be read"):
+        await hog(desk, Settings(), deep, None, source=DEEP)
+
+
+async def test_a_result_may_be_nested(desk: Desk) -> None:
+    found = await hog(desk, Settings(), 150, None, source=DEEP)
+    assert str(found).count("[") == 150
+
+
 async def test_a_large_result_is_an_artifact(desk: Desk) -> None:
     profile = Profile(output_bytes=2_000_000)
     result = await hog(desk, Settings(), 1, profile, source="def hog(mb): return {'a': 'x' * 1_000_000, 'b': 1}")

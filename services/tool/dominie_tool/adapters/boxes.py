@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import anyio
 from pydantic import JsonValue, TypeAdapter
+from pydantic_core import to_json
 
 from dominie_contracts import DeadlineExceeded, Forbidden, Invalid, ToolFailed, Unavailable
 from dominie_contracts.tool import Profile, ToolSpec
@@ -68,7 +69,10 @@ class Boxes:
         """What a tool returned, if it is what its schema says; what is large of it is an artifact."""
         if outcome.status != "ok":
             raise ToolFailed(f"{spec.name}: {outcome.status}: {outcome.detail}")
-        result = _JSON.validate_python(outcome.value)
+        try:
+            result = _JSON.validate_json(to_json(outcome.value))
+        except ValueError as error:  # what cannot be read again is no outcome: it is nested too deeply
+            raise ToolFailed(f"{spec.name}: its result cannot be read: {error}") from error
         try:
             wrong = await InputSchema(spec.output_schema).wrong_value(result) if spec.output_schema else None
             short = await self._values.shorten(result, context)
