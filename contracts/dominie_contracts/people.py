@@ -3,6 +3,7 @@
 from typing import Literal
 
 from dominie_contracts.base import Message
+from dominie_contracts.digests import digest_bytes
 
 ID_TOKEN: Literal["urn:ietf:params:oauth:token-type:id_token"] = "urn:ietf:params:oauth:token-type:id_token"
 SIGN_IN_AUDIENCE = "dominie-sign-in"
@@ -10,6 +11,11 @@ SIGN_IN_AUDIENCE = "dominie-sign-in"
 MAX_SUBJECT_CHARS = 16_384
 """Of an issuer's token."""
 PROOF_S = 120
+
+
+def digest_signed(token: str) -> str:
+    """The SHA-256 of what an issuer signed: the same statement may have several signatures that hold (ECDSA)."""
+    return digest_bytes(token.rpartition(".")[0].encode())
 
 
 class Login(Message):
@@ -20,7 +26,7 @@ class Login(Message):
     subject: str
     """SHA-256 of the issuer and its own name for them: another person never takes over theirs."""
     token: str
-    """SHA-256 of the ID token; shown again, it is good for nothing else."""
+    """The ID token's digest; shown again, it is good for nothing else."""
     auth_time: int
     """When they signed in there (Unix time)."""
     until_s: int
@@ -32,7 +38,7 @@ class SignInClaims(Message):
 
     aud: str
     token: str
-    """SHA-256 of the ID token."""
+    """The ID token's digest."""
     iat: int
     exp: int
 

@@ -20,9 +20,16 @@ from dominie._project import Project
 from dominie.discovery import check_url, discover
 from dominie.keys import KeyPair
 from dominie_contracts import Invalid, Message, ProblemDetails, Unavailable
-from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import SignIn
-from dominie_contracts.people import PROOF_S, SIGN_IN_AUDIENCE, Issuers, IssuerView, SignedIn, SignInClaims
+from dominie_contracts.people import (
+    PROOF_S,
+    SIGN_IN_AUDIENCE,
+    Issuers,
+    IssuerView,
+    SignedIn,
+    SignInClaims,
+    digest_signed,
+)
 from dominie_contracts.problems import problem_from
 
 R = TypeVar("R", bound=Message)
@@ -73,7 +80,7 @@ async def sign_in(place: Place, name: str | None, *, show: Callable[[Device, Iss
 def proof(token: str, keys: KeyPair) -> str:
     """That whoever shows an ID token has the key that it is to be for."""
     now = int(time.time())
-    claims = SignInClaims(aud=SIGN_IN_AUDIENCE, token=digest_bytes(token.encode()), iat=now, exp=now + PROOF_S)
+    claims = SignInClaims(aud=SIGN_IN_AUDIENCE, token=digest_signed(token), iat=now, exp=now + PROOF_S)
     return jwt.encode({"alg": ALGORITHM, "typ": "JWT"}, claims.model_dump(), keys.jwk, algorithms=[ALGORITHM])
 
 

@@ -32,7 +32,7 @@ from dominie_contracts.people import SignedIn
 from dominie_contracts.registry import parse_own
 from dominie_contracts.subjects import PLATFORM, service_inbox_prefix
 from dominie_identity import build
-from dominie_identity.adapters.nats_jwt import to_base64
+from dominie_identity.adapters.nats_jwt import from_base64, to_base64
 from dominie_identity.aggregate import State, evolve
 from dominie_identity.people.aggregate import decide_sign_in
 from dominie_identity.people.issuers import Issuer
@@ -46,6 +46,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 ISSUERS = ("corp", "abroad", "elsewhere", "moved", "keys_moved", "huge", "away", "email", "cluster")
 WAIT_S = 120
 KEYS = KeyPair.generate()
+TWIN = ECKey.generate_key("P-256", {"kid": "twin"})
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 @dataclass
@@ -103,6 +105,7 @@ def issuers() -> Iterator[dict[str, StaticIssuer]]:
             weak = RSAKey.generate_key(1024, {"kid": "weak"})
         corp.keys += [
             RSAKey.generate_key(2048, {"kid": "second"}).as_dict(private=False),
+            TWIN.as_dict(private=False),
             weak.as_dict(private=False),
             {**corp.key.as_dict(private=False), "kid": "sealing", "use": "enc"},
             {**corp.key.as_dict(private=False), "kid": "ps", "alg": "PS256"},
@@ -311,6 +314,17 @@ async def test_an_old_token_does_not_bring_back_who_was_erased() -> None:
         decide_sign_in(state, who, "U", issuer="corp", login_s=60, now_s=1002)
     [again] = decide_sign_in(state, replace(who, token="new"), "U", issuer="corp", login_s=60, now_s=1003)
     assert again.login is not None and evolve(state, again).erased is None
+
+
+async def test_another_signature_of_the_same_token_is_good_for_no_other_key(scene: Scene) -> None:
+    """An ECDSA signature (r, s) holds as (r, n - s), too."""
+    token = scene.corp.token(header={"alg": "ES256", "kid": "twin"}, key=TWIN)
+    first = await scene.sign_in(token)
+    body, _, signature = token.rpartition(".")
+    r, s = from_base64(signature)[:32], int.from_bytes(from_base64(signature)[32:], "big")
+    flipped = f"{body}.{to_base64(r + (P256_ORDER - s).to_bytes(32, 'big'))}"
+    await refused(scene, TAKEN, flipped, keys=KeyPair.generate())
+    assert await scene.sign_in(flipped) == first
 
 
 async def test_the_key_of_another_machine_is_taken_until_its_own_login_is_over(scene: Scene) -> None:

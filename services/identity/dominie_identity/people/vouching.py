@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from dominie_contracts import Forbidden, Invalid, Unauthenticated
 from dominie_contracts.digests import digest_bytes
+from dominie_contracts.people import digest_signed
 from dominie_contracts.subjects import check_principal
 from dominie_identity.people.issuers import Issuer
 from dominie_identity.people.tokens import Claims
@@ -68,7 +69,7 @@ def person(token: str, claims: Claims, issuer: Issuer, *, now_s: float, leeway_s
         principal=_principal(claims, issuer),
         groups=_groups(claims.other(issuer.groups_claim), issuer),
         subject=digest_bytes(f"{claims.iss}\0{claims.sub}".encode()),
-        token=digest_bytes(token.encode()),
+        token=digest_signed(token),
         auth_time=int(auth_time),
     )
 
