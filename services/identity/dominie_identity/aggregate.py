@@ -405,7 +405,7 @@ def _rotate(state: State, command: Rotate, caller: Caller, *, now_s: int) -> lis
     if command.nkey == registered.previous:
         raise Conflict(f"{command.principal} had this key before; make a new one")
     rotated = {"nkey": command.nkey, "previous": registered.nkey, "previous_until_s": now_s + command.overlap_s}
-    return [registered.model_copy(update={**rotated, "by": caller.principal})]
+    return [registered.model_copy(update=rotated)]  # `by` stays: who grants is not who rotates
 
 
 def _revoke(state: State, command: Revoke, caller: Caller) -> list[PrincipalEvent]:

@@ -29,10 +29,14 @@ from dominie_contracts.identity import (
     Revoke,
     RevokeApiKey,
     Revoked,
+    Rotate,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem, Unauthenticated
+from dominie_contracts.registry import parse_own
+from dominie_contracts.rights import serves
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork, Grants
+from dominie_contracts.tool import ToolSpec
 from dominie_eventstore import Appended, EventStore, MemoryEventStore, StoreUnavailable
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.run_tokens import RunTokenSigner
@@ -98,6 +102,22 @@ async def acme() -> Instance:
         )
     await found.handlers.register(AGENT, by("u-dana"))
     return found
+
+
+@pytest.mark.parametrize(("registers", "rotates"), [("u-erin", "operator"), ("operator", "u-erin")])
+async def test_a_rotation_changes_the_key_and_not_who_granted(acme: Instance, registers: str, rotates: str) -> None:
+    """Which tools a worker serves rests on who registered it; who rotated its key is the event's actor."""
+    callers, spec = {"operator": OPERATING, "u-erin": by("u-erin")}, ToolSpec(name="refund", input_schema={})
+    worker = Register(principal="w-till", nkey=DESK, tenant="acme", sponsor="u-erin", grants=Grants(tools=("refund",)))
+    await acme.handlers.register(worker, callers[registers])
+    rotate = Rotate(principal="w-till", nkey=KeyPair.generate().public, tenant="acme")
+    await acme.handlers.rotate(rotate, callers[rotates])
+    events = await acme.store.read(StreamName("acme", PRINCIPAL, "w-till"))
+    before, after = (parse_own(event) for event in events)
+    assert isinstance(before, Registered) and isinstance(after, Registered)
+    assert (after.nkey, after.by) == (rotate.nkey, registers)
+    assert serves(after, spec, "w-ledger") == serves(before, spec, "w-ledger") == (registers == "operator")
+    assert events[-1].envelope.actor == rotates
 
 
 async def test_an_equal_registration_writes_nothing(acme: Instance) -> None:
