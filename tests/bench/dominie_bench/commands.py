@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     bench.command("growth")(growth)
     bench.command("connect")(connect)
     bench.command("flood")(flood)
+    bench.command("limits")(limits)
     bench.command("sandbox")(sandbox)
     bench.command("agentdojo")(agentdojo)
     bench.command("decision")(decision)
@@ -100,6 +101,16 @@ def sandbox(
     from dominie_bench.sandbox import run
 
     _print(run(calls), as_json=json)
+
+
+def limits(
+    shares: Annotated[int, typer.Option(help="Shares one at a time; eight times as many together.", min=10)] = 1000,
+    json: Json = False,
+) -> None:
+    """Shares of one limit of one tenant, reserved with guardrail: alone, and 256 at once."""
+    from dominie_bench.limits import run
+
+    _print(run(shares, _say), as_json=json)
 
 
 def agentdojo(

@@ -30,6 +30,15 @@ def test_who_is_revoked_is_out() -> None:
     assert found["revoked_accept_ms"] <= 50
 
 
+def test_shares_of_a_limit_are_written_in_pages() -> None:
+    found = bench("limits", "--shares", "100")
+
+    assert found.keys() == {"p50_ms", "p99_ms", "in_flight", "in_flight_p50_ms", "rate_per_s", "shares_per_append"}
+    assert 0 < found["p50_ms"] <= found["p99_ms"]
+    assert found["rate_per_s"] > 0
+    assert found["shares_per_append"] > 1
+
+
 def test_another_tenants_calls_go_on_in_a_flood() -> None:
     found = bench("flood", "--seconds", "3")
 
