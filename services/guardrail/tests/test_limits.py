@@ -1,6 +1,7 @@
 """What calls may have together is never exceeded, however they come; what failed or vanished is free again."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -9,7 +10,7 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dominie_contracts import Draft, Payload, StreamName
+from dominie_contracts import Draft, Payload, Recorded, StreamName
 from dominie_contracts.action import Finished, Limit, Parked, Requested, Started, Unknown, fold
 from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, Share, SharesReserved, SharesSettled
 from dominie_contracts.tool import TOOL
@@ -20,7 +21,7 @@ from dominie_kit.handler_testing import Desk
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 30, 23, 59, 30, tzinfo=UTC)
-MOST, VANISH_MS = 1000, 60_000
+MOST, VANISH_MS, RENEW_MS = 1000, 60_000, 30_000
 REQUESTED = Requested(command="tool.invoke", key="k", arguments={}, digest="d", deadline_ms=1)
 BOOKED_MS, LEASE_MS = int(NOW.timestamp() * 1000), 5000
 STARTED = Started(owner="tool-1", lease_ms=BOOKED_MS + LEASE_MS, attempt=1)
@@ -35,7 +36,7 @@ def wants(number: int, amount: int = 100, *, scope: str = "tenant", most: int = 
 
 
 def page(sums: Sums, *commands: Reserve, now: datetime = NOW) -> list[bool]:
-    answers, bookings = reserve(sums, commands, now)
+    answers, bookings = reserve(sums, commands, now, renew_ms=RENEW_MS)
     if bookings:
         sums.apply(SharesReserved(bookings=tuple(bookings)))
     return [answer.granted for answer in answers]
@@ -51,6 +52,57 @@ def test_what_has_its_share_has_it_once() -> None:
     sums = Sums()
     assert page(sums, wants(1, 900), wants(1, 900)) == [True, True]
     assert page(sums, wants(1, 900), wants(2, 200)) == [True, False]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_asks_for_more_under_the_same_key_takes_more(first: int) -> None:
+    sums = Sums()
+    assert page(sums, *(wants(number, first) for number in range(40))) == [True] * 40
+    again = page(sums, *(wants(number, MOST) for number in range(40)))
+    assert sum(again) == (0 if first else 1)
+    assert sums.used == {("spend", "tenant", "2026-11-30"): 40 if first else MOST}
+
+
+def test_what_asks_for_less_gives_nothing_back() -> None:
+    sums = Sums()
+    assert page(sums, wants(1, 900), wants(1, 0), wants(2, 101), wants(1, 900), wants(1, 1001)) == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    sums.apply(SharesSettled(kept=(), released=(f"{1:032x}",)))
+    assert page(sums, wants(3, MOST)) == [True]
+
+
+def test_a_limit_that_is_new_holds_for_what_asks_again() -> None:
+    sums = Sums()
+    assert page(sums, wants(1, 900), wants(9, MOST, scope="user x")) == [True, True]
+    share = wants(1, 100, scope="user x").shares[0]
+    both = wants(1, 900).model_copy(update={"shares": (*wants(1, 900).shares, share)})
+    assert page(sums, both) == [False]
+    sums.apply(SharesSettled(kept=(), released=(f"{9:032x}",)))
+    assert page(sums, both, wants(2, 901, scope="user x")) == [True, False]
+
+
+def test_what_has_used_its_share_and_asks_for_more_takes_the_rest() -> None:
+    sums = Sums()
+    page(sums, wants(1, 600))
+    sums.apply(SharesSettled(kept=(f"{1:032x}",), released=()))
+    assert page(sums, wants(1, 1001), wants(1, 900), wants(1, 900), wants(2, 101)) == [False, True, True, False]
+    sums.apply(SharesSettled(kept=(), released=(f"{1:032x}",)))  # the rest is free again, and what was used is not
+    assert page(sums, wants(2, 401), wants(2, 400)) == [False, True]
+
+
+def test_what_was_booked_a_while_ago_is_booked_anew_before_it_vanishes() -> None:
+    sums, first = Sums(), NOW - timedelta(minutes=1)
+    booked, all_of_it = list[int](), wants(1, MOST, within="month")
+    for after_ms in (0, RENEW_MS - 1, RENEW_MS):
+        assert page(sums, all_of_it, now=first + timedelta(milliseconds=after_ms)) == [True]
+        booked.append(sums.open[all_of_it.action].at_ms - int(first.timestamp() * 1000))
+    assert booked == [0, 0, RENEW_MS]
+    assert sums.used == {("spend", "tenant", "2026-11"): MOST}
 
 
 def test_what_has_used_its_share_takes_no_other() -> None:
@@ -78,7 +130,7 @@ def test_all_of_its_shares_or_none() -> None:
 def test_it_says_how_much_is_used_and_when_it_begins_anew(within: str, seconds: int) -> None:
     sums = Sums()
     page(sums, wants(1, 700, within=within))
-    (answer,), _ = reserve(sums, [wants(2, 301, within=within)], NOW)
+    (answer,), _ = reserve(sums, [wants(2, 301, within=within)], NOW, renew_ms=RENEW_MS)
     assert answer == Reservation(granted=False, policy="spend", used=700, resets_s=seconds)
 
 
@@ -141,19 +193,20 @@ PAGES = st.lists(
 def test_no_more_than_the_limit_is_ever_granted(
     pages: list[list[tuple[int, int, str]]], ends: list[bool | None]
 ) -> None:
-    sums, granted = Sums(), dict[str, tuple[str, int]]()
+    sums, begun, kept = Sums(), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for wanted in pages:
         commands = [wants(number, amount, scope=scope) for number, amount, scope in wanted]
         for command, yes in zip(commands, page(sums, *commands), strict=True):
-            if yes:
-                granted.setdefault(command.action, (command.shares[0].scope, command.shares[0].amount))
+            if yes:  # the largest amount that it was granted may be what is done
+                name = command.action, command.shares[0].scope
+                begun[name] = max(begun[name], command.shares[0].amount)
         for scope in "ab":
-            assert sum(amount for owner, amount in granted.values() if owner == scope) <= MOST
+            assert sum(amount for (_, owner), amount in begun.items() if owner == scope) <= MOST
         event = settled(zip(list(sums.open), ends, strict=False))
         if event is not None:
             sums.apply(event)
-            for action in event.released:
-                del granted[action]
+            kept |= Counter({name: amount for name, amount in begun.items() if name[0] in event.kept})
+            begun = kept | Counter({name: amount for name, amount in begun.items() if name[0] not in event.released})
 
 
 @pytest.fixture
@@ -162,12 +215,19 @@ def desk() -> Desk:
 
 
 class Slow:
-    """A log whose appends take their turn, or do not come through."""
+    """A log whose appends take their turn, or do not come through, and whose reads may take long."""
 
     def __init__(self, store: EventStore) -> None:
         self.away = False
-        self.read = store.read
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self._store = store
+
+    async def read(self, stream: StreamName, *, after_version: int = 0) -> Sequence[Recorded]:
+        found = await self._store.read(stream, after_version=after_version)
+        if stream.category == TOOL and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return found
 
     async def append(self, stream: StreamName, drafts: Sequence[Draft], *, expected_version: int) -> Appended:
         await checkpoint()
@@ -240,6 +300,15 @@ async def test_what_takes_long_keeps_nobody_from_being_looked_at(desk: Desk) -> 
     await desk.append(TOOL, f"{many - 1:032x}", REQUESTED, STARTED, FAILED)
     await book.sweep()
     assert await ask(book, desk, [wants(many, 1, most=many), wants(many + 1, 1, most=many)]) == [True, False]
+
+
+async def test_what_took_more_while_its_trail_was_read_has_it(desk: Desk) -> None:
+    slow = Slow(desk.store)
+    book = ledger(desk, vanish_s=0.0, store=slow)
+    assert await ask(book, desk, [wants(1, 1)]) == [True]
+    slow.meanwhile = lambda: book.reserve(wants(1, MOST), desk.context())
+    await book.sweep()
+    assert await ask(book, desk, [wants(2, 1)]) == [False]
 
 
 async def test_a_reservation_that_nobody_can_write_is_none(desk: Desk) -> None:

@@ -12,6 +12,9 @@ from dominie_contracts.guardrail import Booked, Booking, Reservation, Reserve, S
 
 _Sum = tuple[str, str, str]
 """Policy, scope and window."""
+_Took = tuple[tuple[_Sum, int], ...]
+_Lack = tuple[Share, Booked]
+"""A share that is wanted, and how much of it is not there yet."""
 _KEPT = 100_000
 _WINDOWS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
@@ -26,8 +29,8 @@ class Sums:
     """By action: those of which nobody has seen yet what became of them."""
     latest: dict[_Sum, tuple[str, str]] = field(default_factory=dict)
     """Category and id of the last action that took a share: its trail says whose it is."""
-    kept: dict[str, None] = field(default_factory=dict)
-    """The last actions whose shares are used: one that asks again was repeated meanwhile."""
+    kept: dict[str, _Took] = field(default_factory=dict)
+    """What the last actions have used for good: one that asks again was repeated meanwhile."""
 
     def apply(self, event: Payload) -> None:
         """Take in an event."""
@@ -35,12 +38,13 @@ class Sums:
         match event:
             case SharesReserved():
                 for booking in event.bookings:
+                    if booking.action in self.open:  # it took more, and what it had is part of this
+                        self._add(self.open[booking.action].shares, -1)
                     self.open[booking.action] = booking
                     self._add(booking.shares, 1)
                     self.latest |= {_sum(share): (booking.category, booking.action) for share in booking.shares}
             case SharesSettled():
                 for action in event.kept:
-                    self.open.pop(action, None)
                     self._keep(action)
                 for action in event.released:
                     if action in self.open:
@@ -48,8 +52,15 @@ class Sums:
             case _:
                 pass
 
+    def has(self, action: str, booking: Booking | None) -> Mapping[_Sum, int]:
+        """What an action has: what it used for good, and what it has booked."""
+        found = Counter(dict(self.kept.get(action, ())))
+        for share in booking.shares if booking else ():
+            found[_sum(share)] += share.amount
+        return found
+
     def _keep(self, action: str) -> None:
-        self.kept[action] = None
+        self.kept[action] = tuple(self.has(action, self.open.pop(action, None)).items())
         if len(self.kept) > _KEPT:
             del self.kept[next(iter(self.kept))]
 
@@ -126,40 +137,57 @@ def month(now: datetime) -> str:
     return now.strftime(_WINDOWS["month"])
 
 
-def reserve(sums: Sums, wanted: Sequence[Reserve], now: datetime) -> tuple[list[Reservation], list[Booking]]:
+def reserve(
+    sums: Sums, wanted: Sequence[Reserve], now: datetime, *, renew_ms: int
+) -> tuple[list[Reservation], list[Booking]]:
     """Answer a page of commands, the first one first: each has all of its shares, or none.
 
-    An action that has them already has them.
+    An action that asks again takes what it lacks, for its key says nothing of how much it is now; it gives none back,
+    for the smaller one may be what is done. What it booked longer than `renew_ms` ago it books anew.
     """
     answers, bookings = list[Reservation](), dict[str, Booking]()
     taken = Counter[_Sum]()
     for command in wanted:
-        if command.action in sums.open or command.action in sums.kept or command.action in bookings:
+        held = bookings.get(command.action) or sums.open.get(command.action)
+        lacks = _lacks(command, sums.has(command.action, held), now)
+        if not lacks and (held is None or _ms(now) < held.at_ms + renew_ms):
             answers.append(Reservation(granted=True))
             continue
-        shares = tuple(_booked(share, now) for share in command.shares)
-        short = _short(sums, command, shares, taken, now)
+        short = _short(sums, lacks, taken, now)
         answers.append(short or Reservation(granted=True))
         if short is None:
-            for share in shares:
-                taken[_sum(share)] += share.amount
-            bookings[command.action] = _booking(command, shares, now)
+            for _, booked in lacks:
+                taken[_sum(booked)] += booked.amount
+            bookings[command.action] = _booking(command, held, lacks, now)
     return answers, list(bookings.values())
 
 
-def _short(
-    sums: Sums, command: Reserve, shares: Sequence[Booked], taken: Mapping[_Sum, int], now: datetime
-) -> Reservation | None:
-    for share, booked in zip(command.shares, shares, strict=True):
+def _lacks(command: Reserve, has: Mapping[_Sum, int], now: datetime) -> list[_Lack]:
+    """What of the shares that an action wants it has not got yet; of a share of nothing, that it is counted."""
+    wanted = [(share, _booked(share, now)) for share in command.shares]
+    return [
+        (share, booked.model_copy(update={"amount": booked.amount - has.get(_sum(booked), 0)}))
+        for share, booked in wanted
+        if booked.amount > has.get(_sum(booked), -1)
+    ]
+
+
+def _short(sums: Sums, lacks: Sequence[_Lack], taken: Mapping[_Sum, int], now: datetime) -> Reservation | None:
+    for share, booked in lacks:
         used = sums.used.get(_sum(booked), 0) + taken.get(_sum(booked), 0)
-        if used + share.amount > share.most:
+        if used + booked.amount > share.most:
             return Reservation(granted=False, policy=share.policy, used=used, resets_s=_resets_s(share.within, now))
     return None
 
 
-def _booking(command: Reserve, shares: tuple[Booked, ...], now: datetime) -> Booking:
-    at_ms = int(now.timestamp() * 1000)
-    return Booking(action=command.action, category=command.category, at_ms=at_ms, shares=shares)
+def _booking(command: Reserve, held: Booking | None, lacks: Sequence[_Lack], now: datetime) -> Booking:
+    """All that an action has booked once it has what it lacks."""
+    shares = {_sum(share): share for share in held.shares} if held else {}
+    for _, booked in lacks:
+        before = shares.get(_sum(booked))
+        amount = booked.amount + (before.amount if before else 0)
+        shares[_sum(booked)] = booked.model_copy(update={"amount": amount})
+    return Booking(action=command.action, category=command.category, at_ms=_ms(now), shares=tuple(shares.values()))
 
 
 def verdict(state: ActionState, *, booked_ms: int, now_ms: int, vanish_ms: int) -> bool | None:
@@ -202,6 +230,10 @@ def _resets_s(within: Literal["hour", "day", "month"], now: datetime) -> int:
             first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
             end = (first + timedelta(days=32)).replace(day=1)
     return max(1, int((end - now).total_seconds()))
+
+
+def _ms(now: datetime) -> int:
+    return int(now.timestamp() * 1000)
 
 
 def _sum(share: Booked) -> _Sum:

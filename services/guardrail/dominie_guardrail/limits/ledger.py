@@ -22,6 +22,8 @@ from dominie_kit.context import deadline_in
 
 _PAGE, _TRIES, _AT_A_TIME = 500, 8, 32
 _WRITE_S, _PAUSE_S = 10.0, 0.005
+_Verdict = tuple[Booking, bool | None]
+"""A booking, and what became of it; see `verdict`."""
 log = structlog.get_logger()
 
 
@@ -86,9 +88,7 @@ class Ledger:
             async with book.lock:
                 bookings = list((await self._sums(book)).open.values())
             for first in range(0, len(bookings), _PAGE):
-                found = await self._verdicts(
-                    book, bookings[first : first + _PAGE]
-                )  # whoever reserves goes on meanwhile
+                found = await self._verdicts(book, bookings[first : first + _PAGE])  # others reserve meanwhile
                 async with book.lock:
                     await self._settle(book, found)
             async with book.lock:
@@ -130,15 +130,15 @@ class Ledger:
             book.swept = True
         for number in range(_TRIES):
             sums = await self._sums(book)
-            answers, bookings = reserve(sums, commands, self._now())
+            answers, bookings = reserve(sums, commands, self._now(), renew_ms=self._vanish_ms // 2)
             if not bookings or await self._append(book, sums, SharesReserved(bookings=tuple(bookings))):
                 return answers
             await anyio.sleep(random.uniform(0, _PAUSE_S * (number + 1)))
         raise Unavailable("others are reserving too; ask again with the same key", retry_after_s=0.1)
 
-    async def _verdicts(self, book: _Book, bookings: Sequence[Booking]) -> list[tuple[str, bool | None]]:
+    async def _verdicts(self, book: _Book, bookings: Sequence[Booking]) -> list[_Verdict]:
         """What became of some bookings, as their trails say."""
-        now_ms, found = int(self._now().timestamp() * 1000), list[tuple[str, bool | None]]()
+        now_ms, found = int(self._now().timestamp() * 1000), list[_Verdict]()
         reading = iter(bookings)
 
         async def read() -> None:
@@ -146,17 +146,16 @@ class Ledger:
                 stream = StreamName(book.stream.tenant, booking.category, booking.action)
                 trail = [parse_event(event.type, event.envelope.data) for event in await self._store.read(stream)]
                 state = fold(payload for payload in trail if payload is not None)
-                found.append(
-                    (booking.action, verdict(state, booked_ms=booking.at_ms, now_ms=now_ms, vanish_ms=self._vanish_ms))
-                )
+                used = verdict(state, booked_ms=booking.at_ms, now_ms=now_ms, vanish_ms=self._vanish_ms)
+                found.append((booking, used))
 
         await asyncio.gather(*(read() for _ in range(min(_AT_A_TIME, len(bookings)))))
         return found
 
-    async def _settle(self, book: _Book, found: Sequence[tuple[str, bool | None]]) -> None:
-        """Write what became of bookings that are open still."""
+    async def _settle(self, book: _Book, found: Sequence[_Verdict]) -> None:
+        """Write what became of bookings that stand as they did when that was seen: nobody took more meanwhile."""
         sums = await self._sums(book)
-        event = settled((action, yes) for action, yes in found if action in sums.open)
+        event = settled((seen.action, yes) for seen, yes in found if sums.open.get(seen.action) == seen)
         if event is not None:
             await self._append(book, sums, event)
 
