@@ -219,10 +219,13 @@ class Slow:
 
     def __init__(self, store: EventStore) -> None:
         self.away = False
+        self.unread = set[StreamName]()
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self._store = store
 
     async def read(self, stream: StreamName, *, after_version: int = 0) -> Sequence[Recorded]:
+        if stream in self.unread:
+            raise StoreUnavailable("no")
         found = await self._store.read(stream, after_version=after_version)
         if stream.category == TOOL and self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
@@ -309,6 +312,28 @@ async def test_what_took_more_while_its_trail_was_read_has_it(desk: Desk) -> Non
     slow.meanwhile = lambda: book.reserve(wants(1, MOST), desk.context())
     await book.sweep()
     assert await ask(book, desk, [wants(2, 1)]) == [False]
+
+
+async def test_a_trail_that_cannot_be_read_keeps_no_other_from_being_looked_at(desk: Desk) -> None:
+    slow = Slow(desk.store)
+    book = ledger(desk, store=slow)
+    assert await ask(book, desk, [wants(1, 1), wants(2, MOST - 1)]) == [True, True]
+    await desk.append(TOOL, f"{2:032x}", REQUESTED, STARTED, FAILED)
+    slow.unread = {StreamName("acme", TOOL, f"{1:032x}")}
+    await book.sweep()
+    assert await ask(book, desk, [wants(3, MOST), wants(4, MOST - 1)]) == [False, True]
+
+
+async def test_a_tenant_whose_sums_cannot_be_read_keeps_no_other_from_being_looked_at(desk: Desk) -> None:
+    slow, other = Slow(desk.store), desk.context(tenant="other")
+    book = ledger(desk, store=slow)
+    slow.unread = {StreamName("acme", LIMIT, "2026-11")}
+    with pytest.raises(StoreUnavailable):
+        await book.reserve(wants(1, MOST), desk.context())
+    await book.reserve(wants(2, MOST), other)
+    await desk.append(TOOL, f"{2:032x}", REQUESTED, STARTED, FAILED, tenant="other")
+    await book.sweep()
+    assert (await book.reserve(wants(3, MOST), other)).granted
 
 
 async def test_a_reservation_that_nobody_can_write_is_none(desk: Desk) -> None:

@@ -85,24 +85,27 @@ class Ledger:
     async def sweep(self) -> None:
         """See what became of the bookings: what failed or never began is free again."""
         for book in list(self._books.values()):
-            async with book.lock:
-                bookings = list((await self._sums(book)).open.values())
-            for first in range(0, len(bookings), _PAGE):
-                found = await self._verdicts(book, bookings[first : first + _PAGE])  # others reserve meanwhile
-                async with book.lock:
-                    await self._settle(book, found)
-            async with book.lock:
-                if book.sums is not None and not book.sums.open and book.stream.id != month(self._now()):
-                    del self._books[book.stream]
+            try:
+                await self._sweep(book)
+            except (EventStoreError, Unavailable) as error:  # of this tenant; the others' go on
+                log.warning("guardrail.limits_unsettled", tenant=book.stream.tenant, error=type(error).__name__)
 
     async def run(self, every_s: float) -> None:
         """Sweep, for ever."""
         while True:
             await anyio.sleep(every_s)
-            try:
-                await self.sweep()
-            except (EventStoreError, Unavailable) as error:
-                log.warning("guardrail.limits_unsettled", error=type(error).__name__)
+            await self.sweep()
+
+    async def _sweep(self, book: _Book) -> None:
+        async with book.lock:
+            bookings = list((await self._sums(book)).open.values())
+        for first in range(0, len(bookings), _PAGE):
+            found = await self._verdicts(book, bookings[first : first + _PAGE])  # others reserve meanwhile
+            async with book.lock:
+                await self._settle(book, found)
+        async with book.lock:
+            if book.sums is not None and not book.sums.open and book.stream.id != month(self._now()):
+                del self._books[book.stream]
 
     def _book(self, tenant: str) -> _Book:
         stream = StreamName(tenant, LIMIT, month(self._now()))
@@ -137,20 +140,27 @@ class Ledger:
         raise Unavailable("others are reserving too; ask again with the same key", retry_after_s=0.1)
 
     async def _verdicts(self, book: _Book, bookings: Sequence[Booking]) -> list[_Verdict]:
-        """What became of some bookings, as their trails say."""
-        now_ms, found = int(self._now().timestamp() * 1000), list[_Verdict]()
-        reading = iter(bookings)
+        """What became of some bookings, as their trails say; of one that cannot be read nobody can tell yet."""
+        found, unread, reading = list[_Verdict](), list[Exception](), iter(bookings)
 
         async def read() -> None:
             for booking in reading:
-                stream = StreamName(book.stream.tenant, booking.category, booking.action)
-                trail = [parse_event(event.type, event.envelope.data) for event in await self._store.read(stream)]
-                state = fold(payload for payload in trail if payload is not None)
-                used = verdict(state, booked_ms=booking.at_ms, now_ms=now_ms, vanish_ms=self._vanish_ms)
-                found.append((booking, used))
+                try:
+                    found.append((booking, await self._verdict(book, booking)))
+                except (EventStoreError, Unavailable) as error:
+                    unread.append(error)
 
         await asyncio.gather(*(read() for _ in range(min(_AT_A_TIME, len(bookings)))))
+        if unread:
+            log.warning("guardrail.trails_unread", tenant=book.stream.tenant, count=len(unread), error=str(unread[0]))
         return found
+
+    async def _verdict(self, book: _Book, booking: Booking) -> bool | None:
+        stream = StreamName(book.stream.tenant, booking.category, booking.action)
+        trail = [parse_event(event.type, event.envelope.data) for event in await self._store.read(stream)]
+        state = fold(payload for payload in trail if payload is not None)
+        now_ms = int(self._now().timestamp() * 1000)
+        return verdict(state, booked_ms=booking.at_ms, now_ms=now_ms, vanish_ms=self._vanish_ms)
 
     async def _settle(self, book: _Book, found: Sequence[_Verdict]) -> None:
         """Write what became of bookings that stand as they did when that was seen: nobody took more meanwhile."""
