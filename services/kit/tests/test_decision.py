@@ -1,6 +1,7 @@
 """Given policies, when may this be done? The order of the rules, and what happens where they cannot be applied."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -147,6 +148,22 @@ def test_a_decision_is_known_for_equal_requests_and_no_others(one: dict[str, Any
     for context in (one, json.loads(json.dumps(one)), other):
         found.decide(Question("a", "tool.invoke", "Tool", "t", context), clock_s=0)
     assert found.hits == 1 + (json.dumps(one) == json.dumps(other))
+
+
+def test_large_requests_are_decided_and_not_kept() -> None:
+    found = policies(PERMIT_ALL, ASK % 'context.untrusted.contains("/amount")')
+    tracemalloc.start()
+    try:
+        for number in range(-1, 20):
+            if number == 0:  # the first one has made what every decision needs
+                before, _ = tracemalloc.get_traced_memory()
+            question = ask(untrusted=["/amount", f"{number:0100000}"])
+            assert [found.decide(question).decision for _ in range(2)] == ["ask", "ask"]
+        del question
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000
 
 
 def test_a_request_that_lacks_something_is_not_taken_for_a_whole_one() -> None:

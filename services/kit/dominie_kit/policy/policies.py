@@ -23,7 +23,7 @@ UNDECIDABLE = "undecidable: "
 """How the reason begins of a denial that no policy made."""
 _CACHE, _SLICES = 8192, 1024
 _SMALL = 4096
-"""Bytes of a request that is kept whole."""
+"""Bytes of a request that is kept: who asks says how large they are."""
 ASK_THE_USER = Ask(policy="widening", group=USER, why="a run asks for more than it was let", digest="1")
 """Who is asked for a widening where no policy names others."""
 _QUOTED = re.compile(r"`(policy\d+)?[^`]*`")
@@ -97,7 +97,9 @@ class Policies:
         self.misses += 1
         decided = self._decide(question, shape, slice_, told)
         parts = {"policy_set": self.digest, "schema_digest": shape.digest}
-        found = self._decided[key] = decided.model_copy(update=parts)
+        found = decided.model_copy(update=parts)
+        if len(key[1]) <= _SMALL:
+            self._decided[key] = found
         if len(self._decided) > _CACHE:
             self._decided.popitem(last=False)
         return found
