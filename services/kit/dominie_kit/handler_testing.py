@@ -37,12 +37,12 @@ ALL = Grants(tools=(EVERYTHING,), models=(EVERYTHING,), namespaces=(EVERYTHING,)
 
 
 class Others:
-    """The other services: audit, once it is told what to say of a forked run's next action, and nobody else."""
+    """The other services: each answers once this is told what with, as audit does of a forked run's next action."""
 
-    record: FromRecord | None = None
+    record: Message | None = None
 
     async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
-        """Answer as audit, or say that nobody does."""
+        """Answer with what is told, where that is what is asked for; else nobody does."""
         if not isinstance(self.record, reply):
             raise Unavailable(f"nobody answers {command.NAME}")
         return self.record

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Invalid
+from dominie_contracts import ApprovalRequired, Conflict, Forbidden, QuotaExceeded, ToolFailed
 from dominie_contracts.action import Decided
+from dominie_contracts.guardrail import Reservation
 from dominie_contracts.identity import RUN, RunOpened
 from dominie_contracts.plans import Plan, PlanStep
 from dominie_contracts.token import Fork, Grants
@@ -125,15 +126,46 @@ async def test_what_was_refused_before_has_no_step(desk: Desk, handlers: Handler
     assert told[2].endswith("as often as they may")
 
 
-async def test_a_call_that_was_begun_and_failed_has_taken_its_step(
+@pytest.mark.parametrize("effect", ["read", "external"])
+async def test_what_failed_has_taken_its_step_whatever_its_effect(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any, effect: str
+) -> None:
+    await have("mail", effect=effect)
+    await desk.append(RUN, "r-1", opened(TWICE))
+    worker.results["mail"] = ToolFailed("mail: it broke")
+    for n in range(4):
+        with pytest.raises((ToolFailed, Forbidden)):
+            await handlers.invoke(InvokeTool(tool="mail", arguments={}), bound(desk.context(f"k{n}"), TWICE))
+    assert len(worker.calls) == 1
+
+
+async def test_a_read_that_found_its_limit_used_up_gives_its_step_back(
     desk: Desk, handlers: Handlers, have: Any, worker: Any
 ) -> None:
-    await have("mail", effect="external")
+    await have("mail")
     await desk.append(RUN, "r-1", opened(TWICE))
-    worker.results["mail"] = Invalid("no such address")
-    with pytest.raises(Invalid):
-        await ask(handlers, bound(desk.context("first"), TWICE), "mail")
-    assert (await ask(handlers, bound(desk.context("second"), TWICE), "mail")).endswith("as often as they may")
+    await desk.publish(
+        PERMIT_ALL + '@id("l") @calls("1") @per("agent") @within("day") forbid (principal, action, resource);'
+    )
+    desk.others.record = Reservation(granted=False, policy="l")
+    with pytest.raises(QuotaExceeded):
+        await handlers.invoke(InvokeTool(tool="mail", arguments={}), bound(desk.context("k0"), TWICE))
+    desk.others.record = Reservation(granted=True)
+    assert await ask(handlers, bound(desk.context("k1"), TWICE), "mail") == "done"
+
+
+async def test_a_key_that_comes_with_another_request_frees_no_step(
+    desk: Desk, handlers: Handlers, have: Any, worker: Any
+) -> None:
+    plan = Plan(steps=(PlanStep(tool="find", most=5), PlanStep(tool="refund", fixed={"/order": "A1"})))
+    for name in ("find", "refund"):
+        await have(name, effect="external")
+    await desk.append(RUN, "r-1", opened(plan))
+    for n in range(3):
+        await ask(handlers, bound(desk.context(f"k{n}"), plan))
+        with pytest.raises((Conflict, Forbidden)):
+            await handlers.invoke(InvokeTool(tool="find", arguments={}), bound(desk.context(f"k{n}"), plan))
+    assert [name for name, _ in worker.calls] == ["refund"]
 
 
 async def test_an_ordered_step_is_not_taken_after_a_later_one(desk: Desk, handlers: Handlers, have: Any) -> None:
@@ -209,15 +241,14 @@ CALLS = st.lists(st.builds(Call, st.sampled_from("0123456789"), st.sampled_from(
 
 @given(st.builds(Plan, steps=STEPS.map(tuple), ordered=st.booleans()), CALLS)
 def test_no_step_is_taken_more_often_than_it_may_nor_by_what_it_does_not_hold(plan: Plan, calls: list[Call]) -> None:
-    taken, order = Taken(), list[int]()
+    taken, ever = Taken(), dict[tuple[str, int], None]()
     for call in calls:
         found = place(plan, taken, call)
         if isinstance(found, int):
             assert plan.steps[found].holds(call.tool, call.arguments)
-            if call.action not in taken.steps:
-                order.append(found)
+            ever[call.action, found] = None
             taken = evolve(taken, PlanTaken(action=call.action, step=found))
             assert place(plan, taken, call) == found
-    used = list(taken.steps.values())
+    used = [step for _, step in ever]
     assert all(used.count(at) <= step.most for at, step in enumerate(plan.steps))
-    assert not plan.ordered or len(order) != len(taken.steps) or order == sorted(order)
+    assert not plan.ordered or used == sorted(used)

@@ -48,8 +48,8 @@ def place(plan: Plan, taken: Taken, call: Call) -> int | Lack:
     if not fits:
         return "argument"
     held = taken.steps.get(call.action)
-    if held in fits:
-        return held
+    if held is not None:  # it keeps its step: given back for one of another request, it would free what was done
+        return held if held in fits else "argument"
     if plan.ordered:
         last = max(taken.steps.values(), default=0)
         fits = [at for at in fits if at >= last]

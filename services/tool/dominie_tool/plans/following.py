@@ -4,9 +4,19 @@ from collections import OrderedDict
 
 from pydantic import ValidationError
 
-from dominie_contracts import Forbidden, Recorded, RunClaims, StreamName, Unavailable
+from dominie_contracts import (
+    BudgetExceeded,
+    Forbidden,
+    QuotaExceeded,
+    Recorded,
+    RunClaims,
+    StreamName,
+    Unavailable,
+)
+from dominie_contracts.action import ActionState
 from dominie_contracts.identity import RUN, RunOpened
 from dominie_contracts.plans import Lack, Plan
+from dominie_contracts.problems import problem_from
 from dominie_contracts.registry import parse_event, parse_own
 from dominie_contracts.tool import PLAN, PlanTaken
 from dominie_eventstore import EventStore, Folds, WrongExpectedVersion
@@ -99,11 +109,12 @@ class Plans:
 
     async def _was_refused(self, context: Context, id_: str) -> bool:
         state = (await self._actions.load(context, id_)).state
-        if state.started is not None or (state.finished is not None and state.finished.outcome == "ok"):
-            self._begun[id_] = None
-            if len(self._begun) > _KEPT:
-                self._begun.popitem(last=False)
-        return state.finished is not None and state.finished.outcome == "error" and state.started is None
+        if not _has_begun(state):
+            return state.finished is not None
+        self._begun[id_] = None
+        if len(self._begun) > _KEPT:
+            self._begun.popitem(last=False)
+        return False
 
     async def _write(self, context: Context, stream: StreamName, event: PlanTaken, own: Taken) -> None:
         drafts = self._actions.drafts(context, stream, event)
@@ -113,6 +124,17 @@ class Plans:
 def _stream(claims: RunClaims) -> StreamName:
     """Where it is written what is taken: with the run whose plan it is, and a forked run has its own."""
     return StreamName(claims.tenant, PLAN, claims.run if claims.fork else claims.plan_run or claims.run)
+
+
+def _has_begun(state: ActionState) -> bool:
+    """A read has no `started`: where it was allowed and within every limit it was done, also if it failed."""
+    finished = state.finished
+    if state.started is not None or finished is None:
+        return state.started is not None
+    if finished.problem is None:
+        return True
+    allowed = state.decided is not None and state.decided.held == "allow"
+    return allowed and not isinstance(problem_from(finished.problem), BudgetExceeded | QuotaExceeded)
 
 
 def _evolve(taken: Taken, event: Recorded) -> Taken:
