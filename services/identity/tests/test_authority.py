@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dominie_contracts import Forbidden, Invalid
+from dominie_contracts.identity import RunWidened
 from dominie_contracts.token import EVERYTHING, Authorization, Ceiling, Grants
 from dominie_identity.runs.authority import Authority, meet, said
 
@@ -48,6 +49,16 @@ def test_of_two_ceilings_of_a_run_the_lower_one_holds_and_none_is_lost(one: obje
     found = {each.run: each.max_cost_usd for each in Authority(Grants(), one).below(None, other).ceilings}
     assert set(found) == {each.run for each in (*one, *other)}
     assert all(found[each.run] <= each.max_cost_usd for each in (*one, *other))
+
+
+@given(st.lists(USD, max_size=4), USD)
+def test_what_people_let_a_run_spend_is_the_most_that_they_said_and_nothing_lowers_it(
+    said_: list[float], usd: float
+) -> None:
+    known = {"run": "r", "agent": "a-desk", "user": "u-dana", "action": "", "grants": Grants()}
+    more = [RunWidened.model_validate({**known, "max_cost_usd": each}) for each in said_]
+    found = Authority(Grants(), (Ceiling(run="r", max_cost_usd=usd),)).widened("r", more)
+    assert found.ceilings == (Ceiling(run="r", max_cost_usd=max(usd, *said_, 0)),)
 
 
 @given(CEILINGS, USD)

@@ -39,13 +39,14 @@ class Authority:
         return Authority(self.grants if grants is None else meet(self.grants, grants), tuple(least.values()))
 
     def widened(self, run: str, by: Iterable[RunWidened]) -> "Authority":
-        """With what people allowed a run beyond this, and what they let it spend instead."""
+        """With what people allowed a run beyond this, and what they let it spend instead: the most of that."""
         found = self
         for more in by:
             found = replace(found, grants=joined(found.grants, more.grants))
             if more.max_cost_usd is not None:
                 others = tuple(each for each in found.ceilings if each.run != run)
-                found = replace(found, ceilings=(*others, Ceiling(run=run, max_cost_usd=more.max_cost_usd)))
+                own = max([more.max_cost_usd, *(each.max_cost_usd for each in found.ceilings if each.run == run)])
+                found = replace(found, ceilings=(*others, Ceiling(run=run, max_cost_usd=own)))
         return found
 
     def without(self, by: Iterable[RunWidened]) -> "Authority":
