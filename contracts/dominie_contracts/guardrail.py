@@ -218,8 +218,8 @@ class Reservation(Message):
 class ListLimits(Command):
     """The limits in force that calls share, and what of them is used now.
 
-    Developers and auditors see all of their tenant; other people their own, their agents' and the tenant's; an agent
-    its own, and with a run token its user's.
+    Developers and auditors see all of their tenant; other people their own; an agent its own, and with a run token its
+    user's.
     """
 
     NAME: ClassVar[str] = "guardrail.limits"
