@@ -18,8 +18,10 @@ from dominie_contracts.identity import (
     RUN,
     AskSubjectKeys,
     Delegate,
+    EndDelegation,
     Erase,
     ExchangeApiKey,
+    ExchangeRun,
     ForkRun,
     IssueApiKey,
     ListPrincipals,
@@ -30,6 +32,7 @@ from dominie_contracts.identity import (
     RevokeApiKey,
     Revoked,
     Rotate,
+    RunToken,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem, Unauthenticated
 from dominie_contracts.registry import parse_own
@@ -39,6 +42,7 @@ from dominie_contracts.token import Fork, Grants
 from dominie_contracts.tool import ToolSpec
 from dominie_eventstore import Appended, EventStore, MemoryEventStore, StoreUnavailable
 from dominie_identity.adapters.key_store import KeyStore
+from dominie_identity.adapters.nats_jwt import to_base64
 from dominie_identity.adapters.run_tokens import RunTokenSigner
 from dominie_identity.adapters.signers import Signers
 from dominie_identity.adapters.writer import KeyWriter, PrincipalWriter
@@ -55,6 +59,7 @@ pytestmark = pytest.mark.anyio
 SIGNER = KeyPair.generate()
 DESK = KeyPair.generate().public
 AGENT = Register(principal="a-desk", nkey=DESK, users=("u-dana",), grants=Grants(tools=("refund", "mail")))
+HEAD = b'{"alg": "Ed25519"}'
 MINT = MintRunToken(user="u-dana", run="r-1")
 
 
@@ -506,3 +511,81 @@ async def test_a_run_goes_on_for_days_on_what_its_user_gave(
     monkeypatch.setattr("time.time", lambda: until_s)
     with pytest.raises(Forbidden):
         await acme.runs.token(mint, by("a-desk"))
+
+
+def through(minted: RunToken, agent: str, key: str = "x") -> Context:
+    """An agent asks with a run token."""
+    context = by(agent, key=key)
+    context.claims = RunTokenVerifier(SIGNER.public).verify(minted.token)
+    return context
+
+
+@pytest.fixture
+async def erin(acme: Instance) -> Credentials:
+    """A person with a key of their own, whom an agent and its helper may act for if they say so."""
+    keys = KeyPair.generate()
+    await acme.handlers.register(Register(principal="u-erin", nkey=keys.public, tenant="acme"), OPERATING)
+    helper = Register(principal="a-helper", nkey=DESK, grants=AGENT.grants)
+    await acme.handlers.register(helper, by("u-dana"))
+    return Credentials("", "acme", "u-erin", keys)
+
+
+async def test_nothing_is_handed_on_once_nobody_lets_the_first_agent_act(acme: Instance, erin: Credentials) -> None:
+    """However fresh the token is that it is asked with: each exchange would make another one."""
+    lets = Delegate(agent="a-desk", grants=Grants(tools=("refund",)), expires_s=int(time.time()) + 3600)
+    await acme.handlers.delegate(lets, by("u-erin"))
+    first = await acme.runs.token(MintRunToken(user="u-erin", run="first"), by("a-desk"))
+    part = await acme.runs.exchange_run(ExchangeRun(agent="a-helper", run="part"), through(first, "a-desk"))
+    await acme.handlers.delegate(EndDelegation(agent="a-desk"), by("u-erin", key="ended"))
+    for minted, agent, other in (
+        (first, "a-desk", "a-helper"),
+        (part, "a-helper", "a-desk"),
+        (first, "a-desk", "a-desk"),
+    ):
+        with pytest.raises(Forbidden, match="has not let a-desk act"):
+            await acme.runs.exchange_run(ExchangeRun(agent=other, run="onward"), through(minted, agent))
+
+
+async def test_what_is_handed_on_is_no_more_than_the_run_may_by_now(acme: Instance, erin: Credentials) -> None:
+    lets = Delegate(agent="a-desk", grants=AGENT.grants, max_cost_usd=9, expires_s=int(time.time()) + 3600)
+    await acme.handlers.delegate(lets, by("u-erin"))
+    first = await acme.runs.token(MintRunToken(user="u-erin", run="first"), by("a-desk"))
+    less = lets.model_copy(update={"grants": Grants(tools=("mail",)), "max_cost_usd": 2})
+    await acme.handlers.delegate(less, by("u-erin", key="less"))
+    part = await acme.runs.exchange_run(ExchangeRun(agent="a-helper", run="part"), through(first, "a-desk"))
+    claims = RunTokenVerifier(SIGNER.public).verify(part.token)
+    assert (claims.grants, [each.max_cost_usd for each in claims.ceilings]) == (less.grants, [2])
+
+
+@pytest.mark.parametrize("grant", ["delegation", "token"])
+async def test_no_token_outlives_what_it_is_minted_from(acme: Instance, erin: Credentials, grant: str) -> None:
+    until_s = int(time.time()) + 100
+    mint = MintRunToken(user="u-erin", run="short")
+    if grant == "token":
+        signed = erin.subject_token("a-desk", "short", grants=AGENT.grants, until_s=until_s)
+        mint = mint.model_copy(update={"subject_token": signed})
+    else:
+        lets = Delegate(agent="a-desk", grants=AGENT.grants, expires_s=until_s)
+        await acme.handlers.delegate(lets, by("u-erin"))
+    first = await acme.runs.token(mint, by("a-desk"))
+    part = await acme.runs.exchange_run(ExchangeRun(agent="a-helper", run="part"), through(first, "a-desk"))
+    onward = await acme.runs.exchange_run(ExchangeRun(agent="a-desk", run="onward"), through(part, "a-helper"))
+    for minted in (first, part, onward):
+        assert RunTokenVerifier(SIGNER.public).verify(minted.token).exp == minted.expires_s == until_s
+
+
+async def test_what_the_user_signed_for_is_not_replaced(acme: Instance, erin: Credentials) -> None:
+    until_s = int(time.time()) + 3600
+    signed = erin.subject_token("a-desk", "asked", grants=AGENT.grants, until_s=until_s, request_digest="theirs")
+    mint = MintRunToken(user="u-erin", run="asked", subject_token=signed, request_digest="another")
+    with pytest.raises(Invalid, match="another request"):
+        await acme.runs.token(mint, by("a-desk"))
+    assert await acme.types(RUN, "asked") == []
+    minted = await acme.runs.token(mint.model_copy(update={"request_digest": "theirs"}), by("a-desk"))
+    assert RunTokenVerifier(SIGNER.public).verify(minted.token).request_digest == "theirs"
+
+
+async def test_a_deeply_nested_token_is_one_that_does_not_hold(acme: Instance) -> None:
+    deep = MINT.model_copy(update={"subject_token": f"{to_base64(HEAD)}.{to_base64(b'[' * 90_000)}.e30"})
+    with pytest.raises(Unauthenticated, match="does not hold"):
+        await acme.runs.token(deep, by("a-desk"))

@@ -44,7 +44,7 @@ class SubjectTokens:
 def _unverified(token: str) -> object:
     try:
         return json.loads(jws.extract_compact(token.encode()).payload)
-    except (JoseError, ValueError) as error:
+    except (JoseError, ValueError, RecursionError) as error:
         raise _no(error) from error
 
 
@@ -56,7 +56,7 @@ def _verified(token: str, person: Registered, *, now_s: float) -> object:
             continue
         try:
             return jwt.decode(token, public_jwk(nkey), algorithms=[ALGORITHM]).claims
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, RecursionError) as error:
             failed = error
     raise _no(failed) from failed
 

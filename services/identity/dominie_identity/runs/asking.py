@@ -64,8 +64,11 @@ def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | 
     """An agent asks for itself; `shown` is what the user signed for it.
 
     Raises:
-        Invalid: It names two plans.
+        Invalid: It names two plans, or two requests.
     """
+    requests = {digest for digest in (command.request_digest, shown and shown.request_digest) if digest}
+    if len(requests) > 1:
+        raise Invalid("the user signed for another request: the digests that are given differ")
     plan = command.plan or (shown.plan if shown else None)
     digests = {digest for digest in (command.plan_digest, plan and plan.digest, _digest_of(shown)) if digest}
     if len(digests) > 1:
@@ -75,7 +78,7 @@ def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | 
         command.user,
         command.run,
         session=command.session,
-        request_digest=command.request_digest or (shown.request_digest if shown else None),
+        request_digest=next(iter(requests), None),
         plan_digest=next(iter(digests), None),
         plan=plan,
         narrow=command.narrow,

@@ -4,6 +4,7 @@ Each type of `authorization_details` has its own order. Grants: each name that i
 the amount, of the same run. An entry of another type never gets here; its contract refuses it.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,8 @@ class Authority:
 
     grants: Grants
     ceilings: tuple[Ceiling, ...] = ()
+    until_s: float = math.inf
+    """Unix time until when what people gave lasts."""
 
     @property
     def details(self) -> tuple[Detail, ...]:
@@ -36,7 +39,8 @@ class Authority:
         for ceiling in (*self.ceilings, *ceilings):
             stands = least.setdefault(ceiling.run, ceiling)
             least[ceiling.run] = min(stands, ceiling, key=lambda each: each.max_cost_usd)
-        return Authority(self.grants if grants is None else meet(self.grants, grants), tuple(least.values()))
+        found = self if grants is None else self.within(grants)
+        return replace(found, ceilings=tuple(least.values()))
 
     def widened(self, run: str, by: Iterable[RunWidened]) -> "Authority":
         """With what people allowed a run beyond this, and what they let it spend instead: the most of that."""
@@ -62,10 +66,10 @@ class Authority:
         Raises:
             Forbidden: It is more.
         """
-        grants = self.grants if narrow is None else narrowed(self.grants, narrow)
+        found = self if narrow is None else replace(self, grants=narrowed(self.grants, narrow))
         if max_cost_usd is None:
-            return replace(self, grants=grants)
-        return Authority(grants, lowered(self.ceilings, Ceiling(run=run, max_cost_usd=max_cost_usd)))
+            return found
+        return replace(found, ceilings=lowered(self.ceilings, Ceiling(run=run, max_cost_usd=max_cost_usd)))
 
 
 def meet(one: Grants, other: Grants) -> Grants:

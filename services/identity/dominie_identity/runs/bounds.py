@@ -62,17 +62,22 @@ class Bounds:
         if run.granted is not None:
             return _granted(run.granted, now_s)
         if asking.caller is not None:
-            return await self._handed(asking.agent.tenant, asking.caller, asking.narrow), "exchange"
+            return await self._handed(asking.agent.tenant, asking.caller, asking.narrow, now_s), "exchange"
         if part:
             return await self._through(asking.agent.tenant, run, now_s), "exchange"
         return self._let(asking.agent, asking, now_s)
 
-    async def _handed(self, tenant: str, caller: RunClaims, narrow: Grants | None) -> Authority:
-        """What a run hands on: all that it may, but what people allowed it alone only where that is named."""
-        authority = Authority(caller.grants, caller.ceilings)
-        if narrow is not None:
-            return authority
-        return authority.without((await self._load(tenant, caller.run)).widened)
+    async def _handed(self, tenant: str, caller: RunClaims, narrow: Grants | None, now_s: int) -> Authority:
+        """What a run hands on: all that its token says and that it still may, however often it is handed on.
+
+        What people allowed it alone only where that is named.
+        """
+        run, agent = await self._load(tenant, caller.run), self._principals.find(tenant, caller.agent)
+        if agent is None:
+            raise Forbidden(f"{caller.agent} stands no more")
+        stands, _ = await self.of(Asking(agent, caller.sub, caller.run), run, now_s=now_s)
+        authority = stands.below(caller.grants, caller.ceilings)
+        return authority if narrow is not None else authority.without(run.widened)
 
     async def _through(self, tenant: str, run: Run, now_s: int) -> Authority:
         """What the run that this one is part of may do now."""
@@ -93,7 +98,7 @@ class Bounds:
         if delegated is not None:
             usd = delegated.max_cost_usd
             ceilings = () if usd is None else (Ceiling(run=asking.run, max_cost_usd=usd),)
-            return Authority(delegated.grants, ceilings), "delegation"
+            return Authority(delegated.grants, ceilings, until_s=delegated.expires_s), "delegation"
         if acts_for(agent, user, local=False):
             return Authority(agent.grants), "registration"
         if self._local:
@@ -104,4 +109,4 @@ class Bounds:
 def _granted(granted: RunGranted, now_s: int) -> Found:
     if granted.until_s <= now_s:
         raise Forbidden(f"{granted.user} let {granted.agent} act in run {granted.run!r} for a time, and it is over")
-    return Authority(granted.grants, granted.ceilings), "subject-token"
+    return Authority(granted.grants, granted.ceilings, until_s=granted.until_s), "subject-token"

@@ -170,7 +170,8 @@ class RunHandlers:
             run = await self._runs.load(stream)
             authority, basis = await self._bounds.of(asking, run, now_s=now_s)
             authority = authority.narrowed(asking.narrow, asking.max_cost_usd, asking.run)
-            wanted = asking.opens(authority, basis, self._signer.chain(asking), expires_s=now_s + self._run_token_s)
+            expires_s = int(min(now_s + self._run_token_s, authority.until_s))
+            wanted = asking.opens(authority, basis, self._signer.chain(asking), expires_s=expires_s)
             events = decide_run(run, wanted, asking.granted, now_s=now_s)
             drafts = self._drafts(context, stream, events, asking.user)
             try:
@@ -178,7 +179,7 @@ class RunHandlers:
             except WrongExpectedVersion:
                 continue
             context.position = appended.position
-            opened, expires_s = run.opened or wanted, wanted.expires_s
+            opened = run.opened or wanted
             token = self._signer.sign(asking.agent, opened, authority, now_s=now_s, expires_s=expires_s)
             return RunToken(token=token, expires_s=expires_s, run=asking.run)
         raise Unavailable(f"others write to run {asking.run!r}; ask again", retry_after_s=0.2)
