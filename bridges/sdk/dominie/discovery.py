@@ -99,7 +99,7 @@ async def fetch_json(
                 body += part
                 if len(body) > MAX_BYTES:
                     raise Unavailable(f"{url!r} answers with more than {MAX_BYTES} bytes", retry_after_s=RETRY_S)
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:
         raise Unavailable(f"{url!r} does not answer: {type(error).__name__}", retry_after_s=RETRY_S) from error
     if response.status_code != 200 and not (errors and 400 <= response.status_code < 500):
         raise Unavailable(f"{url!r} answers {response.status_code}", retry_after_s=RETRY_S)

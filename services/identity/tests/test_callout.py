@@ -38,6 +38,8 @@ REGISTERED = Registered(
     by="u-dana",
 )
 
+HEAD = b'{"alg": "Ed25519"}'
+
 
 def callout(*, revoked: bool = False, suspended: bool = False) -> Callout:
     principals = Principals()
@@ -119,6 +121,8 @@ OTHER = KeyPair.generate()
         (lambda: {"auth_token": "e30.e30.e30"}, "not an assertion"),
         (lambda: {"auth_token": "x" * 5000}, "not an assertion"),
         (lambda: {"auth_token": "é.é.é"}, "not an assertion"),
+        (lambda: {"auth_token": f"{to_base64(HEAD)}.{to_base64(b'[' * 24_000)}.e30"}, "not an assertion"),
+        (lambda: {"auth_token": f"{to_base64(b'[' * 24_000)}.e30.e30"}, "not an assertion"),
         (signed_by(AGENT, tenant="other"), "not registered"),
         (signed_by(AGENT, sub="a-other"), "not registered"),
         (signed_by(AGENT, sub=7), "not an assertion"),

@@ -149,6 +149,16 @@ async def test_certificates_that_are_none_leave_the_issuer_away(
         await keys.look("first", "RS256")
 
 
+@pytest.mark.parametrize("path", ["/jw\x7fks", "/" + "a" * 70_000, "/\u2028"], ids=["a control", "long", "a line"])
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "exa\x7fmple", "xn--a"])
+async def test_an_address_that_is_none_leaves_the_issuer_away(
+    keys: IssuerKeys, served: StaticIssuer, host: str, path: str
+) -> None:
+    served.metadata["jwks_uri"] = f"https://{host}{path}"
+    with pytest.raises(Unavailable, match="are not known"):
+        await keys.look("first", "RS256")
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"{}", b'{"keys": {}}', b"\xff", b'{"keys": [' + b"{}," * 200 + b"{}]}", b"[" * 100_000],

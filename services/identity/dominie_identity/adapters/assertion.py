@@ -139,14 +139,14 @@ class Proofs:
 def _unverified(token: str) -> _Claims:
     try:
         return _Claims.model_validate(json.loads(jws.extract_compact(token.encode()).payload))
-    except (JoseError, ValidationError, ValueError) as error:
+    except (JoseError, ValidationError, ValueError, RecursionError) as error:
         raise Refused("not an assertion") from error
 
 
 def _verified(token: str, nkey: str, who: str) -> _Claims:
     try:
         return _Claims.model_validate(jwt.decode(token, public_jwk(nkey), algorithms=[ALGORITHM]).claims)
-    except (JoseError, ValidationError, ValueError) as error:
+    except (JoseError, ValidationError, ValueError, RecursionError) as error:
         raise Refused("not signed by its key", who) from error
 
 

@@ -101,10 +101,10 @@ class IssuerKeys:
         """Ask now, then every while, sooner where a key is wanted, or the issuer was away; for ever."""
         pause_s = _PAUSE_S
         while True:
+            self._wanted = anyio.Event()  # what is wanted while it is asked is asked for again
             async with self._one:
                 well = await self._ask()
             pause_s = REFRESH_S if well else min(pause_s * 2, _PAUSE_MAX_S)
-            self._wanted = anyio.Event()
             with anyio.move_on_after(pause_s):
                 await self._wanted.wait()
 
