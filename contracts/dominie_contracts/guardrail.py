@@ -127,6 +127,8 @@ class ApprovalView(Message):
     """Who said no, or the first who said yes."""
     note: str = ""
     answers: tuple[Answer, ...] = ()
+    whole: bool = True
+    """False: its arguments and labels are too large for a list; ask for it by its id, and nobody answers it unseen."""
 
 
 class ListApprovals(Command):
@@ -134,12 +136,18 @@ class ListApprovals(Command):
 
     NAME: ClassVar[str] = "guardrail.approvals"
     status: Literal["pending", "all"] = "pending"
+    action: str = Field(default="", max_length=200)
+    """Only those whose id begins so; where that is one, it comes whole."""
+    most: int = Field(default=200, ge=1, le=1000)
+    """At most so many: the newest."""
 
 
 class Approvals(Message):
-    """Reply to `ListApprovals`."""
+    """Reply to `ListApprovals`; oldest first."""
 
     approvals: tuple[ApprovalView, ...]
+    more: int = 0
+    """At most so many others: they did not fit, or there was no time to look at them."""
 
 
 class Approve(Command):

@@ -152,9 +152,14 @@ class AsyncClient:
         found, _ = await ask(self._started(), question, reply)
         return found
 
-    async def approvals(self, *, everything: bool = False) -> tuple[ApprovalView, ...]:
-        """What waits for people, as far as it concerns this person; with `everything`, what no longer waits, too."""
-        command = ListApprovals(status="all" if everything else "pending")
+    async def approvals(self, *, everything: bool = False, action: str = "") -> tuple[ApprovalView, ...]:
+        """What waits for people, as far as it concerns this person; the newest, as many as fit into one answer.
+
+        Args:
+            everything: What no longer waits, too.
+            action: Only what has this id, or one that begins so. One alone comes with all its arguments.
+        """
+        command = ListApprovals(status="all" if everything else "pending", action=action)
         return (await self.ask(command, Approvals)).approvals
 
     async def approve(self, approval: ApprovalView, *, note: str = "") -> tuple[Ask, ...]:
@@ -162,6 +167,7 @@ class AsyncClient:
 
         Raises:
             Forbidden: This person may not.
+            Invalid: Its arguments were left out of a list, so that nobody has seen them.
             Unauthenticated: The key was opened too long ago.
             Conflict: It was answered already, has expired, or is not what was shown.
         """
@@ -172,6 +178,8 @@ class AsyncClient:
         await self._answer(approval, "deny", note)
 
     async def _answer(self, approval: ApprovalView, decision: Literal["grant", "deny"], note: str) -> tuple[Ask, ...]:
+        if not approval.whole:
+            raise Invalid(f"its arguments were too large for a list: see approvals(action={approval.action!r}) first")
         shown, asks = (approval.action, approval.digest), [ask.key for ask in approval.asks]
         proof = sign_answer(self.credentials, *shown, asks, decision)
         command = Approve(action=shown[0], digest=shown[1], decision=decision, note=note, proof=proof)

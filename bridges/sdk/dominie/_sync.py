@@ -121,9 +121,9 @@ class Client:
             partial(self._async.ask, command, reply, resource=resource, key=key, timeout_s=timeout_s)
         )
 
-    def approvals(self, *, everything: bool = False) -> tuple[ApprovalView, ...]:
+    def approvals(self, *, everything: bool = False, action: str = "") -> tuple[ApprovalView, ...]:
         """See `AsyncClient.approvals`."""
-        return self.portal.call(partial(self._async.approvals, everything=everything))
+        return self.portal.call(partial(self._async.approvals, everything=everything, action=action))
 
     def approve(self, approval: ApprovalView, *, note: str = "") -> tuple[Ask, ...]:
         """See `AsyncClient.approve`."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,15 @@ def test_agents_are_listed_revoked_and_given_keys(project: Path, open_house: Hou
     assert open_house.commands(IssueApiKey)[0].command.user == "u-dev"
 
 
+def listed(*views: ApprovalView) -> Callable[[ListApprovals, object], Approvals]:
+    """Guardrail, of which these are asked."""
+
+    def answer(command: ListApprovals, asked: object) -> Approvals:
+        return Approvals(approvals=tuple(view for view in views if view.action.startswith(command.action)))
+
+    return answer
+
+
 def test_of_a_widening_an_approver_sees_exactly_what_would_be_added(project: Path, open_house: House) -> None:
     more = {"tools": ["refund", "mail"], "max_cost_usd": 9.0, "now_usd": 5.0, "reason": "it came broken"}
     asked = waiting().model_copy(
@@ -182,7 +192,7 @@ def test_approvals_are_shown_and_answered_by_an_approver(project: Path, open_hou
     def no_trail(command: Trail, asked: object) -> Entries:
         raise Forbidden("not for you")
 
-    open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(waiting(), waiting("ffff"))))
+    open_house.on(ListApprovals, listed(waiting(), waiting("ffff")))
     open_house.on(Trail, no_trail)
     open_house.on(Approve, lambda command, asked: Answered(left=() if command.decision == "deny" else (RISK,)))
     assert [a["action"] for a in data("approvals", "list")["approvals"]] == ["a1b2c3", "ffff"]
@@ -208,9 +218,26 @@ def test_an_auditor_sees_the_run_beside_the_approval(project: Path, open_house: 
 
 
 def test_an_action_that_is_not_clear_is_not_answered(project: Path, open_house: House) -> None:
-    open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(waiting("a1"), waiting("a2"))))
+    open_house.on(ListApprovals, listed(waiting("a1"), waiting("a2")))
     for action, said in (("a", "several"), ("b", "no action")):
         assert said in str(run("approvals", "approve", action).exception)
+    assert not open_house.commands(Approve)
+
+
+def test_of_what_is_too_large_or_too_many_the_list_says_so(project: Path, open_house: House) -> None:
+    large = waiting().model_copy(update={"arguments": {}, "whole": False})
+    open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(large,), more=7))
+    told = run("approvals", "list")
+    assert "`show` has them" in told.stdout and "7 more" in told.stderr
+    assert data("approvals", "list")["more"] == 7
+    assert "several actions" in str(run("approvals", "approve", "a1").exception)
+
+
+def test_nobody_answers_what_was_not_shown_whole(project: Path, open_house: House) -> None:
+    large = waiting().model_copy(update={"arguments": {}, "whole": False})
+    open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(large,)))
+    for command in ("approve", "deny"):
+        assert "too large for a list" in str(run("approvals", command, "a1").exception)
     assert not open_house.commands(Approve)
 
 

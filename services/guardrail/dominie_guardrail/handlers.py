@@ -28,6 +28,7 @@ from dominie_contracts.subjects import PLATFORM, check_tenant
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_guardrail.adapters.refusals import Refusals
 from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest_of, evolve, left, publish
+from dominie_guardrail.listing import page
 from dominie_guardrail.projection import Asked, Entry, Shapes
 from dominie_kit import Actions, Context
 from dominie_kit.approving import asker_of, signed_answer
@@ -115,11 +116,27 @@ class Handlers:
         raise Invalid("others are proposing the same set; try again")
 
     async def approvals(self, command: ListApprovals, context: Context) -> Approvals:
-        """What waits for people, in the caller's tenant, as far as it is any of the caller's business."""
+        """What waits for people, in the caller's tenant, as far as it is any of the caller's business.
+
+        However much there is, the answer comes in half of the caller's time and fits into one message.
+        """
         await context.read_your_writes()
-        views = await self._asked.all(context.tenant, now_ms=self._now_ms())
-        wanted = [view for view in views if command.status == "all" or view.status == "pending"]
-        return Approvals(approvals=tuple(view for view in wanted if self._concerns(view, context)))
+        pending, half_s = command.status == "pending", context.left_s / 2
+
+        def wanted(view: ApprovalView) -> bool:
+            return (view.status == "pending" or not pending) and self._concerns(view, context)
+
+        found = await self._asked.newest(
+            context.tenant,
+            wanted,
+            now_ms=self._now_ms(),
+            begins=command.action,
+            waiting=pending,
+            most=command.most,
+            in_time=lambda: context.left_s > half_s,
+        )
+        shown = page(found.views, command.most)
+        return Approvals(approvals=shown, more=found.left + len(found.views) - len(shown))
 
     def _concerns(self, view: ApprovalView, context: Context) -> bool:
         """Who is asked sees it, who it is for, who answers for the agent, and who may read the log anyway."""

@@ -1,7 +1,7 @@
 """What guardrail knows: the policy set in force, and the actions that wait for a person."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -18,6 +18,8 @@ from dominie_kit.policy.shapes import Shape, shape_of
 
 _AT_A_TIME = 32
 """Trails that are read at once."""
+_CLOCKS_MS = 60_000
+"""So much later than its time nobody's clock lets an action go on."""
 _Key = tuple[str, str]
 """Tenant and id of an action."""
 
@@ -117,21 +119,29 @@ class Entry:
         return "pending" if left else "granted"
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """Asked actions, newest first; and how many older ones were not looked at."""
+
+    views: list[ApprovalView]
+    left: int
+
+
 class Asked:
     """The actions that asked a person, as noted, and the answers; how each stands is read from its own trail."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
-        self._noted: dict[_Key, str] = {}
-        """The category of each, in the order of their notes."""
-        self._ended: dict[_Key, Entry] = {}
-        """Those whose trail says no more."""
+        self._noted: dict[_Key, tuple[str, int]] = {}
+        """The category of each, and the position of its note."""
+        self._over: set[_Key] = set()
+        """Those that ask nobody any more."""
         self._answers: dict[_Key, list[ApprovalAnswered]] = {}
 
     def note(self, event: Recorded, category: str) -> None:
         """Take in a note of an action in this category."""
         stream = StreamName.parse(event.stream)
-        self._noted[stream.tenant, stream.id] = category
+        self._noted[stream.tenant, stream.id] = category, event.position
 
     def answer(self, event: Recorded) -> None:
         """Take in an answer."""
@@ -146,22 +156,44 @@ class Asked:
         Raises:
             StoreUnavailable, CorruptEvent
         """
-        return await self._entry((tenant, action))
+        key = tenant, action
+        return entry_of(await self._trail(key)) if key in self._noted else None
 
-    async def all(self, tenant: str, *, now_ms: int) -> list[ApprovalView]:
-        """A tenant's asked actions, oldest first; what nobody answered in time has expired.
+    async def newest(
+        self,
+        tenant: str,
+        wanted: Callable[[ApprovalView], bool] = lambda view: True,
+        *,
+        now_ms: int,
+        begins: str = "",
+        waiting: bool = False,
+        most: int = 1000,
+        in_time: Callable[[], bool] = lambda: True,
+    ) -> Newest:
+        """A tenant's asked actions; what nobody answered in time has expired.
+
+        Args:
+            tenant: Whose.
+            wanted: Which of them.
+            now_ms: Unix time in milliseconds.
+            begins: How their ids begin.
+            waiting: Leave out what asks nobody any more.
+            most: Once there are so many, no more are looked at.
+            in_time: Once this says no, no more are looked at.
 
         Raises:
             StoreUnavailable, CorruptEvent
         """
-        keys = [key for key in self._noted if key[0] == tenant]
-        found: list[tuple[Entry, ApprovalView]] = []
-        for first in range(0, len(keys), _AT_A_TIME):
-            some = keys[first : first + _AT_A_TIME]
-            for key, entry in zip(some, await asyncio.gather(*map(self._entry, some)), strict=True):
-                if entry is not None:
-                    found.append((entry, entry.seen(self._answers.get(key, ()), now_ms)))
-        return [view for _, view in sorted(found, key=lambda one: one[0].position)]
+        keys = [key for key in self._noted if key[0] == tenant and key[1].startswith(begins)]
+        keys = [key for key in keys if not (waiting and key in self._over)]
+        keys.sort(key=lambda key: self._noted[key][1], reverse=True)
+        found, looked_at = list[tuple[int, ApprovalView]](), 0
+        while looked_at < len(keys) and len(found) < most and (looked_at == 0 or in_time()):
+            some = keys[looked_at : looked_at + _AT_A_TIME]
+            seen = [each for each in await self._seen(some, now_ms) if wanted(each[1])]
+            found, looked_at = found + seen, looked_at + len(some)
+        found.sort(key=lambda each: each[0], reverse=True)
+        return Newest([view for _, view in found], len(keys) - looked_at)
 
     def fresh(self) -> "Asked":
         """Others, of which nothing is known."""
@@ -173,19 +205,23 @@ class Asked:
 
     def take_notes(self, built: "Asked", category: str) -> None:
         """Know of a category what the built ones know."""
-        others = {key: noted for key, noted in self._noted.items() if noted != category}
+        others = {key: noted for key, noted in self._noted.items() if noted[0] != category}
         self._noted = {**others, **built._noted}
-        self._ended = {key: entry for key, entry in self._ended.items() if key in others}
+        self._over &= others.keys()
 
-    async def _entry(self, key: _Key) -> Entry | None:
-        """None if it did not come to ask: its note is written first."""
-        category = self._noted.get(key)
-        if category is None or key in self._ended:
-            return self._ended.get(key)
-        entry = entry_of(await self._store.read(StreamName(key[0], category, key[1])))
-        if entry is not None and (entry.used or entry.ended):
-            self._ended[key] = entry
-        return entry
+    async def _seen(self, keys: Sequence[_Key], now_ms: int) -> list[tuple[int, ApprovalView]]:
+        """Where each asked, and how it stands; not those that did not come to ask: a note is written first."""
+        found = list[tuple[int, ApprovalView]]()
+        for key, trail in zip(keys, await asyncio.gather(*map(self._trail, keys)), strict=True):
+            if (entry := entry_of(trail)) is None:
+                continue
+            if entry.ended or now_ms > entry.parked.expires_ms + _CLOCKS_MS:
+                self._over.add(key)
+            found.append((entry.position, entry.seen(self._answers.get(key, ()), now_ms)))
+        return found
+
+    async def _trail(self, key: _Key) -> list[Recorded]:
+        return await self._store.read(StreamName(key[0], self._noted[key][0], key[1]))
 
 
 class Notes(InMemory):

@@ -91,14 +91,14 @@ def handlers(desk: Desk, asked: Asked, refusals: Refusals, shapes: Shapes, clock
     )
 
 
-def waiting(cents: int = 9000, *, groups: tuple[str, ...] = ("finance",)) -> Parked:
+def waiting(cents: int = 9000, *, groups: tuple[str, ...] = ("finance",), note: str = "") -> Parked:
     """What an action says when it waits; its digest stands for everything it means."""
     return Parked(
         asks=tuple(Ask(policy=f"ask-{group}", group=group, why="more than 50") for group in groups),
         digest=f"digest of {cents}",
         command="tool.invoke",
         resource="refund",
-        arguments={"cents": cents},
+        arguments={"cents": cents, **({"note": note} if note else {})},
         labels={"cents": "untrusted"},
         expires_ms=now_ms() + LIFE_MS,
     )

@@ -173,6 +173,33 @@ async def test_what_waits_is_listed_whole(desk: Desk, handlers: Handlers, park: 
     )
 
 
+async def test_what_is_too_large_for_a_list_is_shown_whole_by_its_id(desk: Desk, handlers: Handlers, park: Any) -> None:
+    for number in range(12):
+        await park(f"act-{number:02}", note="x" * 100_000)
+    found = await handlers.approvals(ListApprovals(), person(desk))
+    assert len(found.model_dump_json()) < 500_000 and found.more == 0
+    assert [(view.action, view.whole, view.arguments) for view in found.approvals] == [
+        (f"act-{number:02}", False, {}) for number in range(12)
+    ]
+    one = await handlers.approvals(ListApprovals(status="all", action="act-03"), person(desk))
+    (view,) = one.approvals
+    assert (view.whole, view.arguments["note"], view.labels) == (True, "x" * 100_000, {"cents": "untrusted"})
+
+
+async def test_of_more_than_fits_the_newest_are_listed_and_the_others_counted(
+    desk: Desk, handlers: Handlers, park: Any
+) -> None:
+    ids = [f"act-{number:03}" for number in range(230)]
+    for id in ids:
+        await park(id, note="x" * 3500)
+    found = await handlers.approvals(ListApprovals(), person(desk))
+    shown = [view.action for view in found.approvals]
+    assert len(found.model_dump_json()) < 600_000
+    assert 50 < len(shown) < 200 and shown == ids[-len(shown) :] and found.more == len(ids) - len(shown)
+    few = await handlers.approvals(ListApprovals(most=3), person(desk))
+    assert ([view.action for view in few.approvals], few.more) == (ids[-3:], 227)
+
+
 async def test_a_tenant_sees_its_own_alone(desk: Desk, handlers: Handlers, park: Any, say: Say) -> None:
     await park("act-1")
     await park("act-2", tenant="other")

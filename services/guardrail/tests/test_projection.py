@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dominie_contracts import Payload, Recorded
+from dominie_contracts import Payload, Recorded, StreamName
 from dominie_contracts.action import Approved, Ask, Finished, Noted, Parked, noted_in
 from dominie_contracts.guardrail import APPROVAL, POLICY, POLICY_SET, ApprovalAnswered, ApprovalView, PoliciesPublished
 from dominie_contracts.subjects import PLATFORM
@@ -15,11 +15,16 @@ from dominie_contracts.tool import TOOL
 from dominie_eventstore import Projection
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes
 from dominie_kit.handler_testing import Desk
+from dominie_kit.opened import OpenedStore
 
 pytestmark = pytest.mark.anyio
 
 PARKED = Parked(
-    asks=(Ask(policy="p", group="finance", why="much"),), digest="d", command="tool.invoke", arguments={}, expires_ms=9
+    asks=(Ask(policy="p", group="finance", why="much"),),
+    digest="d",
+    command="tool.invoke",
+    arguments={"cents": 1},
+    expires_ms=9,
 )
 APPROVED = Approved(approvals=("act-1",), by=("u-fay",))
 FINISHED = Finished(outcome="ok", duration_ms=1)
@@ -52,7 +57,19 @@ async def views(desk: Desk, categories: Sequence[str] = (NOTES, APPROVAL), *, no
         part = parts(asked)[category]
         async for event in desk.store.read_all(category=category):
             part.apply(event)
-    return await asked.all("acme", now_ms=now_ms)
+    return (await asked.newest("acme", now_ms=now_ms)).views[::-1]
+
+
+class Counting(OpenedStore):
+    """One that counts which trails are read."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk.log, desk.keyring)
+        self.trails = list[str]()
+
+    async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
+        self.trails.append(stream.id)
+        return await super().read(stream, after_version=after_version, near=near)
 
 
 @pytest.mark.parametrize("order", [(NOTES, APPROVAL), (APPROVAL, NOTES)])
@@ -123,6 +140,36 @@ async def test_many_are_listed_in_the_order_in_which_they_asked(desk: Desk) -> N
     assert [view.action for view in await views(desk)] == ids[::-1]
 
 
+async def test_what_asks_nobody_any_more_is_read_once_for_what_waits(desk: Desk) -> None:
+    store = Counting(desk)
+    asked = Asked(store)
+    late = PARKED.model_copy(update={"expires_ms": 200_000})
+    for number in range(40):
+        for event in await desk.append(NOTES, f"act-{number}", Noted(what="parked")):
+            asked.note(event, TOOL)
+        await desk.append(TOOL, f"act-{number}", late if number < 2 else PARKED, *([FINISHED] if number > 20 else []))
+
+    async def waits(now_ms: int) -> set[str]:
+        store.trails.clear()
+        await asked.newest("acme", now_ms=now_ms, waiting=True)
+        return set(store.trails)
+
+    assert len(await waits(1)) == 40
+    assert await waits(70_000) == {f"act-{number}" for number in range(21)}
+    assert await waits(70_001) == {"act-0", "act-1"}
+    found = await asked.newest("acme", now_ms=70_001, begins="act-39")
+    assert [view.arguments for view in found.views] == [PARKED.arguments]
+
+
+async def test_when_the_time_is_over_those_that_were_not_looked_at_are_counted(desk: Desk) -> None:
+    asked = Asked(desk.store)
+    for number in range(70):
+        for event in await ask(desk, f"act-{number}"):
+            asked.note(event, TOOL)
+    found = await asked.newest("acme", now_ms=1, in_time=lambda: False)
+    assert ([view.action for view in found.views], found.left) == ([f"act-{n}" for n in range(69, 37, -1)], 38)
+
+
 async def test_the_set_in_force_is_the_last_one(desk: Desk) -> None:
     in_force = InForce()
     for event in await desk.append(
@@ -162,17 +209,17 @@ def test_a_rebuilt_read_model_equals_the_live_one(
         ended: set[str] = set()
         for id, step in script:
             if step == "look":
-                await live.all("acme", now_ms=1)
+                await live.newest("acme", now_ms=1)
             if step == "look" or (id in ended and step in ("used", "finished")):  # no trail goes on after its end
                 continue
             ended |= {id} if step == "finished" else set()
             category, payload = payloads[step]
             written = await desk.append(category, id, payload)
             tell(written if category == APPROVAL else ())
-        seen = await live.all("acme", now_ms=1)
-        assert await views(desk, order) == seen
+        seen = (await live.newest("acme", now_ms=1)).views
+        assert await views(desk, order) == seen[::-1]
         fed[rebuilt].reset()
         tell([event async for event in desk.store.read_all(category=rebuilt)])
-        assert await live.all("acme", now_ms=1) == seen
+        assert (await live.newest("acme", now_ms=1)).views == seen
 
     anyio.run(run)

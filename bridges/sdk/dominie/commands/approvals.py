@@ -43,15 +43,19 @@ def list_approvals(
     """What waits for a person."""
     from dominie.commands._people import approver
     from dominie_contracts.action import whom
+    from dominie_contracts.guardrail import Approvals, ListApprovals
 
     with approver(as_, key) as client:
-        found = client.approvals(everything=everything)
+        told = client.ask(ListApprovals(status="all" if everything else "pending"), Approvals)
+    found = told.approvals
+    if told.more:
+        note(f"There may be {told.more} more, older ones: answer some of these, or `show` one by its id.")
     rows = [
         (each.action[:12], each.status, each.agent, each.user, _call(each), ", ".join(whom(each.left or each.asks)))
         for each in found
     ]
     columns = ("action", "status", "agent", "for", "wants", "asks")
-    data = {"approvals": [each.model_dump(mode="json") for each in found]}
+    data = {"approvals": [each.model_dump(mode="json") for each in found], "more": told.more}
     say(data, lambda console: table(console, columns, rows, "Nothing waits."), as_json=json)
 
 
@@ -112,15 +116,18 @@ def _answer(
 
 def _one(client: "Client", action: str) -> "ApprovalView":
     from dominie import Invalid
+    from dominie_contracts.guardrail import Approvals, ListApprovals
 
-    found = [each for each in client.approvals(everything=True) if each.action.startswith(action)]
-    if len(found) != 1:
-        many = "several actions begin" if found else "no action begins"
+    found = client.ask(ListApprovals(status="all", action=action, most=2), Approvals)
+    if len(found.approvals) != 1 or found.more:
+        many = "several actions begin" if found.approvals or found.more else "no action begins"
         raise Invalid(f"{many} with {action!r}; `dominie approvals list --all` shows what there is")
-    return found[0]
+    return found.approvals[0]
 
 
 def _call(found: "ApprovalView") -> str:
+    if not found.whole:
+        return f"{found.resource or found.command}(…: `show` has them)"
     if found.category == _WIDENING:
         return f"more: {', '.join(f'{name.strip()} {value}' for name, value in _wants(found)[1:])}"
     return f"{found.resource or found.command}({arguments_of(found.arguments)})"
