@@ -8,6 +8,7 @@ from dominie.answers import read_answer
 from dominie_contracts import ApprovalRequired, StreamName, Unauthenticated, Unavailable
 from dominie_contracts.action import Ask, Decided, Parked, whom
 from dominie_contracts.approvals import (
+    LEEWAY_S,
     AnswerClaims,
     Asker,
     binding_digest,
@@ -91,7 +92,7 @@ class Approving:
             return refused
         if missing := sorted(set(answer.groups) - set(groups_of(asker, answer.by, person.groups))):
             return f"{answer.by!r} is not in {', '.join(missing)}"
-        if answer.answered_ms > now_ms():
+        if answer.answered_ms > now_ms() + LEEWAY_S * 1000:
             return "the yes was given later than now"
         try:
             claims, nkey = signed_answer(person, answer.proof, answer.answered_ms / 1000)

@@ -102,6 +102,13 @@ async def test_a_yes_lets_it_go_on_once(case: Case) -> None:
     assert await case.desk.types(TOOL) == [*OPENED, *DONE]
 
 
+async def test_a_yes_holds_where_guardrails_clock_is_ahead(case: Case) -> None:
+    await case.waits()
+    await case.answer(answered_ms=now_ms() + 4_000)
+    await case.act()
+    assert len(case.done) == 1
+
+
 async def test_two_instances_consume_one_approval_once(case: Case) -> None:
     await case.waits()
     await case.answer()
