@@ -17,6 +17,7 @@ from dominie_contracts import (
     DeadlineExceeded,
     Diverged,
     Forbidden,
+    Invalid,
     Payload,
     Problem,
     Unavailable,
@@ -35,7 +36,7 @@ from dominie_contracts.action import (
 from dominie_contracts.approvals import same_asks
 from dominie_contracts.digests import digest_json
 from dominie_contracts.problems import problem_from
-from dominie_eventstore import EventStore, EventStoreError, WrongExpectedVersion
+from dominie_eventstore import EventStore, EventStoreError, EventTooLarge, WrongExpectedVersion
 from dominie_kit.approving import MAX_ROUNDS, Approving, Heard, approval_required, lifted, parked
 from dominie_kit.bus import bounded, now_ms
 from dominie_kit.context import Context
@@ -214,7 +215,10 @@ class Actions(Trails):
         except Lost as lost:
             raise _try_again(lost) from lost
         assert outcome is not None, "work whose outcome comes later has an effect"
-        await self.append(action, *opening, *outcome.more, outcome.finished)
+        try:
+            await self.append(action, *opening, *outcome.more, outcome.finished)
+        except EventTooLarge as error:
+            await self.append(action, *opening, _failed(Invalid(_too_large(error))))
         return self._result(action)
 
     async def _is_recorded(self, action: Action) -> bool:
@@ -319,8 +323,13 @@ class Actions(Trails):
                 raise _try_again(lost) from lost
             await self.append(action, Unknown(why=str(lost)))
             raise Conflict("nobody can tell whether this happened; a person has to settle it") from lost
-        if outcome is not None:
+        if outcome is None:
+            return self._result(action)
+        try:
             await self.append(action, *outcome.more, outcome.finished)
+        except EventTooLarge as error:  # it is done: running it again would do it twice, and lose as much
+            await self.append(action, Unknown(why=_too_large(error)))
+            raise Conflict(f"it ended, and {_too_large(error)}; a person has to settle it", action=action.id) from error
         return self._result(action)
 
     @contextlib.asynccontextmanager
@@ -397,6 +406,10 @@ def _failed(problem: Problem, *, duration_ms: float = 0.0) -> Finished:
 
 def _try_again(lost: Lost) -> Unavailable:
     return Unavailable(f"{lost}; ask again with the same key", retry_after_s=0.2)
+
+
+def _too_large(error: EventTooLarge) -> str:
+    return f"what came of it is {error.size} bytes in the event log, and {error.limit} fit: ask for less at once"
 
 
 def _forbidden(action: Action, decided: Decided) -> Forbidden:

@@ -21,13 +21,14 @@ from dominie_contracts import (
     CommandSubject,
     Conflict,
     DeadlineExceeded,
+    Invalid,
     Problem,
     Unavailable,
     headers,
 )
 from dominie_contracts.digests import action_id
 from dominie_contracts.subjects import PLATFORM
-from dominie_eventstore import StoreUnavailable
+from dominie_eventstore import EventTooLarge, StoreUnavailable
 from dominie_kit.admission import Admission, Route, parse
 from dominie_kit.bus import problem_body
 from dominie_kit.context import Context
@@ -41,6 +42,7 @@ BEGIN = 32
 SLOT_BYTES = 8 * 1024
 """A command counts as one for each so many bytes: a large one is more work."""
 NOWHERE: Who = PLATFORM, NOBODY
+_AS_ARTIFACTS = "put large values as artifacts"
 log = structlog.get_logger()
 
 
@@ -234,6 +236,9 @@ class Edge:
         elif isinstance(error, StoreUnavailable):
             log.warning("edge.log_away", subject=subject, error=str(error))
             problem = Unavailable(f"{self._service} cannot write to the event log ({error})", retry_after_s=1)
+        elif isinstance(error, EventTooLarge):
+            log.info("edge.too_large", subject=subject, size=error.size)
+            problem = Invalid(f"this is {error.size} bytes in the event log, and {error.limit} fit: {_AS_ARTIFACTS}")
         else:
             log.error("edge.failed", subject=subject, error=type(error).__name__, exc_info=error)
             problem = Unavailable(f"{self._service} failed; its log says why", retry_after_s=1)

@@ -14,6 +14,7 @@ from dominie_contracts import (
     Conflict,
     DeadlineExceeded,
     Forbidden,
+    Invalid,
     Payload,
     Problem,
     StreamName,
@@ -354,6 +355,33 @@ async def test_a_problem_of_the_work_is_its_outcome(
             await act(actions, desk.context("k"), Work(run, effect=effect))
     assert (await desk.types(TOOL)).count("finished.v1") == 1
     assert not (effect and ledger.done)
+
+
+class Much(Ledger):
+    """What comes of its work does not fit the log."""
+
+    async def run(self, action: Action) -> Outcome:
+        await super().run(action)
+        return Outcome(Finished(outcome="ok", result="x" * 600_000, duration_ms=1))
+
+
+async def test_a_result_that_does_not_fit_the_log_is_told_and_the_effect_is_not_repeated(
+    desk: Desk, here: Actions, there: Actions
+) -> None:
+    much = Much(desk)
+    with pytest.raises(Conflict, match=r"it ended, and .* bytes in the event log"):
+        await act(here, desk.context("k"), Work(much.run, effect=True, lease_s=SHORT_S))
+    with pytest.raises(Conflict, match="a person has to settle it"):
+        await act(there, desk.context("k"), Work(much.run, effect=True, lease_s=SHORT_S))
+    assert (len(much.done), await desk.types(TOOL)) == (1, [*STARTED, "unknown.v1"])
+
+
+async def test_a_read_that_does_not_fit_the_log_has_failed(desk: Desk, here: Actions, there: Actions) -> None:
+    much = Much(desk)
+    for actions in (here, there):
+        with pytest.raises(Invalid, match="ask for less"):
+            await act(actions, desk.context("k"), Work(much.run))
+    assert await desk.types(TOOL) == [*OPENED, "finished.v1"]
 
 
 async def later(action: Action) -> None:

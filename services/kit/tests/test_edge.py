@@ -20,7 +20,7 @@ from dominie_contracts.identity import PRINCIPAL, Registered, Resumed, Revoked, 
 from dominie_contracts.scheduler import AskPermit
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import InvokeTool, ListTools, ToolResult, Tools
-from dominie_eventstore import StoreUnavailable
+from dominie_eventstore import EventTooLarge, StoreUnavailable
 from dominie_kit.admission import Admission, Route
 from dominie_kit.context import Context
 from dominie_kit.edge import Edge
@@ -508,6 +508,16 @@ async def test_an_unexpected_error_is_a_problem_that_tells_no_secrets(wire: Wire
     assert wire.problem[0] == "unavailable"
     assert b"hunter2" not in wire.sent[0][1]
     assert wire.edge.refused == 1
+
+
+async def test_what_does_not_fit_the_log_is_invalid_and_says_what_to_do(wire: Wire) -> None:
+    async def fail() -> Message:
+        raise EventTooLarge(600_000, 500_000)
+
+    wire.does = fail
+    await wire.take()
+    assert wire.problem[0] == "invalid"
+    assert b"600000 bytes" in wire.sent[0][1] and b"artifacts" in wire.sent[0][1]
 
 
 SUBJECTS = (
