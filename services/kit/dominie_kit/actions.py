@@ -239,20 +239,39 @@ class Actions(Trails):
                     case "started":
                         return await self._take_over(action, work)
                     case "ready":
-                        return await self._begin(action, work)
+                        return await self._begin(action, request, question, work)
                     case _:
                         raise Unavailable("the action's record is incomplete", retry_after_s=1)
             except WrongExpectedVersion:
                 await self.reload(action)
         raise Unavailable("others work on this action too; ask again with the same key", retry_after_s=0.2)
 
-    async def _begin(self, action: Action, work: Work) -> Action:
-        """Begin what is decided and was given back: its share of each limit may have been given back, too."""
-        if (used_up := await self._limiting.refusal(action, action.state.decided)) is not None:
-            await self.append(action, _failed(used_up))
+    async def _begin(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
+        """Begin what is decided and was given back, if policies, its yeses and its limits still allow it."""
+        decided, before = self._decide(action.context, question), action.state.decided
+        if decided is not None and decided.held == "deny":
+            raise await self._deny(action, decided)
+        if decided is not None and decided.held == "ask":
+            decided = await self._asked_again(action, request, decided)
+        anew = (decided,) if decided is not None and not _same(decided, before) else ()
+        if (used_up := await self._limiting.refusal(action, decided)) is not None:
+            await self.append(action, *anew, _failed(used_up))
             raise used_up
-        await self.append(action, self._started(action, work))
+        await self.append(action, *anew, self._started(action, work))
         return await self._run(action, work)
+
+    async def _asked_again(self, action: Action, request: Request, decided: Decided) -> Decided:
+        """What asks now, of an action that was given back: it waits for people, or their yes of before still holds."""
+        now = parked(action, request, decided.asks)
+        if action.state.parked is None:
+            self._decisions.check_asking()
+            await self.note(action, "parked")
+            await self.append(action, decided, now)
+            raise approval_required(action, now, now.asks)
+        heard = await self._approving.hear(action, action.state.parked, now)
+        if heard.refused is not None or heard.left:
+            raise await self._refuse(action, heard.refused or "its yes holds no longer; ask with a new key")
+        return lifted(decided, heard.yeses)
 
     async def _resume(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
         waiting, decided = action.state.parked, self._decide(action.context, question)
@@ -260,9 +279,7 @@ class Actions(Trails):
         if now_ms() > waiting.expires_ms:
             raise await self._refuse(action, "nobody answered in time")
         if decided.held == "deny":
-            problem = _forbidden(action, decided)
-            await self.append(action, decided, _failed(problem))
-            raise problem
+            raise await self._deny(action, decided)
         if decided.observed:
             await self.append(action, decided, self._started(action, work))
             return await self._run(action, work)
@@ -362,6 +379,11 @@ class Actions(Trails):
             if noting:
                 await asyncio.gather(*noting)
 
+    async def _deny(self, action: Action, decided: Decided) -> Problem:
+        problem = _forbidden(action, decided)
+        await self.append(action, decided, _failed(problem))
+        return problem
+
     async def _refuse(self, action: Action, why: str) -> Problem:
         problem = Forbidden(f"not approved: {why}", action=action.id)
         await self.append(action, _failed(problem))
@@ -406,6 +428,11 @@ def _failed(problem: Problem, *, duration_ms: float = 0.0) -> Finished:
 
 def _try_again(lost: Lost) -> Unavailable:
     return Unavailable(f"{lost}; ask again with the same key", retry_after_s=0.2)
+
+
+def _same(decided: Decided, before: Decided | None) -> bool:
+    """Whether a decision says what the record does already, but for the time."""
+    return before is not None and decided == before.model_copy(update={"clock_s": decided.clock_s})
 
 
 def _too_large(error: EventTooLarge) -> str:

@@ -323,6 +323,46 @@ async def test_what_was_surely_not_done_may_be_tried_again_at_once(
     assert (result(done), done.state.started and done.state.started.attempt) == (1, 3)
 
 
+async def give_back(desk: Desk, actions: Actions) -> None:
+    nobody = NotDone(Unavailable("no worker is running"))
+    with pytest.raises(Unavailable, match="no worker"):
+        await act(actions, desk.context("k"), Work(raising(nobody), effect=True))
+
+
+async def test_what_was_given_back_and_is_forbidden_since_is_not_begun(
+    desk: Desk, here: Actions, ledger: Ledger
+) -> None:
+    await give_back(desk, here)
+    await desk.publish(HARDER)
+    for _ in range(2):
+        with pytest.raises(Forbidden, match="frozen"):
+            await act(here, desk.context("k"), Work(ledger.run, effect=True))
+    assert (ledger.done, (await desk.types(TOOL))[-2:]) == ([], ["decided.v1", "finished.v1"])
+
+
+async def test_what_was_given_back_and_asks_since_waits(desk: Desk, here: Actions, ledger: Ledger) -> None:
+    await desk.join("a-desk", sponsor="u-sam")
+    await give_back(desk, here)
+    await desk.publish(POLICIES + '@id("new") @ask("finance") forbid (principal, action, resource);')
+    for _ in range(2):
+        with pytest.raises(ApprovalRequired):
+            await act(here, desk.context("k"), Work(ledger.run, effect=True))
+    assert (ledger.done, (await desk.types(TOOL))[-2:]) == ([], ["decided.v1", "parked.v1"])
+    assert await desk.types("tool_parked") == ["noted.v1"]
+
+
+async def test_what_was_given_back_is_decided_anew_on_the_record_where_that_says_something_else(
+    desk: Desk, here: Actions, ledger: Ledger
+) -> None:
+    await give_back(desk, here)
+    await give_back(desk, here)
+    assert await desk.types(TOOL) == [*STARTED, "started.v1", "started.v1", "started.v1"]
+    await desk.publish(POLICIES + '@id("more") permit (principal, action, resource);')
+    done = await act(here, desk.context("k"), Work(ledger.run, effect=True))
+    assert done.state.decided is not None and "more" in done.state.decided.policies
+    assert (await desk.types(TOOL))[-3:] == ["decided.v1", "started.v1", "finished.v1"]
+
+
 async def test_a_read_that_was_not_done_leaves_no_trail_yet(desk: Desk, here: Actions, ledger: Ledger) -> None:
     for error in (NotDone(Unavailable("no worker is running")), Lost("no answer")):
         with pytest.raises(Unavailable):

@@ -13,7 +13,7 @@ from dominie_contracts.identity import PRINCIPAL, Revoked, Suspended
 from dominie_contracts.people import Login
 from dominie_contracts.registry import parse_own
 from dominie_contracts.tool import TOOL
-from dominie_kit import Action, Actions, Outcome, Request, Work
+from dominie_kit import Action, Actions, NotDone, Outcome, Request, Work
 from dominie_kit.approving import MAX_ROUNDS
 from dominie_kit.bus import now_ms
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
@@ -45,11 +45,12 @@ class Case:
     async def act(self, actions: Actions | None = None, *, key: str = "k", cents: float = 9000, **more: Any) -> Action:
         actions = actions or self.here
         labels: dict[str, Integrity] = more.pop("labels", {})
+        run = more.pop("work", self.run)
         context = self.desk.context(key, **more)
         call: Any = {"tenant": "acme", "user": "u-dana", "effect": "write", "kind": "worker", "version": "1"}
         question = Question("a-desk", "tool.invoke", "Tool", "refund", {**call, "untrusted": []})
         request = Request("tool.invoke", {"cents": cents}, "refund", labels=labels)
-        return await actions.perform(actions.open(context), request, question, Work(self.run, effect=True))
+        return await actions.perform(actions.open(context), request, question, Work(run, effect=True))
 
     async def run(self, action: Action) -> Outcome:
         self.done.append(action.id)
@@ -107,6 +108,41 @@ async def test_a_yes_holds_where_guardrails_clock_is_ahead(case: Case) -> None:
     await case.answer(answered_ms=now_ms() + 4_000)
     await case.act()
     assert len(case.done) == 1
+
+
+async def given_back(case: Case) -> None:
+    async def nobody(action: Action) -> Outcome:
+        raise NotDone(Unavailable("no worker is running"))
+
+    with pytest.raises(Unavailable, match="no worker"):
+        await case.act(work=nobody)
+
+
+async def test_what_was_given_back_goes_on_with_the_yes_it_had(case: Case) -> None:
+    await case.waits()
+    await case.answer()
+    await given_back(case)
+    await case.act()
+    assert len(case.done) == 1
+    assert await case.desk.types(TOOL) == [*OPENED, *DONE[:3], "started.v1", "started.v1", "finished.v1"]
+
+
+@pytest.mark.parametrize(("policies", "said"), [(FINANCE + RISK, "no longer"), (FINANCE, "not registered")])
+async def test_what_was_given_back_is_not_begun_when_its_yes_holds_no_longer(
+    case: Case, policies: str, said: str
+) -> None:
+    await case.waits()
+    await case.answer()
+    await given_back(case)
+    if said == "not registered":
+        revoked = Revoked(tenant="acme", principal="u-fay", by="operator", reason="left")
+        for event in await case.desk.append(PRINCIPAL, "u-fay", revoked):
+            case.desk.standing.apply(event)
+    await case.desk.publish(PERMIT_ALL + policies)
+    for _ in range(2):
+        with pytest.raises(Forbidden, match=said):
+            await case.act()
+    assert not case.done
 
 
 async def test_two_instances_consume_one_approval_once(case: Case) -> None:

@@ -169,6 +169,22 @@ async def test_what_was_given_back_reserves_again(desk: Desk, guardrail: Guardra
     assert (len(guardrail.asked), done) == (2, [])
 
 
+async def test_what_was_given_back_falls_under_limits_that_are_new(
+    desk: Desk, guardrail: Guardrail, done: list[str]
+) -> None:
+    async def nobody(action: Action) -> Outcome:
+        raise NotDone(Unavailable("no worker is running"))
+
+    await desk.publish(PERMIT_ALL)
+    with pytest.raises(Unavailable):
+        await perform(desk, Work(nobody, effect=True), amount=1)
+    await desk.publish(PERMIT_ALL + SPEND)
+    guardrail.answer = Reservation(granted=False, policy="spend", used=1000, resets_s=60)
+    with pytest.raises(BudgetExceeded):
+        await act(desk, done, amount=1)
+    assert (done, (await desk.types(TOOL))[-2:]) == ([], ["decided.v1", "finished.v1"])
+
+
 async def test_where_decisions_are_only_observed_no_share_is_taken(
     desk: Desk, guardrail: Guardrail, done: list[str]
 ) -> None:
