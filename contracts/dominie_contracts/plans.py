@@ -10,6 +10,7 @@ from dominie_contracts.digests import digest_json
 from dominie_contracts.problems import Invalid
 
 MAX_PLAN_BYTES = 64 * 1024
+MAX_PLAN_CALLS = 10_000
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 Lack = Literal["tool", "argument", "order", "times"]
 """Why a call is outside of a plan: it has no step of that tool, none with that argument, none any more in its order, or
@@ -20,7 +21,7 @@ class PlanStep(Message):
     """One step: a tool, at most so often, where what is fixed is as it says."""
 
     tool: str = Field(min_length=1, max_length=200)
-    most: int = Field(default=1, ge=1, le=10_000)
+    most: int = Field(default=1, ge=1, le=MAX_PLAN_CALLS)
     fixed: dict[str, Json] = Field(default_factory=dict)
     """Arguments by JSON pointer (RFC 6901): the value that stands there."""
 
@@ -50,6 +51,8 @@ class Plan(Message):
             raise ValueError(error.detail) from error
         if len(self.model_dump_json()) > MAX_PLAN_BYTES:
             raise ValueError(f"a plan has at most {MAX_PLAN_BYTES} bytes")
+        if sum(step.most for step in self.steps) > MAX_PLAN_CALLS:
+            raise ValueError(f"a plan is of at most {MAX_PLAN_CALLS} calls in all")
         return self
 
     @property

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, ValidationError
 
-from dominie_contracts.plans import MAX_PLAN_BYTES, Plan, PlanStep
+from dominie_contracts.plans import MAX_PLAN_BYTES, MAX_PLAN_CALLS, Plan, PlanStep
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=5),
@@ -62,6 +62,8 @@ def test_a_value_is_itself(value: JsonValue) -> None:
         {"steps": [{"tool": "t"}] * 257},
         {"steps": [{"tool": ""}]},
         {"steps": [{"tool": "t", "most": 0}]},
+        {"steps": [{"tool": "t", "most": MAX_PLAN_CALLS + 1}]},
+        {"steps": [{"tool": "t", "most": MAX_PLAN_CALLS}, {"tool": "t"}]},
         {"steps": [{"tool": "t", "most": -1}]},
         {"steps": [{"tool": "t", "times": 2}]},
         {"steps": [{"tool": "t", "fixed": {"order": 1}}]},

@@ -1,7 +1,7 @@
 """Streams folded to a state, with snapshots: what a stream came to is remembered, so that only what is new is read."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -35,14 +35,14 @@ class Folds(Generic[S]):
     """The streams of one kind that this process read last; a snapshot lives no longer than the code that made it."""
 
     def __init__(
-        self, store: EventStore, begin: S, evolve: Callable[[S, Recorded], S], *, snapshots: int = _SIZE
+        self, store: EventStore, begin: S, evolve: Callable[[S, Sequence[Recorded]], S], *, snapshots: int = _SIZE
     ) -> None:
         """Fold.
 
         Args:
             store: The log.
             begin: The state of a stream that has no events; immutable, as is every other.
-            evolve: The state after one more event.
+            evolve: The state after more events, all that are new: what is copied for them is copied once.
             snapshots: How many streams are remembered.
         """
         self._store = store
@@ -67,9 +67,8 @@ class Folds(Generic[S]):
         return self._fold(stream, self._begin, await self._store.read(stream))
 
     def _fold(self, stream: StreamName, state: S, events: list[Recorded]) -> S:
-        for event in events:
-            state = self._evolve(state, event)
         if events:
+            state = self._evolve(state, events)
             last = events[-1]
             self._snapshots[stream] = Snapshot(state, last.envelope.version, last.position, digest(last.raw))
             self._snapshots.move_to_end(stream)

@@ -1,6 +1,7 @@
 """Streams are folded from where the last fold ended, as long as the log still holds what it folded."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.anyio
 Texts = tuple[str, ...]
 
 
-def evolve(texts: Texts, event: Recorded) -> Texts:
-    return (*texts, str(event.envelope.data["text"]))
+def evolve(texts: Texts, events: Sequence[Recorded]) -> Texts:
+    return (*texts, *(str(event.envelope.data["text"]) for event in events))
 
 
 class Counting(MemoryEventStore):
@@ -48,6 +49,21 @@ async def test_only_what_is_new_is_read() -> None:
         await store.append(stream(), [draft("y")], expected_version=1000 + number)
         assert len(await folds.load(stream())) == 1001 + number
     assert store.read_events == 200
+
+
+async def test_what_is_new_is_folded_in_one_go() -> None:
+    at_once = list[int]()
+
+    def count(texts: Texts, events: Sequence[Recorded]) -> Texts:
+        at_once.append(len(events))
+        return evolve(texts, events)
+
+    store = MemoryEventStore()
+    folds: Folds[Texts] = Folds(store, (), count)
+    for texts in (["x"] * 100, ["y"] * 3, []):
+        await write(store, texts, version=sum(at_once))
+        await folds.load(stream())
+    assert at_once == [100, 3]
 
 
 @pytest.fixture(params=["memory", "jetstream"])

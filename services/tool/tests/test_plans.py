@@ -1,6 +1,7 @@
 """Calls of runs with a plan: inside of it they go on, outside they are denied, or as policy says."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,17 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from dominie_contracts import ApprovalRequired, Conflict, Forbidden, QuotaExceeded, ToolFailed
+from dominie_contracts import ApprovalRequired, Conflict, Forbidden, QuotaExceeded, Recorded, StreamName, ToolFailed
 from dominie_contracts.action import Decided
 from dominie_contracts.guardrail import Reservation
 from dominie_contracts.identity import RUN, RunOpened
 from dominie_contracts.plans import Plan, PlanStep
 from dominie_contracts.token import Fork, Grants
 from dominie_contracts.tool import PLAN, TOOL, BeginLocal, InvokeTool, PlanTaken
+from dominie_eventstore import EventStore
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_kit.keyring import Keyring
+from dominie_kit.opened import OpenedStore
 from dominie_tool.handlers import Handlers
 from dominie_tool.plans.aggregate import Call, Taken, evolve, place
+from dominie_tool.plans.following import Plans
 
 pytestmark = pytest.mark.anyio
 TWICE = Plan(steps=(PlanStep(tool="refund", most=2, fixed={"/order": "A1"}), PlanStep(tool="mail")))
@@ -37,6 +42,18 @@ def bound(context: Context, plan: Plan, **more: object) -> Context:
     """The same command, with a run token that names a plan."""
     assert context.claims is not None
     return replace(context, claims=context.claims.model_copy(update={"plan_digest": plan.digest, **more}))
+
+
+class Counting(OpenedStore):
+    """One that counts how often a stream is read."""
+
+    def __init__(self, log: EventStore, keyring: Keyring) -> None:
+        super().__init__(log, keyring)
+        self.reads = Counter[StreamName]()
+
+    async def read(self, stream: StreamName, *, after_version: int = 0, near: int = 0) -> list[Recorded]:
+        self.reads[stream] += 1
+        return await super().read(stream, after_version=after_version, near=near)
 
 
 @pytest.fixture
@@ -226,6 +243,38 @@ async def test_a_run_without_a_plan_reads_and_writes_nothing_of_plans(
     assert "plan" not in await told_policies(desk)
 
 
+async def test_what_a_fork_has_of_its_parent_is_read_once(desk: Desk, handlers: Handlers, refunds: None) -> None:
+    await ask(handlers, bound(desk.context("k0"), TWICE))
+    fork = Fork(run="r-1", root="r-1", at=[event async for event in desk.store.read_all()][-1].position)
+    store, lacks = Counting(desk.log, desk.keyring), list[str | None]()
+    actions = desk.actions(TOOL)
+    plans = Plans(store, actions)
+    for n in range(3):
+        action = actions.open(bound(desk.context(f"f{n}", run="fork", fork=fork), TWICE, plan_run="r-1"))
+        lacks.append(await plans.lacks(action, Call(action.id, "refund", {"order": "A1"})))
+    assert lacks == [None, "times", "times"]
+    assert store.reads[StreamName("acme", PLAN, "r-1")] == 1
+
+
+TAKEN = st.builds(
+    PlanTaken,
+    action=st.sampled_from("0123456"),
+    step=st.integers(0, 3),
+    instead_of=st.lists(st.sampled_from("0123456"), max_size=2).map(tuple),
+)
+
+
+@given(st.lists(TAKEN, max_size=20), st.integers(0, 20))
+def test_events_come_to_the_same_one_by_one_and_all_at_once(events: list[PlanTaken], cut: int) -> None:
+    one_by_one = Taken()
+    for event in events:
+        one_by_one = evolve(one_by_one, [event])
+    first = evolve(Taken(), events[:cut])
+    before = dict(first.steps)
+    assert evolve(first, events[cut:]) == one_by_one and first.steps == before
+    assert list(evolve(first, events[cut:]).steps) == list(one_by_one.steps)
+
+
 STEPS = st.lists(
     st.builds(
         PlanStep,
@@ -247,7 +296,7 @@ def test_no_step_is_taken_more_often_than_it_may_nor_by_what_it_does_not_hold(pl
         if isinstance(found, int):
             assert plan.steps[found].holds(call.tool, call.arguments)
             ever[call.action, found] = None
-            taken = evolve(taken, PlanTaken(action=call.action, step=found))
+            taken = evolve(taken, [PlanTaken(action=call.action, step=found)])
             assert place(plan, taken, call) == found
     used = [step for _, step in ever]
     assert all(used.count(at) <= step.most for at, step in enumerate(plan.steps))

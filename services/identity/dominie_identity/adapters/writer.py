@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from dominie.keys import key_id
 from dominie_contracts import Recorded, StreamName, Unavailable
@@ -24,7 +25,7 @@ class PrincipalWriter:
 
     def __init__(self, store: EventStore, actions: Actions, principals: Principals) -> None:
         self._store = store
-        self._states = Folds(store, State(), _evolve)
+        self._states = Folds(store, State(), lambda state, events: reduce(_evolve, events, state))
         self._actions = actions
         self._principals = principals
 
@@ -74,7 +75,7 @@ class KeyWriter:
 
     def __init__(self, store: EventStore, actions: Actions) -> None:
         self._store = store
-        self._known = Folds(store, Known(), _evolve_keys)
+        self._known = Folds(store, Known(), lambda known, events: reduce(_evolve_keys, events, known))
         self._actions = actions
 
     async def rotate(self, command: RotateKeys, first: KeyEntry, context: Context) -> tuple[KeyEntry, ...]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import reduce
 
 from dominie_contracts import Draft, Forbidden, Invalid, Recorded, StreamName, Unauthenticated, Unavailable
 from dominie_contracts.digests import action_id
@@ -51,7 +52,7 @@ class RunHandlers:
         fork_s: int,
     ) -> None:
         self._store = store
-        self._runs = Folds(store, Run(), _evolve_run)
+        self._runs = Folds(store, Run(), lambda run, events: reduce(_evolve_run, events, run))
         self._actions = actions
         self._principals = principals
         self._subjects = SubjectTokens(principals)

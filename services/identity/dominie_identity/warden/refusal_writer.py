@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -106,5 +106,5 @@ class RefusalWriter:
         raise StoreUnavailable(f"others write to {stream}")
 
 
-def _version(version: int, event: Recorded) -> int:
-    return event.envelope.version
+def _version(version: int, events: Sequence[Recorded]) -> int:
+    return events[-1].envelope.version

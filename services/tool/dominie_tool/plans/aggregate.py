@@ -59,7 +59,11 @@ def place(plan: Plan, taken: Taken, call: Call) -> int | Lack:
     return next((at for at in fits if used[at] < plan.steps[at].most), "times")
 
 
-def evolve(taken: Taken, event: PlanTaken) -> Taken:
-    """What is taken after one more event."""
-    steps = {action: step for action, step in taken.steps.items() if action not in event.instead_of}
-    return Taken({**steps, event.action: event.step}, taken.version + 1)
+def evolve(taken: Taken, events: Collection[PlanTaken]) -> Taken:
+    """What is taken after more events."""
+    steps = dict(taken.steps)
+    for event in events:
+        for refused in event.instead_of:
+            steps.pop(refused, None)
+        steps[event.action] = event.step
+    return Taken(steps, taken.version + len(events))

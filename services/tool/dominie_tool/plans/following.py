@@ -1,6 +1,7 @@
 """Holds calls to the plan of their run: reads it, checks its digest, and writes down which step each call takes."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
@@ -25,6 +26,8 @@ from dominie_tool.plans.aggregate import Call, Taken, evolve, place
 
 _TRIES = 16
 _KEPT = 4096
+_RUNS = 1024
+_FORKS = 256
 _LOOKED_AT = 64
 """So many actions that hold a step are looked at in one go, whether they came to begin."""
 
@@ -35,9 +38,11 @@ class Plans:
     def __init__(self, store: EventStore, actions: Actions) -> None:
         self._store = store
         self._actions = actions
-        self._taken = Folds(store, Taken(), _evolve)
+        self._taken = Folds(store, Taken(), _evolve, snapshots=_RUNS)
         self._known: OrderedDict[tuple[StreamName, str], tuple[Plan, str]] = OrderedDict()
         """With their digests; by their run, and the key of its user, who may be erased."""
+        self._parents: OrderedDict[tuple[StreamName, int], Taken] = OrderedDict()
+        """What had been taken of a plan up to a position, where runs were forked: that stays as it is."""
         self._begun: OrderedDict[str, None] = OrderedDict()
         """Actions that have begun, so that their step is used up for good."""
 
@@ -97,10 +102,13 @@ class Plans:
         """What a forked run has of its parent: the steps that were taken until then."""
         if claims.fork is None:
             return Taken()
-        taken = Taken()
-        for event in await self._store.read(StreamName(claims.tenant, PLAN, claims.plan_run or claims.fork.run)):
-            taken = _evolve(taken, event) if event.position <= claims.fork.at else taken
-        return taken
+        key = StreamName(claims.tenant, PLAN, claims.plan_run or claims.fork.run), claims.fork.at
+        if key not in self._parents:
+            events = [event for event in await self._store.read(key[0]) if event.position <= claims.fork.at]
+            self._parents[key] = _evolve(Taken(), events)
+            if len(self._parents) > _FORKS:
+                self._parents.popitem(last=False)
+        return self._parents[key]
 
     async def _not_begun(self, context: Context, taken: Taken, call: Call) -> tuple[str, ...]:
         """Actions that hold a step, and were refused before they began."""
@@ -137,7 +145,11 @@ def _has_begun(state: ActionState) -> bool:
     return allowed and not isinstance(problem_from(finished.problem), BudgetExceeded | QuotaExceeded)
 
 
-def _evolve(taken: Taken, event: Recorded) -> Taken:
+def _evolve(taken: Taken, events: Sequence[Recorded]) -> Taken:
+    return evolve(taken, [_payload(event) for event in events])
+
+
+def _payload(event: Recorded) -> PlanTaken:
     payload = parse_own(event)
     assert isinstance(payload, PlanTaken)
-    return evolve(taken, payload)
+    return payload
