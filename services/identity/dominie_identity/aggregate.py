@@ -102,12 +102,21 @@ class State:
     """Of an agent: the runs that were ended."""
     tokens: frozenset[str] = frozenset()
     """Of a person whom an issuer vouched for: the digests of the ID tokens that were shown."""
+    keyed: tuple[tuple[str, float], ...] = ()
+    """The keys that the registration names, and since when (Unix time) each is the principal's."""
     version: int = 0
 
     @property
     def stopped(self) -> bool:
         """Whether nobody is to hear it now."""
         return self.revoked or self.suspended is not None
+
+    def keeps(self, since_s: float, *, now_s: float) -> bool:
+        """Whether a connection that was made at a time goes on: some key that was the principal's then is taken now."""
+        registered = self.registered
+        return registered is None or any(
+            from_s <= since_s and registered.takes(nkey, now_s) for nkey, from_s in self.keyed
+        )
 
 
 def service_user(agent: str) -> str:
@@ -293,13 +302,13 @@ def decide_end_run(state: State, opened: RunOpened | None, command: EndRun, call
     return [] if command.run in state.ended else [ended]
 
 
-def evolve(state: State, event: PrincipalEvent, *, position: int = 0) -> State:
-    """The principal after one more event, which stands at a position of the log."""
+def evolve(state: State, event: PrincipalEvent, *, position: int = 0, at_s: float = 0.0) -> State:
+    """The principal after one more event, which stands at a position of the log and was made at a time (Unix)."""
     state = replace(state, version=state.version + 1)
     match event:
         case Registered():
             tokens = state.tokens if event.login is None else state.tokens | {event.login.token}
-            return replace(state, registered=event, erased=None, tokens=tokens)
+            return replace(state, registered=event, erased=None, tokens=tokens, keyed=_keyed(state, event, at_s))
         case Erased():
             return replace(state, erased=event, erased_at=position)
         case Revoked():
@@ -319,6 +328,12 @@ def evolve(state: State, event: PrincipalEvent, *, position: int = 0) -> State:
             return replace(state, ended=state.ended | {event.run})
         case _:
             assert_never(event)
+
+
+def _keyed(state: State, event: Registered, at_s: float) -> tuple[tuple[str, float], ...]:
+    """The first key of all was never another's, so it is the principal's since ever: clocks may differ."""
+    known, from_s = dict(state.keyed), at_s if state.keyed else 0.0
+    return tuple((nkey, known.get(nkey, from_s)) for nkey in (event.nkey, event.previous) if nkey is not None)
 
 
 def acts_for(registered: Registered, user: str, *, local: bool) -> bool:

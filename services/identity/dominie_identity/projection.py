@@ -23,7 +23,7 @@ class Principals(InMemory):
         self._states: dict[tuple[str, str], State] = {}
         self._by_digest: dict[str, tuple[str, str]] = {}
         self.on_stopped: Callable[[str, str], None] = lambda tenant, principal: None
-        """Hears whose identity was just taken away, for good or until it is resumed."""
+        """Hears whose identity, or key, was just taken away, for good or for a while."""
 
     def apply(self, event: Recorded) -> None:
         """Take in an event; one that was put in when it was written changes nothing."""
@@ -32,7 +32,8 @@ class Principals(InMemory):
         state = self._states.get((stream.tenant, stream.id), State())
         payload = parse_event(event.envelope.type, event.envelope.data)
         if event.envelope.version > state.version and isinstance(payload, PrincipalEvent):
-            self.put(stream.tenant, stream.id, evolve(state, payload, position=event.position))
+            at_s = event.envelope.time.timestamp()
+            self.put(stream.tenant, stream.id, evolve(state, payload, position=event.position, at_s=at_s))
 
     def become(self, built: Self) -> None:
         """Take over what the built one knows, but for what was just written and is still to be read."""
@@ -53,7 +54,7 @@ class Principals(InMemory):
         if state.version > before.version:
             self._states[tenant, principal] = state
             self._by_digest.update({key.digest: (tenant, principal) for key in state.keys})
-            if state.stopped and not before.stopped:
+            if (state.stopped and not before.stopped) or (before.keyed and state.keyed != before.keyed):
                 self.on_stopped(tenant, principal)
 
     def find(self, tenant: str, principal: str) -> Registered | None:
@@ -96,6 +97,10 @@ class Principals(InMemory):
     def is_stopped(self, tenant: str, principal: str) -> bool:
         """Whether the principal is suspended, or its identity was taken away."""
         return self._states.get((tenant, principal), State()).stopped
+
+    def keeps(self, tenant: str, principal: str, *, since_s: float, now_s: float) -> bool:
+        """Whether a connection of a principal that was made at a time goes on, by the keys that are taken now."""
+        return self.state(tenant, principal).keeps(since_s, now_s=now_s)
 
     def suspension(self, tenant: str, principal: str) -> Suspended | None:
         """The suspension of a principal that stands."""

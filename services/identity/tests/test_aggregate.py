@@ -303,3 +303,48 @@ def test_the_same_registration_or_revocation_again_changes_nothing(commands: lis
         if not isinstance(command, IssueApiKey):
             assert decide(found, command, DANA, new_key=KEY) == []
     assert found.keys == () or not found.revoked
+
+
+T0 = 1000
+
+
+def keyed(*nkeys: tuple[str, str | None, int]) -> State:
+    """One who is registered every hundred seconds, with a key, the one before and until when that is taken."""
+    state = State()
+    for number, (nkey, previous, until_s) in enumerate(nkeys):
+        event = registered().model_copy(update={"nkey": nkey, "previous": previous, "previous_until_s": T0 + until_s})
+        state = evolve(state, event, at_s=T0 + 100.0 * number)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("nkeys", "since_s", "now_s", "keeps"),
+    [
+        ([("A", None, 0)], -1, 50, True),
+        ([("A", None, 0), ("B", "A", 100)], 99, 100, False),
+        ([("A", None, 0), ("B", "A", 300)], 99, 299, True),
+        ([("A", None, 0), ("B", "A", 300)], 99, 300, False),
+        ([("A", None, 0), ("B", "A", 300)], 100, 300, True),
+        ([("A", None, 0), ("B", None, 0)], 99, 101, False),
+        ([("A", None, 0), ("B", "A", 900), ("C", "B", 900)], 99, 250, False),
+        ([("A", None, 0), ("B", "A", 900), ("C", "B", 900)], 100, 250, True),
+        ([("A", None, 0), ("B", "A", 900), ("A", "B", 900)], 50, 1000, True),
+        ([("A", None, 0), ("A", None, 0)], 50, 1000, True),
+    ],
+    ids=[
+        "first",
+        "at once",
+        "overlap",
+        "over",
+        "since then",
+        "registered",
+        "two before",
+        "one before",
+        "back",
+        "again",
+    ],
+)
+def test_a_connection_goes_on_while_a_key_of_its_time_is_taken(
+    nkeys: list[tuple[str, str | None, int]], since_s: float, now_s: float, keeps: bool
+) -> None:
+    assert keyed(*nkeys).keeps(T0 + since_s, now_s=T0 + now_s) is keeps

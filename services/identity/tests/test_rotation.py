@@ -51,14 +51,35 @@ async def test_an_agents_old_key_is_taken_until_the_overlap_ends(acme: House) ->
             assert not await is_refused(acme.url, keys, "acme", "a-turns")
         async with connected(acme.url, old, "acme", "a-turns") as late:
             await agent.ask(hand_on, RunToken, token=token)
-            with anyio.fail_after(OVERLAP_S + 20):
-                await late.ended.wait()
+            with anyio.fail_after(OVERLAP_S + 40):
+                for peer in (late, agent):
+                    await peer.ended.wait()
         assert time.time() - begun >= OVERLAP_S - 1
-        with pytest.raises(Unauthenticated, match="another key"):
-            await agent.ask(hand_on, RunToken, token=token)
     assert await is_refused(acme.url, old, "acme", "a-turns")
     async with connected(acme.url, new, "acme", "a-turns") as agent:
+        with pytest.raises(Unauthenticated, match="another key"):
+            await agent.ask(hand_on, RunToken, token=token)
         await agent.ask(hand_on, RunToken, token=(await agent.ask(mint, RunToken)).token)
+
+
+@pytest.mark.parametrize("how", ["rotated", "registered"])
+async def test_what_connected_with_a_key_that_is_not_taken_any_more_is_out(acme: House, how: str) -> None:
+    """At once, and not when its rights end: identity would bind its tokens to the new key."""
+    name = f"a-stolen-{how}"
+    old, new = await acme.register(name), KeyPair.generate()
+    change = (
+        Rotate(principal=name, nkey=new.public, tenant="acme", overlap_s=0)
+        if how == "rotated"
+        else Register(principal=name, nkey=new.public, tenant="acme", sponsor="u-sponsor")
+    )
+    async with connected(acme.url, old, "acme", name) as thief:
+        await acme.operator.ask(change, PrincipalView)
+        async with connected(acme.url, new, "acme", name) as agent:
+            with anyio.fail_after(60):
+                await thief.ended.wait()
+            await agent.ask(MintRunToken(user=f"u-{name}", run=how), RunToken)
+            assert not agent.ended.is_set()
+    assert await is_refused(acme.url, old, "acme", name)
 
 
 async def test_registering_the_rotated_key_again_keeps_the_overlap(acme: House) -> None:

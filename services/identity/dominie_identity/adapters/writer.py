@@ -54,8 +54,8 @@ class PrincipalWriter:
                 appended = await self._store.append(stream, drafts, expected_version=state.version)
             except WrongExpectedVersion:
                 continue
-            for event in events:
-                state = evolve(state, event, position=appended.position)
+            for event, draft in zip(events, drafts, strict=True):
+                state = evolve(state, event, position=appended.position, at_s=draft.time.timestamp())
             context.position = appended.position
             self._principals.put(stream.tenant, stream.id, state)
             return state
@@ -108,4 +108,4 @@ def _evolve_keys(known: Known, event: Recorded) -> Known:
 def _evolve(state: State, event: Recorded) -> State:
     payload = parse_own(event)
     assert isinstance(payload, PrincipalEvent)
-    return evolve(state, payload, position=event.position)
+    return evolve(state, payload, position=event.position, at_s=event.envelope.time.timestamp())

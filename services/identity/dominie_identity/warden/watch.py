@@ -1,4 +1,4 @@
-"""The warden: sends out of the broker whoever is suspended or revoked, and suspends who floods.
+"""The warden: sends out of the broker whoever is suspended or revoked, or has a key no more; suspends who floods.
 
 Who floods is out first, and kept out; that it is suspended is written right after.
 """
@@ -105,7 +105,7 @@ class Warden:
         found = self._meter.look(page.connections, covered_s=self._rounds.covered_s(page.server))
         for flood in found:
             self._stop(flood, group)
-        if out := [connection for connection in page.connections if self._is_out(connection)]:
+        if out := [each for each in page.connections if self._is_out(each) or self._is_outdated(each)]:
             group.start_soon(self._kick, out)
         self._meter.drain(page.at_s - FORGET_S)
 
@@ -118,6 +118,10 @@ class Warden:
     def _is_out(self, who: Connected | Flood) -> bool:
         held = self._holds.holds(who.tenant, who.principal, now_s=time.monotonic())
         return held or self._principals.is_stopped(who.tenant, who.principal)
+
+    def _is_outdated(self, each: Connected) -> bool:
+        """Whether it was made with a key that was replaced since, and is not taken any more."""
+        return not self._principals.keeps(each.tenant, each.principal, since_s=each.since_s, now_s=time.time())
 
     async def _kick(self, connections: Sequence[Connected]) -> None:
         for connection in connections:
