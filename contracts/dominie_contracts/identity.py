@@ -196,6 +196,7 @@ class ExchangeRun(Command):
     agent: str
     """`a-NAME`; nobody else can use the token."""
     run: str = Field(min_length=1, max_length=100)
+    """What the caller calls it; its id is in the reply."""
     session: str | None = Field(default=None, max_length=200)
     narrow: Grants | None = None
     """Less than the caller's; None: all of that."""

@@ -353,8 +353,8 @@ async def test_a_part_of_a_run_asks_for_nothing_and_has_what_was_named(scene: Sc
     found = {}
     for name, narrow in (("plain", None), ("named", ALL.model_copy(update={"tools": ("read", "refund")}))):
         part = ExchangeRun(agent="a-helper", run=f"{run}-{name}", narrow=narrow)
-        await scene.peers["desk"].ask(part, RunToken, token=wider, timeout_s=WAIT_S)
-        found[name] = await scene.token(f"{run}-{name}", "helper")
+        opened = await scene.peers["desk"].ask(part, RunToken, token=wider, timeout_s=WAIT_S)
+        found[name] = await scene.token(opened.run, "helper")
     assert {name: scene.grants(token) for name, token in found.items()} == {
         "plain": {"read"},
         "named": {"read", "refund"},

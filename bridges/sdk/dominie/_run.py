@@ -259,7 +259,8 @@ class AsyncRun:
 
         Args:
             agent: Its name.
-            id: The run's id; None: made from this run's id and the rest, the same when the agent is started again.
+            id: What tells it from this run's other parts, and its id is made of; None: the rest, and how often that was
+                handed on, so that it is the same when the agent is started again.
             grants: What it may use, of what this run may; None: all of that.
             max_cost_usd: What it may spend, of what this run may.
 

@@ -574,6 +574,27 @@ async def test_no_token_outlives_what_it_is_minted_from(acme: Instance, erin: Cr
         assert RunTokenVerifier(SIGNER.public).verify(minted.token).exp == minted.expires_s == until_s
 
 
+async def test_whoever_hands_on_takes_no_run_of_another_agent(acme: Instance, erin: Credentials) -> None:
+    """Not by its name, before that agent begins it: its parts are named within its run."""
+    later = int(time.time()) + 3600
+    for agent in ("a-desk", "a-helper"):
+        lets = Delegate(agent=agent, grants=AGENT.grants, expires_s=later)
+        await acme.handlers.delegate(lets, by("u-erin", key=agent))
+    first = await acme.runs.token(MintRunToken(user="u-erin", run="first"), by("a-helper"))
+    for run in ("t-17", "t-18", "first"):
+        spoils = ExchangeRun(agent="a-desk", run=run, narrow=Grants())
+        part = await acme.runs.exchange_run(spoils, through(first, "a-helper"))
+        assert part.run not in (run, "first")
+        assert (await acme.runs.exchange_run(spoils, through(first, "a-helper"))).run == part.run
+        going_on = await acme.runs.token(MintRunToken(user="u-erin", run=part.run), by("a-desk"))
+        assert RunTokenVerifier(SIGNER.public).verify(going_on.token).parents == ("first",)
+    signed = erin.subject_token("a-desk", "t-18", grants=Grants(tools=("refund",)), until_s=later)
+    for run, shown, grants in (("t-17", None, AGENT.grants), ("t-18", signed, Grants(tools=("refund",)))):
+        own = await acme.runs.token(MintRunToken(user="u-erin", run=run, subject_token=shown), by("a-desk"))
+        claims = RunTokenVerifier(SIGNER.public).verify(own.token)
+        assert (claims.grants, claims.parents, claims.chain) == (grants, (), "a-desk")
+
+
 async def test_what_the_user_signed_for_is_not_replaced(acme: Instance, erin: Credentials) -> None:
     until_s = int(time.time()) + 3600
     signed = erin.subject_token("a-desk", "asked", grants=AGENT.grants, until_s=until_s, request_digest="theirs")

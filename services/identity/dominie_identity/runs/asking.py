@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from dominie_contracts import Invalid, RunClaims
+from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import Basis, ExchangeRun, MintRunToken, Registered, RunGranted, RunOpened
 from dominie_contracts.plans import Plan
 from dominie_contracts.token import Ceiling, Grants, SubjectClaims
 from dominie_identity.runs.authority import Authority, said
+
+_ID_CHARS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,14 @@ def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | 
 
 
 def through(agent: Registered, command: ExchangeRun, caller: RunClaims) -> Asking:
-    """An agent asks for another one, which acts on behalf of its run."""
+    """An agent asks for another one, which acts on behalf of its run.
+
+    The part's id is made from both names: who hands on takes no run that another agent has, or is to have.
+    """
     return Asking(
         agent,
         caller.sub,
-        command.run,
+        digest_bytes(f"{caller.run}\0{command.run}".encode())[:_ID_CHARS],
         session=command.session,
         narrow=command.narrow,
         max_cost_usd=command.max_cost_usd,

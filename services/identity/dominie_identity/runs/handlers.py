@@ -85,8 +85,6 @@ class RunHandlers:
             raise Invalid("a forked run has no parts of its own")
         if len(claims.actors) >= MAX_CHAIN:
             raise Forbidden(f"at most {MAX_CHAIN} agents act one through another")
-        if command.run in (*claims.parents, claims.run):
-            raise Invalid(f"run {command.run!r} cannot be part of itself; use another run id")
         return await self._mint(through(agent, command, claims), context)
 
     async def may(self, context: Context) -> tuple[Registered, Authority]:
