@@ -233,6 +233,16 @@ def test_of_what_is_too_large_or_too_many_the_list_says_so(project: Path, open_h
     assert "several actions" in str(run("approvals", "approve", "a1").exception)
 
 
+def test_a_long_call_is_clipped_in_a_line_and_whole_where_it_is_shown(project: Path, open_house: House) -> None:
+    long = waiting().model_copy(update={"arguments": {"text": "xyz" * 1000}})
+    open_house.on(ListApprovals, listed(long))
+    open_house.on(Trail, lambda command, asked: Entries(entries=()))
+    open_house.on(Approve, lambda command, asked: Answered(left=()))
+    told = run("approvals", "approve", "a1").stdout
+    assert "…" in told and told.count("xyz") < 100
+    assert run("approvals", "show", "a1").stdout.count("x") > 900
+
+
 def test_nobody_answers_what_was_not_shown_whole(project: Path, open_house: House) -> None:
     large = waiting().model_copy(update={"arguments": {}, "whole": False})
     open_house.on(ListApprovals, lambda command, asked: Approvals(approvals=(large,)))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _WIDENING = "widening"
 """The category of `identity.widen`."""
+_LINE = 300
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="The action's id, or how it begins.")]
 As = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Who you are; else who is logged in, or finance.")]
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your key, where it is not in its place.")]
@@ -126,11 +127,16 @@ def _one(client: "Client", action: str) -> "ApprovalView":
 
 
 def _call(found: "ApprovalView") -> str:
+    """What it wants, in one line that a terminal has room for; `show` has all of it."""
     if not found.whole:
         return f"{found.resource or found.command}(…: `show` has them)"
     if found.category == _WIDENING:
-        return f"more: {', '.join(f'{name.strip()} {value}' for name, value in _wants(found)[1:])}"
-    return f"{found.resource or found.command}({arguments_of(found.arguments)})"
+        return _clipped(f"more: {', '.join(f'{name.strip()} {value}' for name, value in _wants(found)[1:])}")
+    return _clipped(f"{found.resource or found.command}({arguments_of(found.arguments)})")
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LINE else f"{text[:_LINE]}…"
 
 
 def _wants(found: "ApprovalView") -> list[tuple[str, str]]:
