@@ -120,7 +120,8 @@ class Parked(Payload):
     """What a yes is bound to: stream, tenant, user, chain, tool and version, arguments and labels."""
     command: str
     resource: str | None = None
-    arguments: Annotated[dict[str, Json], PERSONAL]
+    arguments: Annotated[dict[str, Json], PERSONAL] = Field(default_factory=dict)
+    """Empty: they are those of `Requested`. They stood here, too, at first."""
     labels: dict[str, Integrity] = Field(default_factory=dict)
     expires_ms: NonNegativeInt
     """Unix time in milliseconds."""

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+from pydantic import JsonValue
+
 from dominie_contracts import Recorded, StreamName, Unavailable
-from dominie_contracts.action import Approved, Ask, Finished, Limit, Parked
+from dominie_contracts.action import Approved, Ask, Finished, Limit, Parked, Requested
 from dominie_contracts.approvals import holds, unanswered
 from dominie_contracts.guardrail import Answer, ApprovalAnswered, ApprovalView, PoliciesPublished, PolicyFile
 from dominie_contracts.registry import parse_event
@@ -272,10 +274,13 @@ class Answers(InMemory):
 def entry_of(trail: Iterable[Recorded]) -> Entry | None:
     """An asked action by its trail; None if nobody was asked."""
     entry: Entry | None = None
+    arguments: dict[str, JsonValue] = {}
     for event in trail:
         match parse_event(event.type, event.envelope.data):
+            case Requested() as requested:
+                arguments = requested.arguments
             case Parked() as parked:
-                entry = _entry(event, StreamName.parse(event.stream), parked)
+                entry = _entry(event, StreamName.parse(event.stream), parked, parked.arguments or arguments)
             case Approved() if entry is not None:
                 entry = replace(entry, used=True)
             case Finished() if entry is not None:
@@ -290,7 +295,7 @@ def _answer(said: ApprovalAnswered) -> Answer:
     return Answer(by=said.by, decision=said.decision, policies=policies, note=said.note, expires_ms=said.expires_ms)
 
 
-def _entry(event: Recorded, stream: StreamName, parked: Parked) -> Entry:
+def _entry(event: Recorded, stream: StreamName, parked: Parked, arguments: dict[str, JsonValue]) -> Entry:
     envelope = event.envelope
     view = ApprovalView(
         action=stream.id,
@@ -301,7 +306,7 @@ def _entry(event: Recorded, stream: StreamName, parked: Parked) -> Entry:
         run=envelope.correlation_id,
         command=parked.command,
         resource=parked.resource,
-        arguments=parked.arguments,
+        arguments=arguments,
         labels=parked.labels,
         asks=parked.asks,
         left=parked.asks,

@@ -19,6 +19,7 @@ from dominie_kit.handler_testing import Desk
 Park = Callable[..., Awaitable[Parked]]
 APPROVAL_S = 60
 LIFE_MS = 300_000
+REQUESTED = Requested(command="tool.invoke", resource="refund", key="k", arguments={}, digest="d", deadline_ms=1)
 
 
 class Clock:
@@ -116,9 +117,9 @@ def park(desk: Desk) -> Park:
         await desk.append(
             category,
             id,
-            Requested(command="tool.invoke", resource="refund", key="k", arguments={}, digest="d", deadline_ms=1),
+            REQUESTED.model_copy(update={"arguments": parked.arguments}),
             Decided(decision="ask", policies=("ask-finance",), asks=parked.asks, request={}),
-            parked,
+            parked.model_copy(update={"arguments": {}}),
             tenant=tenant,
             run="r-1",
             user=user,

@@ -161,7 +161,6 @@ def parked(action: Action, request: Request, asks: Iterable[Ask]) -> Parked:
         ),
         command=request.command,
         resource=request.resource,
-        arguments=dict(request.arguments),
         labels=dict(request.labels),
         expires_ms=now + APPROVAL_LIFE_S * 1000,
         asked_ms=now,

@@ -46,10 +46,13 @@ class Case:
         actions = actions or self.here
         labels: dict[str, Integrity] = more.pop("labels", {})
         run = more.pop("work", self.run)
+        arguments = {"cents": cents, "text": more.pop("text", "")}
         context = self.desk.context(key, **more)
         call: Any = {"tenant": "acme", "user": "u-dana", "effect": "write", "kind": "worker", "version": "1"}
-        question = Question("a-desk", "tool.invoke", "Tool", "refund", {**call, "untrusted": []})
-        request = Request("tool.invoke", {"cents": cents}, "refund", labels=labels)
+        question = Question(
+            "a-desk", "tool.invoke", "Tool", "refund", {**call, "untrusted": [], "arguments": arguments}
+        )
+        request = Request("tool.invoke", arguments, "refund", labels=labels)
         return await actions.perform(actions.open(context), request, question, Work(run, effect=True))
 
     async def run(self, action: Action) -> Outcome:
@@ -101,6 +104,15 @@ async def test_a_yes_lets_it_go_on_once(case: Case) -> None:
         done = (await case.act(actions)).state.finished
         assert done is not None and done.result == 1
     assert await case.desk.types(TOOL) == [*OPENED, *DONE]
+
+
+async def test_what_asks_has_its_arguments_on_the_record_once_and_they_may_be_large(case: Case) -> None:
+    await case.waits(text="x" * 140_000)
+    (parked,) = await case.parked()
+    assert parked.arguments == {}
+    await case.answer()
+    await case.act(text="x" * 140_000)
+    assert len(case.done) == 1
 
 
 async def test_a_yes_holds_where_guardrails_clock_is_ahead(case: Case) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import ApprovalRequired, Conflict, DeadlineExceeded, Forbidden, Invalid, ToolFailed, Unavailable
-from dominie_contracts.action import Finished, Parked, Requested
+from dominie_contracts.action import Finished, Requested
 from dominie_contracts.artifact import CHUNK_BYTES, Reference
 from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Fork
@@ -139,8 +139,8 @@ async def test_a_yes_is_bound_to_the_bytes(desk: Desk, handlers: Handlers, have:
             await handlers.invoke(call(text=found.stand_in), desk.context(key))
         digests.add(asked.value.extra["digest"])
     assert len(digests) == 2
-    parked = [each for each in await payloads(desk) if isinstance(each, Parked)]
-    assert [each.arguments["text"]["size"] for each in parked] == [11, 11]  # type: ignore[index,call-overload]  # JSON
+    asked_for = [each for each in await payloads(desk) if isinstance(each, Requested)]
+    assert [each.arguments["text"]["size"] for each in asked_for] == [11, 11]  # type: ignore[index,call-overload]  # JSON
     with pytest.raises(Conflict, match="another request"):
         await handlers.invoke(call(text=found.stand_in), desk.context("k"))
 
