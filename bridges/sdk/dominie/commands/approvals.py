@@ -183,6 +183,8 @@ def _print(console: "Console", found: "ApprovalView", run: "Entries | None") -> 
         ("digest", found.digest),
     ]
     grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")  # nothing is cut off: they answer for all of it
     for name, value in facts:
         grid.add_row(Text(safe(name), style="dim"), Text(safe(value)))
     console.print(grid)
