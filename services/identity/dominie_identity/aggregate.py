@@ -98,6 +98,8 @@ class State:
     """Its position."""
     delegations: tuple[Delegated, ...] = ()
     """Of a person: the agents that may act for them, until a time."""
+    spoken: frozenset[str] = frozenset()
+    """Of a person: the agents that they have ever let act for them; they say since what those may."""
     ended: frozenset[str] = frozenset()
     """Of an agent: the runs that were ended."""
     tokens: frozenset[str] = frozenset()
@@ -323,7 +325,8 @@ def evolve(state: State, event: PrincipalEvent, *, position: int = 0, at_s: floa
             return replace(state, keys=tuple(key for key in state.keys if key.id != event.id))
         case Delegated() | DelegationEnded():
             others = tuple(each for each in state.delegations if each.agent != event.agent)
-            return replace(state, delegations=(*others, event) if isinstance(event, Delegated) else others)
+            delegations = (*others, event) if isinstance(event, Delegated) else others
+            return replace(state, delegations=delegations, spoken=state.spoken | {event.agent})
         case RunEnded():
             return replace(state, ended=state.ended | {event.run})
         case _:

@@ -86,6 +86,10 @@ class Principals(InMemory):
         found = (each for each in self.state(tenant, user).delegations if each.agent == agent)
         return next((each for each in found if each.expires_s > now_s), None)
 
+    def has_spoken(self, tenant: str, user: str, agent: str) -> bool:
+        """Whether a person has ever let an agent act for them, so that nobody else says it for them."""
+        return agent in self.state(tenant, user).spoken
+
     def has_ended(self, tenant: str, agent: str, run: str) -> bool:
         """Whether a run of an agent was ended."""
         return run in self.state(tenant, agent).ended

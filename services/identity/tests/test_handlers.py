@@ -574,6 +574,25 @@ async def test_no_token_outlives_what_it_is_minted_from(acme: Instance, erin: Cr
         assert RunTokenVerifier(SIGNER.public).verify(minted.token).exp == minted.expires_s == until_s
 
 
+@pytest.mark.parametrize("how", ["ended", "over"])
+async def test_a_delegation_that_is_gone_leaves_less_and_not_more(
+    acme: Instance, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its registration names them; but they have spoken for themselves."""
+    expires_s = int(time.time()) + 3600
+    lets = Delegate(agent="a-desk", grants=Grants(tools=("mail",)), max_cost_usd=5, expires_s=expires_s)
+    await acme.handlers.delegate(lets, by("u-dana"))
+    claims = RunTokenVerifier(SIGNER.public).verify((await acme.runs.token(MINT, by("a-desk"))).token)
+    assert (claims.grants, [each.max_cost_usd for each in claims.ceilings]) == (lets.grants, [5])
+    if how == "ended":
+        await acme.handlers.delegate(EndDelegation(agent="a-desk"), by("u-dana", key="ended"))
+    else:
+        monkeypatch.setattr("time.time", lambda: expires_s + 1)
+    for run in ("r-1", "r-2"):
+        with pytest.raises(Forbidden, match="has not let a-desk act"):
+            await acme.runs.token(MINT.model_copy(update={"run": run}), by("a-desk"))
+
+
 async def test_whoever_hands_on_takes_no_run_of_another_agent(acme: Instance, erin: Credentials) -> None:
     """Not by its name, before that agent begins it: its parts are named within its run."""
     later = int(time.time()) + 3600

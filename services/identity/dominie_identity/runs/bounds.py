@@ -90,7 +90,7 @@ class Bounds:
         return authority
 
     def _let(self, agent: Registered, asking: Asking, now_s: int) -> Found:
-        """What lets it act that is not bound to a run; a person's own delegation before what others say of them."""
+        """What lets it act that is not bound to a run: a person's own word, or what others say until there is one."""
         user = asking.user
         if user == service_user(agent.principal):
             return Authority(agent.grants), "service"
@@ -99,7 +99,7 @@ class Bounds:
             usd = delegated.max_cost_usd
             ceilings = () if usd is None else (Ceiling(run=asking.run, max_cost_usd=usd),)
             return Authority(delegated.grants, ceilings, until_s=delegated.expires_s), "delegation"
-        if acts_for(agent, user, local=False):
+        if acts_for(agent, user, local=False) and not self._principals.has_spoken(agent.tenant, user, agent.principal):
             return Authority(agent.grants), "registration"
         if self._local:
             return Authority(agent.grants), "asserted"
