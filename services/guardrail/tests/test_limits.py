@@ -260,6 +260,13 @@ async def test_those_who_ask_at_once_are_on_one_page(desk: Desk) -> None:
     assert len(await desk.types(LIMIT)) <= 2
 
 
+async def test_a_page_that_does_not_fit_the_log_is_written_in_parts(desk: Desk) -> None:
+    book, (share,) = ledger(desk), wants(0, 1, most=150).shares
+    shares = tuple(share.model_copy(update={"policy": f"{number:0200}"}) for number in range(32))
+    commands = [wants(number).model_copy(update={"shares": shares}) for number in range(200)]
+    assert sum(await ask(book, desk, commands)) == 150
+
+
 async def test_two_instances_grant_no_more_than_one(desk: Desk) -> None:
     first, second = ledger(desk), ledger(desk)
     found = list[bool]()

@@ -15,7 +15,7 @@ from dominie_contracts import Draft, Payload, Recorded, StreamName, Unavailable
 from dominie_contracts.action import fold
 from dominie_contracts.guardrail import LIMIT, Booking, Reservation, Reserve, SharesReserved
 from dominie_contracts.registry import parse_event, parse_own
-from dominie_eventstore import EventStoreError, WrongExpectedVersion
+from dominie_eventstore import EventStoreError, EventTooLarge, WrongExpectedVersion
 from dominie_guardrail.limits.aggregate import Sums, Use, month, reserve, settled, verdict
 from dominie_kit import Actions, Context
 from dominie_kit.context import deadline_in
@@ -37,6 +37,8 @@ class _Book:
     """Whether anybody here has looked what became of its bookings."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: list[tuple[Reserve, asyncio.Future[Reservation]]] = field(default_factory=list)
+    page: int = _PAGE
+    """So many are answered with one append."""
 
 
 class Log(Protocol):
@@ -113,10 +115,13 @@ class Ledger:
 
     async def _answer(self, book: _Book) -> None:
         """Answer a page of those who wait; whoever gave up meanwhile is answered too, and their booking vanishes."""
-        page = book.waiting[:_PAGE]
+        page = book.waiting[: book.page]
         try:
             found = await self._booked(book, [command for command, _ in page])
         except (EventStoreError, Unavailable) as error:
+            if isinstance(error, EventTooLarge) and len(page) > 1:  # each wants a share of many limits: fewer at once
+                book.page = len(page) // 2
+                return
             for _, answer in page:
                 if not answer.done():
                     answer.set_exception(error)
