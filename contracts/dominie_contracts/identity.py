@@ -333,6 +333,15 @@ class SignIn(Command):
     """`SignInClaims`, signed with that key."""
 
 
+class Vouch(Command):
+    """From the gateway: whom an ID token is about that was got in a browser, for this nonce. Nothing is written."""
+
+    NAME: ClassVar[str] = "identity.vouch"
+    issuer: str = Field(min_length=1, max_length=100)
+    subject_token: str = Field(min_length=1, max_length=MAX_SUBJECT_CHARS)
+    nonce: str = Field(min_length=22, max_length=200)
+
+
 class ListIssuers(Command):
     """From the gateway: where people can sign in."""
 
@@ -643,6 +652,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RotateKeys,
     SignIn,
     Suspend,
+    Vouch,
     WidenRun,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {

@@ -54,6 +54,17 @@ class SignedIn(Message):
     until_s: int
 
 
+class Vouched(Message):
+    """Reply to `Vouch`: who they are here; they have no key, and so can do nothing but look."""
+
+    tenant: str
+    principal: str
+    groups: tuple[str, ...]
+    issuer: str
+    until_s: int
+    """Unix time until when that may be relied on: the token ends then, or a login would."""
+
+
 class IssuerView(Message):
     """An OpenID provider, as far as whoever signs in there has to know it."""
 

@@ -107,7 +107,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "memory": ("audit.record", "guardrail.reserve"),
     "judge": ("model.chat", "audit.record"),
     "gateway": (
-        *("identity.exchange", "identity.issuers", "identity.sign_in"),
+        *("identity.exchange", "identity.issuers", "identity.sign_in", "identity.vouch"),
         *("model.chat", "model.list", "judge.review"),
     ),
     "audit": ("identity.erase",),

@@ -1,7 +1,9 @@
 """Settings of the gateway."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from dominie.discovery import check_url
+from dominie_contracts import Invalid
 from dominie_kit import KitSettings
 
 
@@ -18,4 +20,21 @@ class Settings(KitSettings):
     gateway_page_events: int = Field(default=500, ge=1, le=10_000)
     """Events that the live page holds."""
     gateway_page_token: str | None = None
-    """Opens the live page to whoever knows it; without one, only this machine may look."""
+    """Opens the live page to whoever knows it; without one, only this machine may look.
+
+    Where people sign in, neither is enough: they see their tenant's events, and nobody else any."""
+    gateway_public_url: str | None = None
+    """Where people's browsers reach it, if not on this machine; there issuers send them back to."""
+
+    @field_validator("gateway_public_url")
+    @classmethod
+    def _believable(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            checked = check_url(url)
+        except Invalid as problem:
+            raise ValueError(problem.detail) from problem
+        if "?" in checked:
+            raise ValueError(f"{url[:200]!r} is an address with a query")
+        return checked.rstrip("/")

@@ -24,9 +24,14 @@ from dominie_gateway.adapters.http import Api, application
 from dominie_gateway.adapters.live import LivePage
 from dominie_gateway.adapters.people import People
 from dominie_gateway.handlers import Handlers
+from dominie_gateway.people.code_flow import CodeFlow
+from dominie_gateway.people.entrance import Entrance
+from dominie_gateway.people.sessions import Sessions
+from dominie_gateway.people.signing_in import SigningIn
 from dominie_gateway.projection import Keys, Recent
 from dominie_gateway.settings import Settings
 from dominie_kit import Context
+from dominie_kit.standing import Standing
 
 R = TypeVar("R", bound=Message)
 pytestmark = pytest.mark.anyio
@@ -97,7 +102,10 @@ async def connected(
     services: Services, keys: Keys, settings: Settings, *, log_end: Callable[[], Awaitable[int]] = log_end
 ) -> AsyncIterator[httpx.AsyncClient]:
     api = Api(Handlers(services, keys, log_end), settings, lambda: True)
-    transport = httpx.ASGITransport(application(api, LivePage(Recent(5), None), People(services, api.body)))
+    people, sessions = People(services, api.body), Sessions(Standing())
+    entrance = Entrance(people, sessions, token=None, public_url=None)
+    signing_in = SigningIn(people, entrance, sessions, CodeFlow())
+    transport = httpx.ASGITransport(application(api, LivePage(Recent(5), entrance), people, signing_in))
     headers = {"authorization": "Bearer sk-1"}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
         yield client

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import httpx
@@ -14,13 +15,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dominie_contracts import Draft, Problem, Recorded
+from dominie_contracts import Command, Draft, Message, Problem, Recorded, Unavailable
 from dominie_contracts.envelope import GENESIS
+from dominie_contracts.identity import ListIssuers
+from dominie_contracts.people import Issuers, IssuerView
 from dominie_gateway.adapters.live import LivePage
+from dominie_gateway.adapters.people import People
 from dominie_gateway.adapters.server import HttpServer
+from dominie_gateway.people.entrance import Entrance
+from dominie_gateway.people.sessions import Sessions
 from dominie_gateway.projection import Recent
+from dominie_kit import Context
+from dominie_kit.standing import Standing
 
 pytestmark = pytest.mark.anyio
+R = TypeVar("R", bound=Message)
+CORP = IssuerView(name="corp", url="https://login.example.com", client_id="dominie", scopes="openid")
 
 
 def event(position: int, why: str = "lost") -> Recorded:
@@ -42,6 +52,30 @@ def recent() -> Recent:
     for position in range(1, 6):
         found.apply(event(position, f"lost-{position}"))
     return found
+
+
+class Identity:
+    """Identity as the page asks it: where people sign in."""
+
+    def __init__(self, *issuers: IssuerView, away: bool = False) -> None:
+        self.issuers, self.away = issuers, away
+
+    async def call(self, context: Context, command: Command, reply: type[R], *, key: str | None = None) -> R:
+        assert isinstance(command, ListIssuers)
+        if self.away:
+            raise Unavailable("identity is not running")
+        found = Issuers(issuers=self.issuers)
+        assert isinstance(found, reply)
+        return found
+
+
+async def no_body(request: Request) -> bytes:
+    raise AssertionError("the page has none")
+
+
+def page_of(recent: Recent, token: str | None = None, identity: Identity | None = None) -> LivePage:
+    people = People(identity or Identity(), no_body)
+    return LivePage(recent, Entrance(people, Sessions(Standing()), token=token, public_url=None))
 
 
 async def refused(request: Request, error: Exception) -> Response:
@@ -66,7 +100,7 @@ async def at(
 
 
 async def test_this_machine_may_look(recent: Recent) -> None:
-    async with at(LivePage(recent, None)) as client:
+    async with at(page_of(recent)) as client:
         shown = await client.get("/")
     assert shown.status_code == 200 and "lost-5" in shown.text and "lost-2" not in shown.text
     assert "script-src 'self'" in shown.headers["content-security-policy"]
@@ -83,12 +117,12 @@ async def test_this_machine_may_look(recent: Recent) -> None:
 )
 @pytest.mark.parametrize("path", ["/", "/events"])
 async def test_nobody_else_may(recent: Recent, client: str, url: str, header: dict[str, str], path: str) -> None:
-    async with at(LivePage(recent, None), client=client, url=url) as asker:
+    async with at(page_of(recent), client=client, url=url) as asker:
         assert (await asker.get(path, headers=header)).status_code == 403
 
 
 async def test_a_token_opens_it_to_others_and_closes_it_to_everybody_else(recent: Recent) -> None:
-    async with at(LivePage(recent, "open"), client="10.0.0.9", url="http://house.example") as client:
+    async with at(page_of(recent, "open"), client="10.0.0.9", url="http://house.example") as client:
         assert (await client.get("/")).status_code == 401
         assert (await client.get("/?token=wrong")).status_code == 401
         moved = await client.get("/?token=open")
@@ -97,15 +131,36 @@ async def test_a_token_opens_it_to_others_and_closes_it_to_everybody_else(recent
         assert (await client.get("/")).status_code == 200
 
 
+@pytest.mark.parametrize("token", [None, "open"])
+async def test_where_people_sign_in_neither_this_machine_nor_the_token_is_enough(
+    recent: Recent, token: str | None
+) -> None:
+    async with at(page_of(recent, token, Identity(CORP))) as client:
+        shown = await client.get("/", params={"token": "open", "run": "r-1"})
+        assert (shown.status_code, shown.headers["location"]) == (303, "login?next=%2F%3Ftoken%3Dopen%26run%3Dr-1")
+        refused = await client.get("/events", headers={"cookie": "dominie_page=open; dominie_session="})
+    assert refused.status_code == 401
+
+
+async def test_nobody_sees_anything_before_it_is_known_whether_people_sign_in(recent: Recent) -> None:
+    identity = Identity(away=True)
+    async with at(page_of(recent, None, identity)) as client:
+        assert [(await client.get(path)).status_code for path in ("/", "/events")] == [503, 503]
+        identity.away = False
+        assert (await client.get("/")).status_code == 200
+        identity.away = True
+        assert (await client.get("/")).status_code == 200
+
+
 @pytest.mark.parametrize(("name", "status"), [("page.css", 200), ("page.js", 200), ("page.html", 404)])
 async def test_assets(recent: Recent, name: str, status: int) -> None:
-    async with at(LivePage(recent, None)) as client:
+    async with at(page_of(recent)) as client:
         assert (await client.get(f"/assets/{name}")).status_code == status
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "9" * 30])
 async def test_a_position_that_is_none_is_refused(recent: Recent, after: str) -> None:
-    async with at(LivePage(recent, None)) as client:
+    async with at(page_of(recent)) as client:
         assert (await client.get("/events", params={"after": after})).status_code == 400
 
 
@@ -113,7 +168,7 @@ async def test_a_position_that_is_none_is_refused(recent: Recent, after: str) ->
 async def url(recent: Recent, tmp_path: Path) -> AsyncIterator[str]:
     """A real server of the page."""
     server = HttpServer(
-        routes(LivePage(recent, None)), host="127.0.0.1", port=0, place=tmp_path / "gateway.json", stopping=recent.close
+        routes(page_of(recent)), host="127.0.0.1", port=0, place=tmp_path / "gateway.json", stopping=recent.close
     )
     async with server.opened(), anyio.create_task_group() as tasks:
         tasks.start_soon(server.run)

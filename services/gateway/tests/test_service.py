@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+from nats.aio.msg import Msg
 
 from dominie_contracts import Draft, StreamName
+from dominie_contracts.people import Issuers
+from dominie_contracts.subjects import service_subject
 from dominie_eventstore import JetStreamEventStore
 from dominie_gateway import build
 from dominie_gateway.settings import Settings
 from dominie_kit import Service
-from dominie_kit.bus import Inner
+from dominie_kit.bus import Connection, Inner
 from dominie_kit.testing import House, house, serving
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +63,21 @@ async def write(settings: Settings, why: str) -> None:
     await tool.close()
 
 
+@asynccontextmanager
+async def nobody_signs_in(settings: Settings) -> AsyncIterator[None]:
+    """Identity, as far as the page asks it."""
+    identity = Connection("identity", "edge", settings)
+    await identity.open()
+
+    async def answer(message: Msg) -> None:
+        await identity.client.publish(message.reply, Issuers(issuers=()).model_dump_json().encode())
+
+    await identity.client.subscribe(service_subject("identity", "issuers"), cb=answer)
+    await identity.client.flush()
+    yield
+    await identity.close()
+
+
 async def told(reply: httpx.Response, words: str) -> None:
     """Wait until a stream tells of something."""
     async for line in reply.aiter_lines():
@@ -82,7 +101,7 @@ async def test_while_the_others_are_away_it_says_so_in_time(gateway: Service, se
 
 async def test_a_page_shows_what_happened_before_and_is_told_what_happens(settings: Settings) -> None:
     await write(settings, "before")
-    async with serving(build(settings)), httpx.AsyncClient(base_url=url(settings)) as client:
+    async with nobody_signs_in(settings), serving(build(settings)), httpx.AsyncClient(base_url=url(settings)) as client:
         assert "unknown whether it happened: before" in (await client.get("/")).text
         async with client.stream("GET", "/events") as reply:
             await write(settings, "after")

@@ -29,6 +29,7 @@ from dominie_contracts.identity import (
     RotateKeys,
     SignIn,
     Suspend,
+    Vouch,
     WidenRun,
 )
 from dominie_contracts.model import OFFER
@@ -157,5 +158,6 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(Erase, handlers.erase, token=False, direct=False, between=True)
     service.route(ListIssuers, signing_in.issuers, token=False, direct=False, between=True)
     service.route(SignIn, signing_in.sign_in, token=False, direct=False, between=True)
+    service.route(Vouch, signing_in.vouch, token=False, direct=False, between=True)
     service.route(ExchangeApiKey, runs.exchange, token=False, direct=False, between=True)
     return service

@@ -305,7 +305,7 @@ async def test_a_token_is_good_for_one_key(scene: Scene) -> None:
 
 
 async def test_an_old_token_does_not_bring_back_who_was_erased() -> None:
-    who = Person("acme", "u-dana", (), subject="s", token="t", auth_time=1000)
+    who = Person("acme", "u-dana", (), subject="s", token="t", auth_time=1000, expires_s=2000)
     [registered] = decide_sign_in(State(), who, "U", issuer="corp", login_s=60, now_s=1000)
     state = evolve(State(), registered)
     assert decide_sign_in(state, who, "U", issuer="corp", login_s=60, now_s=1001) == []

@@ -1,18 +1,23 @@
 """An issuer on this machine that says whatever a test has it say, and counts how often it is asked."""
 
+import base64
 import json
+import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 from joserfc import jwt
 from joserfc.jwk import Key, RSAKey
 
 CONFIGURATION, JWKS = "/.well-known/openid-configuration", "/jwks"
+AUTHORIZE, TOKEN = "/authorize", "/token"
 AUDIENCE = "dominie-cli"
 
 
@@ -23,7 +28,13 @@ class StaticIssuer:
         self.url = url
         self.key = key or RSAKey.generate_key(2048, {"kid": "first"})
         self.keys: list[Mapping[str, Any]] = [self.key.as_dict(private=False)]
-        self.metadata: dict[str, Any] = {"issuer": url, "jwks_uri": url + JWKS}
+        self.metadata: dict[str, Any] = {
+            "issuer": url,
+            "jwks_uri": url + JWKS,
+            "authorization_endpoint": url + AUTHORIZE,
+            "token_endpoint": url + TOKEN,
+        }
+        self.codes: dict[str, tuple[dict[str, str], str]] = {}
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.asked: Counter[str] = Counter()
         self.headers: list[Mapping[str, str]] = []
@@ -44,6 +55,22 @@ class StaticIssuer:
             algorithms=[head["alg"]],
         )
 
+    def code(self, asked: Mapping[str, str], token: str) -> str:
+        """What it gives a browser that came with these parameters, for a token (RFC 6749, 4.1.2)."""
+        code = secrets.token_urlsafe(16)
+        self.codes[code] = ({name: asked[name] for name in ("client_id", "redirect_uri", "code_challenge")}, token)
+        return code
+
+    def redeem(self, form: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """The token for a code: once, to the same client, who has the verifier (RFC 7636, 4.6)."""
+        self.asked[TOKEN] += 1
+        shown = base64.urlsafe_b64encode(sha256(form.get("code_verifier", "").encode()).digest()).decode().rstrip("=")
+        said = {"client_id": form.get("client_id"), "redirect_uri": form.get("redirect_uri"), "code_challenge": shown}
+        asked, token = self.codes.pop(form.get("code", ""), (None, ""))
+        if asked != said or form.get("grant_type") != "authorization_code":
+            return 400, {}, b'{"error": "invalid_grant"}'
+        return 200, {}, json.dumps({"access_token": "a", "token_type": "Bearer", "id_token": token}).encode()
+
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """What it says at a path."""
         self.asked[path] += 1
@@ -60,7 +87,13 @@ def issuing(key: RSAKey | None = None) -> Iterator[StaticIssuer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.headers.append({name.lower(): value for name, value in self.headers.items()})
-            status, headers, body = issuer.answer(self.path)
+            self.answer(*issuer.answer(self.path))
+
+        def do_POST(self) -> None:
+            form = self.rfile.read(int(self.headers["content-length"])).decode()
+            self.answer(*(issuer.redeem(dict(parse_qsl(form))) if self.path == TOKEN else (404, {}, b"")))
+
+        def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
             self.send_response(status)
             for name, value in {"content-length": str(len(body)), **headers}.items():
                 self.send_header(name, value)

@@ -1,51 +1,48 @@
 """The live page and its events (server-sent events, WHATWG HTML; an event's id is its position in the log)."""
 
-import hmac
 from collections.abc import AsyncIterator
-from ipaddress import ip_address
+from urllib.parse import quote
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from dominie_contracts import Forbidden, Invalid, Unauthenticated, Unavailable
-from dominie_gateway.adapters.page import ASSETS, fragments, page
+from dominie_contracts import Forbidden, Invalid, Problem, Unavailable
+from dominie_gateway.adapters.page import ASSETS, HEADERS, fragments, page, sorry
 from dominie_gateway.aggregate import NotFound
+from dominie_gateway.people.entrance import Entrance, SignInNeeded
 from dominie_gateway.projection import Recent
 
-_COOKIE = "dominie_page"
 _PACE_S = 0.1
 """Events that come faster are sent together."""
 _ALIVE_S = 15.0
 _MAX_PAGES = 32
-_HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
-    " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
 
 
 class LivePage:
-    """Shows the latest events to whoever may look: this machine, or who knows the token where one is set."""
+    """Shows the latest events to whoever may look, and of them what they may see."""
 
-    def __init__(self, recent: Recent, token: str | None) -> None:
+    def __init__(self, recent: Recent, entrance: Entrance) -> None:
         self._recent = recent
-        self._token = token
+        self._entrance = entrance
         self._pages = 0
 
     async def show(self, request: Request) -> Response:
-        """`GET /`: the page; a token in the query moves into a cookie."""
-        given = request.query_params.get("token")
-        if self._token is not None and given is not None:
-            _check_token(self._token, given)
-            answer: Response = RedirectResponse("./", status_code=303)
-            answer.set_cookie(_COOKIE, given, httponly=True, samesite="strict")
-            return answer
-        self._admit(request)
-        lines = self._recent.lines
-        return HTMLResponse(page(lines, position=self._recent.position), headers=_HEADERS)
+        """`GET /`: the page; a token in the query moves into a cookie, and whoever has to sign in is sent there."""
+        moved = RedirectResponse("./", status_code=303)
+        if await self._entrance.takes_token(request, moved):
+            return moved
+        try:
+            view = await self._entrance.admit(request)
+        except SignInNeeded:
+            next_ = f"/?{request.url.query}" if request.url.query else "/"
+            return RedirectResponse(f"login?next={quote(next_, safe='')}", status_code=303, headers=HEADERS)
+        except Forbidden as problem:
+            if not await self._entrance.issuers():
+                raise
+            return HTMLResponse(sorry(problem.detail, signed_in=True), status_code=problem.status, headers=HEADERS)
+        position, lines = self._recent.position, view.of(self._recent.lines)
+        return HTMLResponse(page(lines, position=position, session=view.session), headers=HEADERS)
 
     async def asset(self, request: Request) -> Response:
         """`GET /assets/…`: what the page is drawn with; nothing in it is anybody's."""
@@ -53,64 +50,37 @@ class LivePage:
         if found is None:
             raise NotFound("there is no such asset")
         media_type, body = found
-        return Response(body, media_type=media_type, headers={**_HEADERS, "cache-control": "no-cache"})
+        return Response(body, media_type=media_type, headers={**HEADERS, "cache-control": "no-cache"})
 
     async def events(self, request: Request) -> Response:
         """`GET /events?after=POSITION`: the parts of the page that change, for ever; `Last-Event-ID` goes on."""
-        self._admit(request)
+        await self._entrance.admit(request)
         after = _position(request.headers.get("last-event-id") or request.query_params.get("after") or "0")
         if self._pages >= _MAX_PAGES:
             raise Unavailable(f"{_MAX_PAGES} pages are open already", retry_after_s=5)
-        headers = {**_HEADERS, "x-accel-buffering": "no"}
-        return StreamingResponse(self._feed(after), media_type="text/event-stream", headers=headers)
+        headers = {**HEADERS, "x-accel-buffering": "no"}
+        return StreamingResponse(self._feed(request, after), media_type="text/event-stream", headers=headers)
 
-    async def _feed(self, after: int) -> AsyncIterator[str]:
+    async def _feed(self, request: Request, after: int) -> AsyncIterator[str]:
         position = after if after <= self._recent.position else 0  # beyond the end: it was another log's
         self._pages += 1
         try:
             yield "retry: 1000\n\n"
             while not self._recent.closed:
-                fresh = await self._recent.beyond(position, _ALIVE_S)
-                if not fresh:
+                happened = await self._recent.beyond(position, _ALIVE_S)
+                try:  # by now the session may be over, or its person stopped
+                    view = await self._entrance.admit(request)
+                except Problem:
+                    yield "event: over\ndata:\n\n"
+                    return
+                position = happened[-1].position if happened else position
+                if not (fresh := view.of(happened)):
                     yield ": alive\n\n"
                     continue
-                position = fresh[-1].position
-                yield f"id: {position}\ndata: {fragments(self._recent.lines, fresh)}\n\n"
+                yield f"id: {position}\ndata: {fragments(view.of(self._recent.lines), fresh)}\n\n"
                 await anyio.sleep(_PACE_S)
         finally:
             self._pages -= 1
-
-    def _admit(self, request: Request) -> None:
-        if self._token is not None:
-            _check_token(self._token, request.cookies.get(_COOKIE) or _bearer(request))
-        elif not _is_local(request):
-            raise Forbidden("the live page is for this machine; set DOMINIE_GATEWAY_PAGE_TOKEN to open it to others")
-
-
-def _check_token(token: str, given: str) -> None:
-    if not hmac.compare_digest(token.encode(), given.encode()):
-        raise Unauthenticated("this page needs its token: open /?token=… once")
-
-
-def _bearer(request: Request) -> str:
-    return request.headers.get("authorization", "").removeprefix("Bearer ")
-
-
-def _is_local(request: Request) -> bool:
-    """Whether the request comes from this machine, is meant for it (no rebound name), and was not forwarded."""
-    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "via"))
-    return (
-        not forwarded
-        and request.client is not None
-        and all(map(_is_loopback, (request.client.host, request.url.hostname or "")))
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _position(text: str) -> int:

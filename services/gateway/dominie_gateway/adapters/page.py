@@ -7,13 +7,24 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from string import Template
+from urllib.parse import urlencode
 
 from dominie_contracts.line import Line, RunStatus
 from dominie_contracts.summary import duration, money
 from dominie_gateway.adapters.timeline import NOWHERE, Group, Home, Row, groups
+from dominie_gateway.people.sessions import Session
 
 _ASSETS = files("dominie_gateway.adapters") / "assets"
 _PAGE = Template((_ASSETS / "page.html").read_text(encoding="utf-8"))
+_DOOR = Template((_ASSETS / "door.html").read_text(encoding="utf-8"))
+_SIGN_OUT = '<form class="who" method="post" action="logout">{}<button>Sign out</button></form>'
+HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+    " img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
 ASSETS = {
     "page.css": ("text/css", (_ASSETS / "page.css").read_bytes()),
     "page.js": ("text/javascript", (_ASSETS / "page.js").read_bytes()),
@@ -28,12 +39,28 @@ _STATUS: dict[RunStatus, str] = {
 _STATES = {"open": "under way", "waiting": "waiting", "done": "done", "failed": "failed", "note": "note"}
 
 
-def page(lines: Sequence[Line], *, position: int) -> str:
+def page(lines: Sequence[Line], *, position: int, session: Session | None = None) -> str:
     """The whole page, with these events; it follows those beyond `position` by itself."""
     found = groups(lines)
     runs = "".join(_run(group) for group in reversed(found) if group.home != NOWHERE)
     house = next((_run(group) for group in found if group.home == NOWHERE), "")
-    return _PAGE.substitute(position=position, totals=_totals(found), runs=runs, house=house)
+    who = "" if session is None else _SIGN_OUT.format(f"<span>{escape(_name(session.principal))}</span>")
+    return _PAGE.substitute(position=position, totals=_totals(found), runs=runs, house=house, who=who)
+
+
+def door(issuers: Iterable[str], next_: str) -> str:
+    """Where people sign in."""
+    links = "".join(
+        f'<li><a href="login?{escape(urlencode({"issuer": name, "next": next_}))}">Sign in with {escape(name)}</a></li>'
+        for name in issuers
+    )
+    return _DOOR.substitute(body=f"<ul>{links}</ul>")
+
+
+def sorry(why: str, *, signed_in: bool = False) -> str:
+    """Why somebody does not see what they wanted to, and what they can do."""
+    way = _SIGN_OUT.format("") if signed_in else '<p><a href="login?ask">Sign in</a></p>'
+    return _DOOR.substitute(body=f'<p role="alert">{escape(why)}</p>{way}')
 
 
 def fragments(lines: Sequence[Line], fresh: Iterable[Line]) -> str:

@@ -11,15 +11,17 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dominie_contracts import Invalid
-from dominie_contracts.identity import ListIssuers, SignIn
-from dominie_contracts.people import Issuers, SignedIn
+from dominie_contracts import Invalid, Unauthenticated
+from dominie_contracts.identity import ListIssuers, SignIn, Vouch
+from dominie_contracts.people import Issuers, IssuerView, SignedIn, Vouched
 from dominie_contracts.subjects import PLATFORM
 from dominie_gateway.handlers import Calls
 from dominie_kit import Context
 
 ANSWER_S = 12.0
 """An issuer that has to be asked first may take ten."""
+ASK_S = 3.0
+"""For what identity knows by heart."""
 _HEADERS = {"cache-control": "no-store"}
 
 
@@ -32,8 +34,28 @@ class People:
 
     async def issuers(self, request: Request) -> Response:
         """`GET /people/issuers`: where one can sign in."""
-        found = await self._services.call(_context(), ListIssuers(), Issuers)
+        found = Issuers(issuers=await self.known())
         return JSONResponse(found.model_dump(mode="json"), headers=_HEADERS)
+
+    async def known(self) -> tuple[IssuerView, ...]:
+        """The issuers with whom people sign in, as identity says.
+
+        Raises:
+            Unavailable: It does not.
+        """
+        return (await self._services.call(_context(ASK_S), ListIssuers(), Issuers)).issuers
+
+    async def vouched(self, issuer: str, token: str, nonce: str) -> Vouched:
+        """Whom an ID token is about that was got for a nonce, if identity vouches for it.
+
+        Raises:
+            Problem: It does not, and why.
+        """
+        try:
+            command = Vouch(issuer=issuer, subject_token=token, nonce=nonce)
+        except ValidationError as error:
+            raise Unauthenticated("the issuer answers with something that is no token") from error
+        return await self._services.call(_context(), command, Vouched)
 
     async def sign_in(self, request: Request) -> Response:
         """`POST /people/sign-in`: `SignIn` as JSON; the answer is `SignedIn`."""
@@ -46,5 +68,5 @@ class People:
         return JSONResponse(found.model_dump(mode="json"), headers=_HEADERS)
 
 
-def _context() -> Context:
-    return Context(tenant=PLATFORM, principal="svc-gateway", key=uuid.uuid4().hex, deadline=time.monotonic() + ANSWER_S)
+def _context(answer_s: float = ANSWER_S) -> Context:
+    return Context(tenant=PLATFORM, principal="svc-gateway", key=uuid.uuid4().hex, deadline=time.monotonic() + answer_s)

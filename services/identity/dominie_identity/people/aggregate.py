@@ -1,8 +1,10 @@
 """What is written when a person signs in. Pure."""
 
+import hmac
+
 from dominie_contracts.identity import Registered
 from dominie_contracts.people import Login
-from dominie_contracts.problems import Conflict, Forbidden
+from dominie_contracts.problems import Conflict, Forbidden, Unauthenticated
 from dominie_contracts.token import Grants
 from dominie_identity.aggregate import State
 from dominie_identity.people.vouching import Person
@@ -26,16 +28,9 @@ def decide_sign_in(state: State, who: Person, nkey: str, *, issuer: str, login_s
         Forbidden: They were revoked or are suspended.
         Conflict: The name is somebody else's, or the token was shown before.
     """
+    check_name(state, who)
     stands = state.registered
-    if state.revoked:
-        raise Forbidden(f"{who.principal} has been revoked for good")
-    if state.suspended is not None:
-        raise Forbidden(state.suspended.words)
     before = stands.login if stands is not None else None
-    if stands is not None and before is None:
-        raise Conflict(f"{who.principal} is registered already, by {stands.by}, with a key of their own")
-    if before is not None and before.subject != who.subject:
-        raise Conflict(f"{who.principal} is somebody else of an issuer already")
     if who.token in state.tokens:
         same = stands is not None and before is not None and (before.token, stands.nkey) == (who.token, nkey)
         if same and state.erased is None:
@@ -57,6 +52,39 @@ def decide_sign_in(state: State, who: Person, nkey: str, *, issuer: str, login_s
         login=login,
     )
     return [registered]
+
+
+def check_name(state: State, who: Person) -> None:
+    """The name that an issuer has for somebody is theirs here, and they may come in.
+
+    Raises:
+        Forbidden: They were revoked or are suspended.
+        Conflict: The name is somebody else's.
+    """
+    stands = state.registered
+    if state.revoked:
+        raise Forbidden(f"{who.principal} has been revoked for good")
+    if state.suspended is not None:
+        raise Forbidden(state.suspended.words)
+    if stands is not None and stands.login is None:
+        raise Conflict(f"{who.principal} is registered already, by {stands.by}, with a key of their own")
+    if stands is not None and stands.login is not None and stands.login.subject != who.subject:
+        raise Conflict(f"{who.principal} is somebody else of an issuer already")
+
+
+def check_browser(state: State, who: Person, nonce: str) -> None:
+    """The token was got for this nonce, by whom the name is theirs, and was shown for no key.
+
+    Raises:
+        Unauthenticated: It was got for another, or for none.
+        Forbidden: They were revoked or are suspended.
+        Conflict: The name is somebody else's, or the token was shown before.
+    """
+    if who.nonce is None or not hmac.compare_digest(who.nonce.encode(), nonce.encode()):
+        raise Unauthenticated("the ID token is not of this sign-in (nonce)")
+    check_name(state, who)
+    if who.token in state.tokens:
+        raise Conflict("this ID token was shown before; sign in again")
 
 
 def _previous(stands: Registered | None, nkey: str, now_s: int) -> tuple[str | None, int]:

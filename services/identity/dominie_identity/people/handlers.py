@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from dominie.keys import public_jwk
 from dominie_contracts import Invalid, StreamName, Unauthenticated
-from dominie_contracts.identity import PRINCIPAL, ListIssuers, SignIn
-from dominie_contracts.people import PROOF_S, SIGN_IN_AUDIENCE, Issuers, SignedIn, SignInClaims
+from dominie_contracts.identity import PRINCIPAL, ListIssuers, SignIn, Vouch
+from dominie_contracts.people import PROOF_S, SIGN_IN_AUDIENCE, Issuers, SignedIn, SignInClaims, Vouched
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.writer import PrincipalWriter
 from dominie_identity.aggregate import PrincipalEvent, State
-from dominie_identity.people.aggregate import decide_sign_in
+from dominie_identity.people.aggregate import check_browser, decide_sign_in
 from dominie_identity.people.directory import Directory
 from dominie_identity.people.tokens import LEEWAY_S
 from dominie_identity.people.vouching import Person
@@ -55,6 +55,16 @@ class PeopleHandlers:
             issuer=login.issuer,
             auth_time=login.auth_time,
             until_s=login.until_s,
+        )
+
+    async def vouch(self, command: Vouch, context: Context) -> Vouched:
+        """Who signed in with a browser, for the gateway to show them what they may see."""
+        who = await self._directory.person(command.issuer, command.subject_token)
+        state = await self._writer.load(StreamName(who.tenant, PRINCIPAL, who.principal))
+        check_browser(state, who, command.nonce)
+        until_s = min(who.expires_s, int(time.time()) + self._directory.login_s(command.issuer))
+        return Vouched(
+            tenant=who.tenant, principal=who.principal, groups=who.groups, issuer=command.issuer, until_s=until_s
         )
 
 

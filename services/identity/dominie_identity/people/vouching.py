@@ -31,6 +31,10 @@ class Person:
     token: str
     """SHA-256 of the token."""
     auth_time: int
+    expires_s: int
+    """When the token ends (Unix time)."""
+    nonce: str | None = None
+    """What whoever asked the issuer for it had said, where it was asked in a browser."""
 
 
 class _Account(BaseModel):
@@ -71,6 +75,8 @@ def person(token: str, claims: Claims, issuer: Issuer, *, now_s: float, leeway_s
         subject=digest_bytes(f"{claims.iss}\0{claims.sub}".encode()),
         token=digest_signed(token),
         auth_time=int(auth_time),
+        expires_s=int(claims.exp),
+        nonce=claims.nonce,
     )
 
 

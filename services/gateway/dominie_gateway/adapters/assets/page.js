@@ -85,8 +85,18 @@ function take(message) {
 function follow() {
   source = new EventSource("events?after=" + position);
   source.onopen = () => say("live", "live");
-  source.onerror = () => say("away", "reconnecting");
+  source.onerror = () => (refused() ? leave() : say("away", "reconnecting"));
+  source.addEventListener("over", leave);
   source.onmessage = take;
+}
+
+function refused() {
+  return source.readyState === EventSource.CLOSED && document.querySelector(".who") !== null;
+}
+
+function leave() {
+  source.close();
+  location.replace("login?ask");
 }
 
 function toggle() {
