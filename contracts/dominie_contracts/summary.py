@@ -7,7 +7,7 @@ from itertools import islice
 
 from pydantic import JsonValue, ValidationError
 
-from dominie_contracts import guardrail, identity, judge, memory, model, scheduler, tool
+from dominie_contracts import guardrail, identity, judge, keys, memory, model, runs, scheduler, tool
 from dominie_contracts.action import (
     Approved,
     Ask,
@@ -178,25 +178,25 @@ def _served(finished: Finished) -> str:
 
 def _of_service(payload: Payload) -> str | None:
     match payload:
-        case identity.RunOpened():
+        case runs.RunOpened():
             session = f", session {payload.session}" if payload.session else ""
             forked = f", forked from {payload.fork.run}" if payload.fork else ""
             return f"run opened: {payload.agent} for {payload.user}{session}{forked}{_plan(payload.plan)}"
-        case identity.KeysChanged():
+        case keys.KeysChanged():
             return _keys_changed(payload)
-        case identity.RunGranted():
+        case runs.RunGranted():
             return f"{payload.user} lets {payload.agent} act in this run until {_utc(payload.until_s)}"
-        case identity.RunWidened():
+        case runs.RunWidened():
             usd = "" if payload.max_cost_usd is None else f"; may spend {money(payload.max_cost_usd)}"
             return f"run widened, as {_names(payload.by)} allowed{_grants(payload.grants)}{usd}"
-        case identity.RunEnded():
+        case runs.RunEnded():
             return f"run {payload.run} ended by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
-        case identity.Delegated():
+        case runs.Delegated():
             grants = _grants(payload.grants)
             return f"{payload.principal} lets {payload.agent} act for them until {_utc(payload.expires_s)}{grants}"
-        case identity.DelegationEnded():
+        case runs.DelegationEnded():
             return f"{payload.agent} acts for {payload.principal} no more"
-        case identity.RunRenewed():
+        case runs.RunRenewed():
             return f"run token renewed: {payload.agent} for {payload.user}"
         case identity.Registered():
             sponsor = f", sponsor {payload.sponsor}" if payload.sponsor else ""
@@ -214,9 +214,9 @@ def _of_service(payload: Payload) -> str | None:
             return f"{payload.principal} resumed by {payload.by}"
         case identity.Erased():
             return f"{payload.principal} erased by {payload.by}: {len(payload.keys)} keys destroyed"
-        case identity.KeyIssued():
+        case keys.KeyIssued():
             return f"API key {payload.id} of {payload.principal} for {payload.user} issued by {payload.by}"
-        case identity.KeyRevoked():
+        case keys.KeyRevoked():
             return f"API key {payload.id} of {payload.principal} revoked by {payload.by}"
         case guardrail.PoliciesPublished():
             files = _names([file.name for file in payload.files])
@@ -309,7 +309,7 @@ def _another_key(payload: identity.Registered) -> str:
     return f", key {_short(payload.nkey)}; {_short(payload.previous)} is taken until {until}"
 
 
-def _keys_changed(changed: identity.KeysChanged) -> str:
+def _keys_changed(changed: keys.KeysChanged) -> str:
     if not changed.replaced:  # of before it said which
         return f"keys rotated by {changed.by}: {_names([f'{each.use} {each.name}' for each in changed.keys])}"
     if len(changed.replaced) > _MANY:
@@ -319,7 +319,7 @@ def _keys_changed(changed: identity.KeysChanged) -> str:
     return f"keys replaced by {changed.by}: {_names([_replacement(each, times) for each in changed.replaced])}"
 
 
-def _replacement(replaced: identity.Replacement, times: Mapping[str, tuple[int, int | None]]) -> str:
+def _replacement(replaced: keys.Replacement, times: Mapping[str, tuple[int, int | None]]) -> str:
     begins, _ = times.get(replaced.nkey, (0, None))
     _, ends = times.get(replaced.previous, (0, None))
     overlap = "" if ends is None or ends <= begins else f" (taken until {_utc(ends)})"

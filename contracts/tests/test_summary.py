@@ -31,31 +31,21 @@ from dominie_contracts.guardrail import (
     SharesReserved,
     SharesSettled,
 )
-from dominie_contracts.identity import (
+from dominie_contracts.identity import Erased, RefusalCount, Refused, Registered, Resumed, Revoked, Suspended
+from dominie_contracts.judge import Judged, Vote
+from dominie_contracts.keys import KeyEntry, KeyIssued, KeyRevoked, KeysChanged, Replacement
+from dominie_contracts.memory import Remembered, TurnAdded
+from dominie_contracts.model import ModelsOffered, Offer
+from dominie_contracts.registry import EVENTS
+from dominie_contracts.runs import (
     Delegated,
     DelegationEnded,
-    Erased,
-    KeyEntry,
-    KeyIssued,
-    KeyRevoked,
-    KeysChanged,
-    RefusalCount,
-    Refused,
-    Registered,
-    Replacement,
-    Resumed,
-    Revoked,
     RunEnded,
     RunGranted,
     RunOpened,
     RunRenewed,
     RunWidened,
-    Suspended,
 )
-from dominie_contracts.judge import Judged, Vote
-from dominie_contracts.memory import Remembered, TurnAdded
-from dominie_contracts.model import ModelsOffered, Offer
-from dominie_contracts.registry import EVENTS
 from dominie_contracts.scheduler import PermitGranted, PermitReleased
 from dominie_contracts.summary import MAX_CHARS, clip, duration, money, signature, summarise
 from dominie_contracts.token import Fork

@@ -17,7 +17,7 @@ import pytest
 import dominie
 from dominie_contracts.artifact import CHUNK_BYTES, Reference, size_text
 from dominie_contracts.audit import Entries, Trail
-from dominie_contracts.identity import SubjectKey
+from dominie_contracts.keys import SubjectKey
 from dominie_contracts.tool import ChunkPut, KeepArtifact, PutChunk
 from dominie_kit.sealing import PersonKey, Unreadable
 from dominie_kit.system import System

@@ -19,9 +19,10 @@ from dominie.keys import KeyPair
 from dominie_contracts import Grants, Invalid, ProblemDetails, RunClaims, headers
 from dominie_contracts.audit import LogReport
 from dominie_contracts.guardrail import PolicyFile, Published, PublishPolicies
-from dominie_contracts.identity import MintRunToken, PrincipalView, Register, RunToken
+from dominie_contracts.identity import PrincipalView, Register
 from dominie_contracts.operations import AskStatus, ServiceStatus
 from dominie_contracts.problems import PROBLEM_BASE
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation
 from dominie_contracts.tool import InvokeTool

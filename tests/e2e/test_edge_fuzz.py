@@ -19,8 +19,9 @@ from dominie import wire
 from dominie.keys import KeyPair
 from dominie_contracts import Command, Message, ProblemDetails, RunClaims, headers
 from dominie_contracts.heard import AtOnce
-from dominie_contracts.identity import Done, MintRunToken
+from dominie_contracts.identity import Done
 from dominie_contracts.problems import PROBLEM_BASE
+from dominie_contracts.runs import MintRunToken
 from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation, Grants
 from dominie_contracts.tool import InvokeTool

@@ -17,7 +17,7 @@ import pytest
 import dominie
 from dominie_contracts import Envelope
 from dominie_contracts.envelope import unpack_position
-from dominie_contracts.identity import SubjectKey
+from dominie_contracts.keys import SubjectKey
 from dominie_contracts.personal import open_parts, token_of
 from dominie_contracts.registry import EVENTS
 from dominie_kit.sealing import PersonKey, Unreadable, place

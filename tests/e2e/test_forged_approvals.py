@@ -22,10 +22,11 @@ from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Invalid, Pa
 from dominie_contracts.action import Parked
 from dominie_contracts.approvals import ANSWER_AUDIENCE
 from dominie_contracts.guardrail import APPROVAL, Answered, AnswersRefused, Approvals, Approve, ListApprovals
-from dominie_contracts.identity import Done, MintRunToken, PrincipalView, Register, Revoke, RunToken
+from dominie_contracts.identity import Done, PrincipalView, Register, Revoke
 from dominie_contracts.memory import MEMORY, Kept, Remember
 from dominie_contracts.problems import problem_from
 from dominie_contracts.registry import parse_event
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.subjects import StreamName
 from dominie_contracts.token import CONNECT_AUDIENCE, Grants
 from dominie_contracts.tool import (

@@ -19,19 +19,17 @@ from joserfc.jwk import OctKey
 import dominie
 from dominie.keys import KeyPair
 from dominie_contracts import Command, Invalid, Message, Problem, Unauthenticated
-from dominie_contracts.identity import (
+from dominie_contracts.identity import Done, Revoke, Suspend
+from dominie_contracts.plans import Plan, PlanStep
+from dominie_contracts.runs import (
     Delegate,
     Delegations,
-    Done,
     EndDelegation,
     EndRun,
     ExchangeRun,
     MintRunToken,
-    Revoke,
     RunToken,
-    Suspend,
 )
-from dominie_contracts.plans import Plan, PlanStep
 from dominie_contracts.subjects import segment_stream
 from dominie_contracts.token import Grants
 from dominie_identity import build

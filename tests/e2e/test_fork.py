@@ -18,7 +18,8 @@ import pytest
 import dominie
 from dominie.keys import KeyPair
 from dominie_contracts.audit import Entries, Trail
-from dominie_contracts.identity import Forked, ForkRun, PrincipalView, Register
+from dominie_contracts.identity import PrincipalView, Register
+from dominie_contracts.runs import Forked, ForkRun
 from dominie_contracts.token import Fork
 from dominie_demo.desk_run import Desk, wait_until
 from dominie_demo.places import AGENT_PYTHON, DESK, PYTHON

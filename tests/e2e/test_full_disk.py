@@ -13,7 +13,7 @@ import dominie
 from dominie.keys import KeyPair
 from dominie_contracts import Problem, Unavailable
 from dominie_contracts.artifact import CHUNK_BYTES
-from dominie_contracts.identity import MintRunToken, RunToken
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.subjects import chunk_subject
 from dominie_eventstore import JetStreamEventStore, verify_chain
 from dominie_identity import build

@@ -16,8 +16,9 @@ from nats.aio.msg import Msg
 
 from dominie.keys import KeyPair
 from dominie_contracts import Draft, StreamName, headers
-from dominie_contracts.identity import Done, MintRunToken, Revoke, RunToken
+from dominie_contracts.identity import Done, Revoke
 from dominie_contracts.registry import event_type
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.subjects import segment_stream
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import CATALOG, ToolRegistered, ToolSpec

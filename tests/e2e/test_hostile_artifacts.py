@@ -13,7 +13,7 @@ from dominie_audit.adapters.artifacts import Sweeper
 from dominie_audit.projection import Log
 from dominie_contracts import Conflict, Forbidden, Invalid, Unauthenticated, Unavailable
 from dominie_contracts.artifact import CHUNK_BYTES, CallPass, Chunk, Reference, names
-from dominie_contracts.identity import MintRunToken, RunToken
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.subjects import ARTIFACTS, SERVICES, call_subject
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import (

@@ -23,8 +23,8 @@ from dominie_contracts.guardrail import (
     SharesReserved,
     SharesSettled,
 )
-from dominie_contracts.identity import MintRunToken, RunToken
 from dominie_contracts.registry import parse_event
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.subjects import service_subject
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import TOOL, BeginLocal, Begun, FinishLocal, ToolResult, ToolSpec

@@ -20,8 +20,9 @@ from dominie._signing_in import proof
 from dominie.discovery import discover
 from dominie.keys import KeyPair
 from dominie_contracts import Forbidden, Unauthenticated
-from dominie_contracts.identity import MintRunToken, PrincipalView, Register, RunToken, SignIn
+from dominie_contracts.identity import PrincipalView, Register, SignIn
 from dominie_contracts.people import IssuerView
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.token import EVERYTHING, Grants
 from dominie_identity.adapters.nats_jwt import from_base64
 from dominie_kit.system import System

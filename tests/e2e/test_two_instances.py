@@ -17,8 +17,9 @@ import dominie
 from dominie.keys import KeyPair
 from dominie_contracts import Conflict, Grants, Unavailable
 from dominie_contracts.audit import Entries, LogReport, Trail, VerifyLog
-from dominie_contracts.identity import MintRunToken, PrincipalView, Register, RunToken
+from dominie_contracts.identity import PrincipalView, Register
 from dominie_contracts.operations import ServiceStatus
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.subjects import heartbeat_subject
 from dominie_contracts.tool import InvokeTool, ToolResult
 from dominie_kit.broker import connect_operator

@@ -13,19 +13,9 @@ import pytest
 
 from dominie.keys import KeyPair
 from dominie_contracts import StreamName, Unavailable
-from dominie_contracts.identity import (
-    PRINCIPAL,
-    REFUSALS,
-    Done,
-    MintRunToken,
-    PrincipalView,
-    Refused,
-    Resume,
-    Rotate,
-    RunToken,
-    Suspended,
-)
+from dominie_contracts.identity import PRINCIPAL, REFUSALS, Done, PrincipalView, Refused, Resume, Rotate, Suspended
 from dominie_contracts.registry import parse_own
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.tool import ListTools, Tools
 from dominie_eventstore import JetStreamEventStore
 from dominie_identity import build

@@ -23,24 +23,20 @@ from dominie.keys import KeyPair
 from dominie_contracts import ApprovalRequired, Draft, Forbidden, Invalid, Payload, Problem
 from dominie_contracts.action import Parked
 from dominie_contracts.guardrail import APPROVAL, Answered, ApprovalAnswered, Approvals, Approve, ListApprovals
-from dominie_contracts.identity import (
-    RUN,
-    WIDENING,
+from dominie_contracts.identity import RUN, WIDENING, Done, PrincipalView, Register
+from dominie_contracts.plans import Plan, PlanStep
+from dominie_contracts.registry import event_type, parse_event
+from dominie_contracts.runs import (
     Delegate,
     Delegations,
-    Done,
     EndDelegation,
     EndRun,
     ExchangeRun,
     MintRunToken,
-    PrincipalView,
-    Register,
     RunToken,
     RunWidened,
     WidenRun,
 )
-from dominie_contracts.plans import Plan, PlanStep
-from dominie_contracts.registry import event_type, parse_event
 from dominie_contracts.subjects import StreamName
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import (

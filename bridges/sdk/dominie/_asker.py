@@ -12,7 +12,7 @@ from dominie._keys import Occurrences
 from dominie._link import Link
 from dominie._tokens import RunTokens
 from dominie_contracts import Command, Message, Unauthenticated, headers
-from dominie_contracts.identity import MintRunToken, RunToken
+from dominie_contracts.runs import MintRunToken, RunToken
 
 R = TypeVar("R", bound=Message)
 

@@ -17,8 +17,8 @@ from dominie_contracts import Command, Invalid, Message
 from dominie_contracts.action import Ask
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import Answered, Approvals, ApprovalView, Approve, ListApprovals
-from dominie_contracts.identity import MintRunToken
 from dominie_contracts.plans import Plan
+from dominie_contracts.runs import MintRunToken
 
 R = TypeVar("R", bound=Message)
 TIMEOUT_S = 60.0

@@ -19,7 +19,8 @@ from dominie._project import Project
 from dominie._sync import Client
 from dominie.passphrases import PASSPHRASE_FILE
 from dominie_contracts import Invalid, Problem
-from dominie_contracts.identity import ApiKey, Done, IssueApiKey, RevokeApiKey
+from dominie_contracts.identity import Done
+from dominie_contracts.keys import ApiKey, IssueApiKey, RevokeApiKey
 from dominie_contracts.subjects import check_principal
 
 TIMEOUT_S = 20.0

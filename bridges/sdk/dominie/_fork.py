@@ -14,10 +14,10 @@ from dominie_contracts import Diverged, Invalid, Message
 from dominie_contracts.action import Finished, Requested
 from dominie_contracts.audit import Entry
 from dominie_contracts.guardrail import PolicyFile, Proposed, ProposePolicies
-from dominie_contracts.identity import Forked, ForkRun
 from dominie_contracts.model import ListModels, Models
 from dominie_contracts.problems import PROBLEM_BASE, ProblemDetails
 from dominie_contracts.registry import parse_event
+from dominie_contracts.runs import Forked, ForkRun
 from dominie_contracts.token import Fork
 
 

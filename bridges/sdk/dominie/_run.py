@@ -19,10 +19,10 @@ from dominie_contracts import Held
 from dominie_contracts.action import Priority
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import Limits, LimitUse, ListLimits
-from dominie_contracts.identity import ExchangeRun, MintRunToken, RunToken, WidenRun
 from dominie_contracts.judge import Review, Verdict
 from dominie_contracts.memory import AddTurn, Kept, ListTurns, Memories, Memory, Recall, Remember, Role, Turn, Turns
 from dominie_contracts.model import Chat
+from dominie_contracts.runs import ExchangeRun, MintRunToken, RunToken, WidenRun
 from dominie_contracts.subjects import check_principal, out_subject
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import Begun, ListTools, ToolResult, Tools, ToolSpec

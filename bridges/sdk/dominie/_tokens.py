@@ -7,8 +7,8 @@ import uuid
 from dominie._ask import Question, ask
 from dominie._link import Link
 from dominie_contracts import Unavailable
-from dominie_contracts.identity import MintRunToken, RunToken
 from dominie_contracts.problems import DeadlineExceeded
+from dominie_contracts.runs import MintRunToken, RunToken
 
 RENEW_S = 60.0
 GRACE_S = 5.0

@@ -37,9 +37,7 @@ from dominie_contracts.audit import (
 )
 from dominie_contracts.guardrail import Answered, Approvals, ApprovalView, Approve, ListApprovals
 from dominie_contracts.identity import (
-    ApiKey,
     Done,
-    IssueApiKey,
     ListPrincipals,
     Principals,
     PrincipalView,
@@ -48,6 +46,7 @@ from dominie_contracts.identity import (
     Revoke,
     Suspend,
 )
+from dominie_contracts.keys import ApiKey, IssueApiKey
 from dominie_contracts.tool import ListTools, RegisteredTool, RegisterTool, Tools, ToolSpec
 
 TOOLS = '''

@@ -16,22 +16,20 @@ from dominie.commands import register
 from dominie.keys import KeyPair, public_jwk
 from dominie.testing import Asked, House
 from dominie_contracts import ApprovalRequired, Grants, headers
-from dominie_contracts.identity import (
+from dominie_contracts.identity import Done, PrincipalView, Rotate
+from dominie_contracts.memory import AddTurn, Kept
+from dominie_contracts.runs import (
     Delegate,
     Delegation,
     Delegations,
-    Done,
     EndDelegation,
     EndRun,
     ExchangeRun,
     ListDelegations,
     MintRunToken,
-    PrincipalView,
-    Rotate,
     RunToken,
     WidenRun,
 )
-from dominie_contracts.memory import AddTurn, Kept
 from dominie_contracts.token import SubjectClaims
 
 PLAN = Plan(steps=(PlanStep(tool="refund", fixed={"/order": "A1"}),))

@@ -14,7 +14,8 @@ from dominie._exec import program_name
 from dominie._processes import Process, living, record
 from dominie.testing import House
 from dominie_contracts import Grants
-from dominie_contracts.identity import ApiKey, Done, IssueApiKey, PrincipalView, Register, RevokeApiKey
+from dominie_contracts.identity import Done, PrincipalView, Register
+from dominie_contracts.keys import ApiKey, IssueApiKey, RevokeApiKey
 from dominie_contracts.tool import RegisteredTool, RegisterTool
 
 TOOLS = """

@@ -11,7 +11,7 @@ from dominie._keys import MAX_KEY_CHARS, Occurrences, plain
 from dominie._link import Link
 from dominie._tokens import RunTokens
 from dominie.testing import Asked, House
-from dominie_contracts.identity import MintRunToken, RunToken
+from dominie_contracts.runs import MintRunToken, RunToken
 
 STEPS = st.lists(st.tuples(st.sampled_from(["pay", "mail"]), st.integers(0, 2)), max_size=12)
 

@@ -10,10 +10,10 @@ import pytest
 from dominie import ApprovalRequired, AsyncClient, AsyncRun, Credentials, DeadlineExceeded, Forbidden, Held
 from dominie.testing import Asked, House
 from dominie_contracts import Invalid, Unauthenticated, Unavailable, headers
-from dominie_contracts.identity import MintRunToken
 from dominie_contracts.judge import Review, Verdict, Vote
 from dominie_contracts.memory import AddTurn, Kept, ListTurns, Memories, Memory, Recall, Remember, Turn, Turns
 from dominie_contracts.model import Chat, Completion, Delta
+from dominie_contracts.runs import MintRunToken
 from dominie_contracts.subjects import out_subject
 from dominie_contracts.tool import InvokeTool, ListTools, ToolResult, Tools, ToolSpec
 

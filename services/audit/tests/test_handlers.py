@@ -18,8 +18,8 @@ from dominie_contracts import Conflict, Forbidden, Invalid, Recorded, StreamName
 from dominie_contracts.action import Finished
 from dominie_contracts.audit import Entries, Export, GetCheckpoint, Leaves, ListRuns, Prove, Search, Trail, VerifyLog
 from dominie_contracts.guardrail import PoliciesPublished
-from dominie_contracts.identity import RunOpened
 from dominie_contracts.memory import Remembered
+from dominie_contracts.runs import RunOpened
 from dominie_contracts.token import Grants
 from dominie_eventstore import MemoryEventStore, StoreUnavailable
 from dominie_kit import Context

@@ -9,9 +9,10 @@ from typing import Protocol, TypeVar
 
 from dominie_contracts import Command, Held, Message, Unauthenticated, Unavailable
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.identity import ExchangeApiKey, RunToken
 from dominie_contracts.judge import Review, Verdict
+from dominie_contracts.keys import ExchangeApiKey
 from dominie_contracts.model import Completion, ListModels, Models
+from dominie_contracts.runs import RunToken
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import StoreUnavailable
 from dominie_gateway.aggregate import Asked, Json, answer, final_text

@@ -6,7 +6,8 @@ from typing import Self
 import anyio
 
 from dominie_contracts import Recorded
-from dominie_contracts.identity import KeyIssued, KeyRevoked, Revoked
+from dominie_contracts.identity import Revoked
+from dominie_contracts.keys import KeyIssued, KeyRevoked
 from dominie_contracts.line import Line, line
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import InMemory

@@ -16,9 +16,11 @@ from pydantic import JsonValue
 from dominie_contracts import Command, Draft, Forbidden, Message, Problem, Recorded, Unauthenticated, Unavailable
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.envelope import GENESIS
-from dominie_contracts.identity import ExchangeApiKey, KeyIssued, KeyRevoked, Revoked, RunToken
+from dominie_contracts.identity import Revoked
 from dominie_contracts.judge import Review, Verdict, Vote
+from dominie_contracts.keys import ExchangeApiKey, KeyIssued, KeyRevoked
 from dominie_contracts.model import Chat, Completion, ListModels, Models, Offer
+from dominie_contracts.runs import RunToken
 from dominie_eventstore import StoreUnavailable
 from dominie_gateway.adapters.http import Api, application
 from dominie_gateway.adapters.live import LivePage

@@ -5,34 +5,38 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from dominie_contracts.identity import (
-    Delegate,
-    Delegated,
-    DelegationEnded,
-    EndDelegation,
-    EndRun,
     Erase,
     Erased,
-    IssueApiKey,
-    KeyEntry,
-    KeyIssued,
-    KeyRevoked,
-    KeysChanged,
     Register,
     Registered,
     Resume,
     Resumed,
     Revoke,
-    RevokeApiKey,
     Revoked,
     Rotate,
-    RotateKeys,
-    RunEnded,
-    RunOpened,
     Suspend,
     Suspended,
 )
+from dominie_contracts.keys import (
+    IssueApiKey,
+    KeyEntry,
+    KeyIssued,
+    KeyRevoked,
+    KeysChanged,
+    RevokeApiKey,
+    RotateKeys,
+)
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
 from dominie_contracts.rights import DEVELOPERS, OPERATOR
+from dominie_contracts.runs import (
+    Delegate,
+    Delegated,
+    DelegationEnded,
+    EndDelegation,
+    EndRun,
+    RunEnded,
+    RunOpened,
+)
 from dominie_contracts.spiffe import TRUST_DOMAIN, SpiffeId
 from dominie_contracts.subjects import PLATFORM, check_principal, check_tenant
 from dominie_contracts.token import EVERYTHING

@@ -7,32 +7,30 @@ from dominie_contracts.identity import (
     PRINCIPAL,
     REFUSALS,
     WIDENING,
-    AskSubjectKeys,
-    Delegate,
-    EndDelegation,
-    EndRun,
     Erase,
-    ExchangeApiKey,
-    ExchangeRun,
-    ForkRun,
-    IssueApiKey,
-    ListDelegations,
     ListIssuers,
     ListPrincipals,
-    MintRunToken,
     Register,
     ReportRefusals,
     Resume,
     Revoke,
-    RevokeApiKey,
     Rotate,
-    RotateKeys,
     SignIn,
     Suspend,
     Vouch,
+)
+from dominie_contracts.keys import AskSubjectKeys, ExchangeApiKey, IssueApiKey, RevokeApiKey, RotateKeys
+from dominie_contracts.model import OFFER
+from dominie_contracts.runs import (
+    Delegate,
+    EndDelegation,
+    EndRun,
+    ExchangeRun,
+    ForkRun,
+    ListDelegations,
+    MintRunToken,
     WidenRun,
 )
-from dominie_contracts.model import OFFER
 from dominie_contracts.tool import CATALOG
 from dominie_eventstore import EventStore
 from dominie_identity.adapters.assertion import Proofs

@@ -8,34 +8,29 @@ from dominie_contracts import Forbidden, Invalid, StreamName, Unavailable
 from dominie_contracts.digests import action_id
 from dominie_contracts.identity import (
     PRINCIPAL,
-    ApiKey,
-    AskSubjectKeys,
-    Delegate,
-    Delegation,
-    Delegations,
     Done,
-    EndDelegation,
-    EndRun,
     Erase,
     Forgotten,
-    IssueApiKey,
-    Keys,
-    ListDelegations,
     ListPrincipals,
     PrincipalView,
     Register,
     Resume,
     Revoke,
-    RevokeApiKey,
     Rotate,
-    RotateKeys,
-    SubjectKeys,
     Suspend,
 )
-from dominie_contracts.identity import (
-    Principals as PrincipalList,
+from dominie_contracts.identity import Principals as PrincipalList
+from dominie_contracts.keys import (
+    ApiKey,
+    AskSubjectKeys,
+    IssueApiKey,
+    Keys,
+    RevokeApiKey,
+    RotateKeys,
+    SubjectKeys,
 )
 from dominie_contracts.rights import DEVELOPERS
+from dominie_contracts.runs import Delegate, Delegation, Delegations, EndDelegation, EndRun, ListDelegations
 from dominie_contracts.subjects import check_principal
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_identity.adapters.run_tokens import new_api_key

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Self
 
 from dominie_contracts import Recorded
-from dominie_contracts.identity import Delegated, Erased, KeyIssued, Registered, Suspended
+from dominie_contracts.identity import Erased, Registered, Suspended
+from dominie_contracts.keys import KeyIssued
 from dominie_contracts.model import ModelsOffered
 from dominie_contracts.registry import parse_event
+from dominie_contracts.runs import Delegated
 from dominie_contracts.subjects import PLATFORM, StreamName
 from dominie_contracts.tool import ToolRegistered
 from dominie_eventstore import InMemory

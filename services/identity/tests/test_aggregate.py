@@ -4,24 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dominie_contracts.identity import (
-    IssueApiKey,
-    KeyIssued,
-    KeyRevoked,
-    Register,
-    Registered,
-    Resume,
-    Resumed,
-    Revoke,
-    RevokeApiKey,
-    Revoked,
-    RunOpened,
-    RunRenewed,
-    Suspend,
-    Suspended,
-)
+from dominie_contracts.identity import Register, Registered, Resume, Resumed, Revoke, Revoked, Suspend, Suspended
+from dominie_contracts.keys import IssueApiKey, KeyIssued, KeyRevoked, RevokeApiKey
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem
 from dominie_contracts.rights import OPERATOR
+from dominie_contracts.runs import RunOpened, RunRenewed
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork, Grants
 from dominie_identity.aggregate import (

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dominie_contracts import Forbidden, Invalid
-from dominie_contracts.identity import RunWidened
+from dominie_contracts.runs import RunWidened
 from dominie_contracts.token import EVERYTHING, Authorization, Ceiling, Grants
 from dominie_identity.runs.authority import Authority, meet, said
 

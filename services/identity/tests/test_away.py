@@ -10,7 +10,7 @@ import pytest
 from nats.errors import NoRespondersError
 
 from dominie_contracts import Unavailable
-from dominie_contracts.identity import MintRunToken, RunToken
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_identity import build
 from dominie_identity.settings import Settings
 from dominie_kit.testing import House, Peer, connected, house, is_refused, serving

@@ -16,27 +16,19 @@ from dominie_contracts import Draft, Recorded, StreamName
 from dominie_contracts.identity import (
     PRINCIPAL,
     RUN,
-    AskSubjectKeys,
-    Delegate,
-    EndDelegation,
     Erase,
-    ExchangeApiKey,
-    ExchangeRun,
-    ForkRun,
-    IssueApiKey,
     ListPrincipals,
-    MintRunToken,
     Register,
     Registered,
     Revoke,
-    RevokeApiKey,
     Revoked,
     Rotate,
-    RunToken,
 )
+from dominie_contracts.keys import AskSubjectKeys, ExchangeApiKey, IssueApiKey, RevokeApiKey
 from dominie_contracts.problems import Conflict, Forbidden, Invalid, Problem, Unauthenticated
 from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import serves
+from dominie_contracts.runs import Delegate, EndDelegation, ExchangeRun, ForkRun, MintRunToken, RunToken
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork, Grants
 from dominie_contracts.tool import ToolSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dominie_contracts import Forbidden
-from dominie_contracts.identity import AskSubjectKeys, SubjectKey
+from dominie_contracts.keys import AskSubjectKeys, SubjectKey
 from dominie_identity.adapters import key_store
 from dominie_identity.adapters.key_store import KeyStore
 from dominie_kit.sealing import new_key

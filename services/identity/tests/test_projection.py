@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dominie_contracts import Draft, Recorded, StreamName
-from dominie_contracts.identity import PRINCIPAL, KeyIssued, Registered, Resumed, Revoked, Suspended
+from dominie_contracts.identity import PRINCIPAL, Registered, Resumed, Revoked, Suspended
+from dominie_contracts.keys import KeyIssued
 from dominie_contracts.registry import event_type
 from dominie_contracts.token import Grants
 from dominie_eventstore import MemoryEventStore

@@ -13,19 +13,9 @@ from nats.aio.client import Client
 
 from dominie.keys import KeyPair
 from dominie_contracts import Conflict, Forbidden, Invalid, Problem, Unauthenticated, Unavailable
-from dominie_contracts.identity import (
-    Done,
-    ExchangeRun,
-    Keys,
-    MintRunToken,
-    PrincipalView,
-    Register,
-    Replacement,
-    Revoke,
-    Rotate,
-    RotateKeys,
-    RunToken,
-)
+from dominie_contracts.identity import Done, PrincipalView, Register, Revoke, Rotate
+from dominie_contracts.keys import Keys, Replacement, RotateKeys
+from dominie_contracts.runs import ExchangeRun, MintRunToken, RunToken
 from dominie_contracts.subjects import JWKS_SUBJECT, KEYS_STREAM, SERVICES
 from dominie_identity.adapters.nats_jwt import from_base64
 from dominie_kit.operator import Operator

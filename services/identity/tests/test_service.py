@@ -9,21 +9,18 @@ from nats.errors import Error
 
 from dominie.keys import KeyPair
 from dominie_contracts.identity import (
-    ApiKey,
     Done,
-    ExchangeApiKey,
-    IssueApiKey,
     ListPrincipals,
-    MintRunToken,
     Principals,
     PrincipalView,
     Register,
     Resume,
     Revoke,
-    RunToken,
     Suspend,
 )
+from dominie_contracts.keys import ApiKey, ExchangeApiKey, IssueApiKey
 from dominie_contracts.problems import Forbidden, Unauthenticated
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.token import Grants
 from dominie_kit.bus import Inner
 from dominie_kit.context import Context, deadline_in

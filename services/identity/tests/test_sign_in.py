@@ -17,17 +17,7 @@ from nats.aio.client import Client
 from dominie._signing_in import proof
 from dominie.keys import KeyPair
 from dominie_contracts import Conflict, Problem, StreamName, Unavailable
-from dominie_contracts.identity import (
-    PRINCIPAL,
-    REFUSALS,
-    Done,
-    Erased,
-    Refused,
-    Registered,
-    Revoke,
-    SignIn,
-    Suspend,
-)
+from dominie_contracts.identity import PRINCIPAL, REFUSALS, Done, Erased, Refused, Registered, Revoke, SignIn, Suspend
 from dominie_contracts.people import SignedIn
 from dominie_contracts.registry import parse_own
 from dominie_contracts.subjects import PLATFORM, service_inbox_prefix

@@ -10,8 +10,9 @@ from dominie import Credentials
 from dominie.keys import KeyPair
 from dominie_contracts import ApprovalRequired, Draft, Forbidden, Invalid, StreamName, Unavailable
 from dominie_contracts.action import Started
-from dominie_contracts.identity import PRINCIPAL, RUN, WIDENING, Delegated, MintRunToken, Registered, WidenRun
+from dominie_contracts.identity import PRINCIPAL, RUN, WIDENING, Registered
 from dominie_contracts.plans import Plan, PlanStep
+from dominie_contracts.runs import Delegated, MintRunToken, WidenRun
 from dominie_contracts.token import Fork, Grants
 from dominie_contracts.tool import CATALOG, ToolRegistered, ToolSpec
 from dominie_eventstore import Appended, StoreUnavailable

@@ -14,8 +14,9 @@ import dominie
 from dominie._config import from_environment
 from dominie.keys import KeyPair
 from dominie_contracts import Invalid, Problem, StreamName, Unauthenticated, Unavailable
-from dominie_contracts.identity import REFUSALS, Done, MintRunToken, Refused, RunToken, Suspend
+from dominie_contracts.identity import REFUSALS, Done, Refused, Suspend
 from dominie_contracts.registry import parse_own
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_identity import build
 from dominie_identity.people.issuers import Issuer
 from dominie_identity.settings import Settings

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from dominie_contracts.identity import KeyUse
+from dominie_contracts.keys import KeyUse
 from dominie_contracts.rights import Rights, edge_rights, inner_rights, operator_rights, warden_rights
 from dominie_kit.keys import Roster
 

@@ -14,7 +14,8 @@ from dominie_contracts.action import Parked
 from dominie_contracts.audit import FromRecord
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import APPROVAL, POLICY, POLICY_SET, ApprovalAnswered, PoliciesPublished, PolicyFile
-from dominie_contracts.identity import PRINCIPAL, AskSubjectKeys, Registered, SubjectKey, SubjectKeys
+from dominie_contracts.identity import PRINCIPAL, Registered
+from dominie_contracts.keys import AskSubjectKeys, SubjectKey, SubjectKeys
 from dominie_contracts.registry import event_type, parse_event
 from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.subjects import PLATFORM

@@ -58,7 +58,7 @@ def rotate_signer(
     """Have run tokens signed by a new key. It is made here, in the folder of keys that identity reads."""
     import anyio
 
-    from dominie_contracts.identity import Keys as Taken
+    from dominie_contracts.keys import Keys as Taken
     from dominie_kit.operator import operator
     from dominie_kit.rotation import rotate_signer as rotate
 

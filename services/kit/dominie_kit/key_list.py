@@ -8,7 +8,8 @@ from typing import Any, Literal
 from dominie.keys import KeyPair
 from dominie.protected import Protected, read_key_file
 from dominie_contracts import Invalid, Message
-from dominie_contracts.identity import IDENTITY, KeyUse
+from dominie_contracts.identity import IDENTITY
+from dominie_contracts.keys import KeyUse
 from dominie_contracts.rights import OPERATOR
 from dominie_kit.keys import KeyFolder
 from dominie_kit.state import DEVELOPER, StateFolder

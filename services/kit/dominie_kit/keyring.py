@@ -9,7 +9,7 @@ import structlog
 from pydantic import JsonValue
 
 from dominie_contracts import Envelope, Recorded, Unavailable
-from dominie_contracts.identity import AskSubjectKeys, SubjectKey, SubjectKeys
+from dominie_contracts.keys import AskSubjectKeys, SubjectKey, SubjectKeys
 from dominie_contracts.personal import erased, key_ids, open_parts, parts, token_of
 from dominie_contracts.registry import EVENTS
 from dominie_contracts.subjects import PLATFORM

@@ -27,7 +27,7 @@ from dominie.keys import KeyPair, public_bytes
 from dominie.passphrases import load_key
 from dominie.protected import Protected, read_key_file
 from dominie_contracts import Invalid
-from dominie_contracts.identity import Replacement
+from dominie_contracts.keys import Replacement
 from dominie_contracts.subjects import SERVICES, check_principal
 from dominie_kit.errors import KeyMissing
 from dominie_kit.key_files import write_once

@@ -20,7 +20,8 @@ from pydantic import Field, ValidationError
 from dominie.keys import KeyPair
 from dominie.passphrases import sealed_like
 from dominie_contracts import Message
-from dominie_contracts.identity import IDENTITY, KeyUse, Replacement
+from dominie_contracts.identity import IDENTITY
+from dominie_contracts.keys import KeyUse, Replacement
 from dominie_contracts.rights import OPERATOR
 from dominie_kit.errors import KeyMissing, RotationBusy
 from dominie_kit.key_files import move, replace, writing

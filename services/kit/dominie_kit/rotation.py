@@ -13,7 +13,8 @@ from contextlib import suppress
 import anyio
 
 from dominie_contracts import Unavailable
-from dominie_contracts.identity import IDENTITY, Keys, Replacement, RotateKeys
+from dominie_contracts.identity import IDENTITY
+from dominie_contracts.keys import Keys, Replacement, RotateKeys
 from dominie_kit.errors import BrokerFailed, RotationBusy, StartFailed
 from dominie_kit.keys import KeyFolder
 from dominie_kit.operator import Operator, operator

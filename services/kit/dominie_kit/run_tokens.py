@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from dominie.keys import key_id, public_jwk
 from dominie_contracts import RunClaims, Unauthenticated
-from dominie_contracts.identity import KeysChanged
+from dominie_contracts.keys import KeysChanged
 from dominie_contracts.token import AUDIENCE
 
 ALGORITHM = "Ed25519"

@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from dominie_contracts import Payload, Unavailable
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.identity import SubjectKey
+from dominie_contracts.keys import SubjectKey
 from dominie_contracts.personal import parts, seal_parts
 
 SECRET_BYTES = 32

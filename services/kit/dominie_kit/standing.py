@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Self
 
 from dominie_contracts import Forbidden, Problem, Recorded, RunClaims, Unauthenticated
-from dominie_contracts.identity import Erased, KeysChanged, Registered, Resumed, Revoked, RunEnded, Suspended
+from dominie_contracts.identity import Erased, Registered, Resumed, Revoked, Suspended
+from dominie_contracts.keys import KeysChanged
 from dominie_contracts.registry import parse_event
+from dominie_contracts.runs import RunEnded
 from dominie_eventstore import InMemory
 
 

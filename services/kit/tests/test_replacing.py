@@ -13,7 +13,7 @@ import pytest
 from dominie.keys import KeyPair
 from dominie.protected import Protected, protect, read_key_file
 from dominie_contracts import Invalid, Unauthenticated
-from dominie_contracts.identity import Replacement
+from dominie_contracts.keys import Replacement
 from dominie_kit.broker_config import server_config
 from dominie_kit.errors import KeyMissing, KeysUnwritten, RotationBusy
 from dominie_kit.keys import KeyFolder, Roster

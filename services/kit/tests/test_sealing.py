@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dominie_contracts import Recorded, StreamName, Unavailable
 from dominie_contracts.action import Finished, Requested
-from dominie_contracts.identity import AskSubjectKeys, SubjectKeys
+from dominie_contracts.keys import AskSubjectKeys, SubjectKeys
 from dominie_contracts.memory import MEMORY, Remembered
 from dominie_contracts.personal import is_erased
 from dominie_contracts.tool import TOOL

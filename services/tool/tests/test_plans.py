@@ -14,8 +14,9 @@ from pydantic import JsonValue
 from dominie_contracts import ApprovalRequired, Conflict, Forbidden, QuotaExceeded, Recorded, StreamName, ToolFailed
 from dominie_contracts.action import Decided
 from dominie_contracts.guardrail import Reservation
-from dominie_contracts.identity import RUN, RunOpened
+from dominie_contracts.identity import RUN
 from dominie_contracts.plans import Plan, PlanStep
+from dominie_contracts.runs import RunOpened
 from dominie_contracts.token import Fork, Grants
 from dominie_contracts.tool import PLAN, TOOL, BeginLocal, InvokeTool, PlanTaken
 from dominie_eventstore import EventStore

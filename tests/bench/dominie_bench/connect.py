@@ -15,7 +15,8 @@ import uvloop
 from dominie.keys import KeyPair
 from dominie_bench.measure import percentile
 from dominie_contracts import Message, Problem
-from dominie_contracts.identity import Done, MintRunToken, PrincipalView, Register, Revoke, RunToken
+from dominie_contracts.identity import Done, PrincipalView, Register, Revoke
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.tool import ListTools, Tools
 from dominie_kit.broker import connect_operator
 from dominie_kit.keys import KeyFolder

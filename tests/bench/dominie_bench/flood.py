@@ -18,8 +18,9 @@ import dominie
 from dominie.keys import KeyPair
 from dominie_bench.measure import percentile
 from dominie_contracts import Grants
-from dominie_contracts.identity import REFUSALS, MintRunToken, PrincipalView, Refused, Register, RunToken
+from dominie_contracts.identity import REFUSALS, PrincipalView, Refused, Register
 from dominie_contracts.registry import parse_event
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_eventstore import JetStreamEventStore
 from dominie_kit.broker import connect_operator
 from dominie_kit.system import System

@@ -10,8 +10,9 @@ import uvloop
 from dominie.keys import KeyPair
 from dominie_bench.measure import Level, measure
 from dominie_contracts.guardrail import LIMIT, Reservation, Reserve, Share, SharesReserved
-from dominie_contracts.identity import MintRunToken, PrincipalView, Register, RunToken
+from dominie_contracts.identity import PrincipalView, Register
 from dominie_contracts.registry import parse_event
+from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import JetStreamEventStore
 from dominie_kit.broker import connect_operator

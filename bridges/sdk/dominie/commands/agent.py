@@ -151,7 +151,7 @@ def key(
     """Issue an API key that stands for an agent, for HTTP clients. It is shown once."""
     from dominie._config import as_user
     from dominie.commands._people import agent_principal, developer
-    from dominie_contracts.identity import ApiKey, IssueApiKey
+    from dominie_contracts.keys import ApiKey, IssueApiKey
 
     with developer() as client:
         whom = as_user(user) if user else client.agent

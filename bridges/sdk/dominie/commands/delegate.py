@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dominie import Plan
     from dominie_contracts import Grants
-    from dominie_contracts.identity import Delegation
+    from dominie_contracts.runs import Delegation
 
 Agent = Annotated[str, typer.Argument(metavar="NAME", help="The agent.")]
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="For how long: 30m, 2h, 7d.")]
@@ -50,7 +50,7 @@ def delegate(
 ) -> None:
     """Let an agent act for you, until a time."""
     from dominie.commands._people import agent_principal, person
-    from dominie_contracts.identity import Delegate, Delegations, EndDelegation
+    from dominie_contracts.runs import Delegate, Delegations, EndDelegation
 
     principal = agent_principal(name)
     command = EndDelegation(agent=principal) if end else None
@@ -71,7 +71,7 @@ def delegate(
 def delegations(as_: As = None, key: Key = None, json: Json = False) -> None:
     """The agents that you let act for you."""
     from dominie.commands._people import person
-    from dominie_contracts.identity import Delegations, ListDelegations
+    from dominie_contracts.runs import Delegations, ListDelegations
 
     with person(as_, key) as client:
         found = client.ask(ListDelegations(), Delegations)
@@ -125,7 +125,8 @@ def end_run(
 ) -> None:
     """End a run, and those that are part of it, for good."""
     from dominie.commands._people import person
-    from dominie_contracts.identity import Done, EndRun
+    from dominie_contracts.identity import Done
+    from dominie_contracts.runs import EndRun
 
     with person(as_, key) as client:
         client.ask(EndRun(run=run, reason=reason), Done)

@@ -12,8 +12,8 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from dominie_contracts import Command, CommandSubject, Invalid, Message, Problem, headers
-from dominie_contracts.identity import MintRunToken, RunToken
 from dominie_contracts.registry import COMMANDS
+from dominie_contracts.runs import MintRunToken, RunToken
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dominie_contracts import Forbidden
-from dominie_contracts.identity import AskSubjectKeys, SubjectKey, SubjectKeys
+from dominie_contracts.keys import AskSubjectKeys, SubjectKey, SubjectKeys
 from dominie_kit.sealing import new_key
 
 _SCHEMA = """

@@ -9,7 +9,8 @@ from joserfc import jwt
 from dominie.keys import KeyPair, key_id
 from dominie_contracts import RunClaims
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.identity import Registered, RunOpened
+from dominie_contracts.identity import Registered
+from dominie_contracts.runs import RunOpened
 from dominie_contracts.spiffe import TRUST_DOMAIN, SpiffeId
 from dominie_contracts.token import AUDIENCE, Actor, Confirmation
 from dominie_identity.runs.asking import Asking

@@ -10,7 +10,8 @@ from nats.aio.client import Client
 
 from dominie.keys import KeyPair, key_id, public_jwk
 from dominie_contracts import Invalid, Recorded, Unavailable
-from dominie_contracts.identity import IDENTITY, KeyEntry, KeysChanged
+from dominie_contracts.identity import IDENTITY
+from dominie_contracts.keys import KeyEntry, KeysChanged
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import JWKS_SUBJECT
 from dominie_eventstore import InMemory

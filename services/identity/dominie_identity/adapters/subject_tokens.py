@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from dominie.keys import public_jwk
 from dominie_contracts import Forbidden, Unauthenticated
-from dominie_contracts.identity import MintRunToken, Registered
+from dominie_contracts.identity import Registered
+from dominie_contracts.runs import MintRunToken
 from dominie_contracts.token import MAX_SUBJECT_TOKEN_S, SUBJECT_AUDIENCE, SubjectClaims
 from dominie_identity.projection import Principals
 from dominie_kit.run_tokens import ALGORITHM

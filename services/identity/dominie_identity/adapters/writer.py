@@ -7,7 +7,8 @@ from functools import reduce
 
 from dominie.keys import key_id
 from dominie_contracts import Recorded, StreamName, Unavailable
-from dominie_contracts.identity import IDENTITY, PRINCIPAL, KeyEntry, KeysChanged, RotateKeys
+from dominie_contracts.identity import IDENTITY, PRINCIPAL
+from dominie_contracts.keys import KeyEntry, KeysChanged, RotateKeys
 from dominie_contracts.registry import parse_own
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, Folds, WrongExpectedVersion

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from dominie_contracts.identity import Registered, RunGranted, RunOpened, RunRenewed, RunWidened
+from dominie_contracts.identity import Registered
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
 from dominie_contracts.rights import DEVELOPERS, OPERATOR, OPERATORS
+from dominie_contracts.runs import RunGranted, RunOpened, RunRenewed, RunWidened
 from dominie_contracts.token import Fork
 from dominie_identity.aggregate import Caller
 

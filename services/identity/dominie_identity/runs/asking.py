@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from dominie_contracts import Invalid, RunClaims
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.identity import Basis, ExchangeRun, MintRunToken, Registered, RunGranted, RunOpened
+from dominie_contracts.identity import Registered
 from dominie_contracts.plans import Plan
+from dominie_contracts.runs import Basis, ExchangeRun, MintRunToken, RunGranted, RunOpened
 from dominie_contracts.token import Ceiling, Grants, SubjectClaims
 from dominie_identity.runs.authority import Authority, said
 

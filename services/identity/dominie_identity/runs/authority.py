@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dominie_contracts import Forbidden, Invalid
-from dominie_contracts.identity import RunWidened
+from dominie_contracts.runs import RunWidened
 from dominie_contracts.token import EVERYTHING, Authorization, Ceiling, Detail, Grants
 
 KINDS = ("tools", "models", "namespaces")

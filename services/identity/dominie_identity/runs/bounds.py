@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from dominie_contracts import Conflict, Forbidden, Invalid, RunClaims
-from dominie_contracts.identity import Basis, Registered, RunGranted
+from dominie_contracts.identity import Registered
+from dominie_contracts.runs import Basis, RunGranted
 from dominie_contracts.subjects import check_principal
 from dominie_contracts.token import Ceiling, Grants
 from dominie_identity.aggregate import acts_for, service_user

@@ -7,18 +7,10 @@ from functools import reduce
 
 from dominie_contracts import Draft, Forbidden, Invalid, Recorded, StreamName, Unauthenticated, Unavailable
 from dominie_contracts.digests import action_id
-from dominie_contracts.identity import (
-    RUN,
-    ExchangeApiKey,
-    ExchangeRun,
-    Forked,
-    ForkRun,
-    MintRunToken,
-    Registered,
-    RunToken,
-    RunWidened,
-)
+from dominie_contracts.identity import RUN, Registered
+from dominie_contracts.keys import ExchangeApiKey
 from dominie_contracts.registry import parse_own
+from dominie_contracts.runs import ExchangeRun, Forked, ForkRun, MintRunToken, RunToken, RunWidened
 from dominie_contracts.subjects import check_principal
 from dominie_contracts.token import MAX_CHAIN, SubjectClaims
 from dominie_eventstore import EventStore, Folds, WrongExpectedVersion

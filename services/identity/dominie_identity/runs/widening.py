@@ -11,8 +11,9 @@ from pydantic import JsonValue
 from dominie_contracts import Forbidden, Grants, Invalid, Problem, RunClaims
 from dominie_contracts.action import Approved, Finished
 from dominie_contracts.digests import digest_json
-from dominie_contracts.identity import Registered, RunToken, RunWidened, WidenRun
+from dominie_contracts.identity import Registered
 from dominie_contracts.registry import parse_own
+from dominie_contracts.runs import RunToken, RunWidened, WidenRun
 from dominie_contracts.token import EVERYTHING
 from dominie_eventstore import EventStore
 from dominie_identity.projection import Catalog, Offers

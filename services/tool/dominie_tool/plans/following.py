@@ -15,10 +15,11 @@ from dominie_contracts import (
     Unavailable,
 )
 from dominie_contracts.action import ActionState
-from dominie_contracts.identity import RUN, RunOpened
+from dominie_contracts.identity import RUN
 from dominie_contracts.plans import Lack, Plan
 from dominie_contracts.problems import problem_from
 from dominie_contracts.registry import parse_event, parse_own
+from dominie_contracts.runs import RunOpened
 from dominie_contracts.tool import PLAN, PlanTaken
 from dominie_eventstore import EventStore, Folds, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context

@@ -9,7 +9,7 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 from pydantic import JsonValue
 
 from dominie_contracts.artifact import reference
-from dominie_contracts.identity import SubjectKey
+from dominie_contracts.keys import SubjectKey
 
 SHORTEST, LONGEST = 8, 64
 """Bytes: the shortest piece that says something, and as many of a longer one as are looked for."""
