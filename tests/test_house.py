@@ -22,6 +22,7 @@ PACKAGES = sorted(p.parent for member in MEMBERS for p in member.glob("dominie*/
 SHAPE = {"__init__.py", "py.typed", "aggregate.py", "handlers.py", "projection.py", "settings.py", "app.py"}
 OPTIONAL = {
     "policy.py",
+    "listing.py",
     "adapters",
     "policies",
     "runs",
@@ -32,9 +33,9 @@ OPTIONAL = {
     "sandbox",
     "__pycache__",
 }
-"""`policies`: the Cedar files that guardrail brings. `runs`, `limits`, `plans`: second aggregates, of identity, of
-guardrail, of tool. `people`: whom issuers vouch for, `warden`: what identity does about those who flood or are refused.
-`sandbox`: what holds the tool service's tools."""
+"""`listing.py`, `policies`: what fits into guardrail's list, the Cedar files that it brings. `runs`, `limits`, `plans`:
+second aggregates, of identity, of guardrail, of tool. `people`: whom issuers vouch for, `warden`: what identity does
+about those who flood or are refused. `sandbox`: what holds the tool service's tools."""
 PROGRAMS = "dominie_demo.desk."
 """What the demo runs as a user's own programs, elsewhere, by path."""
 SUITES = ("testing", "conformance")
