@@ -7,7 +7,7 @@ import pytest
 
 from dominie_contracts.action import Decision
 from dominie_contracts.line import Line
-from dominie_gateway.adapters.page import fragments, page
+from dominie_gateway.adapters.page import door, fragments, page, sorry
 from dominie_gateway.adapters.timeline import NOWHERE, Home, groups
 
 BEGAN = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
@@ -128,3 +128,9 @@ def test_whatever_an_event_holds_is_text() -> None:
     evil = '"><script>alert(1)</script>'
     html = page([line(1, "tool.requested", evil, call=evil, agent=f"a-{evil}", user=evil, run=evil)], position=1)
     assert "<script>alert" not in html and '"><' + "script" not in html.replace('js" defer></script>', "")
+
+
+def test_what_is_said_at_the_door_is_text() -> None:
+    evil = '"><script>alert(1)</script>'
+    for html in (sorry(evil), sorry(evil, signed_in=True), door([evil], f"/?{evil}")):
+        assert "<script" not in html and "script" in html
