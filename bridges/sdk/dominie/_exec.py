@@ -13,7 +13,19 @@ from pathlib import Path
 from types import FrameType
 
 from dominie._again import FORK
-from dominie._config import APPROVER_SEED_FILE, KEYS, PRINCIPAL, RIGHTS, SEED, SEED_FILE, TENANT, URL, USER, as_user
+from dominie._config import (
+    APPROVER_SEED_FILE,
+    KEYS,
+    PRINCIPAL,
+    RIGHTS,
+    SEED,
+    SEED_FILE,
+    TENANT,
+    TOKEN_FILE,
+    URL,
+    USER,
+    as_user,
+)
 from dominie._processes import Process, born, record, recorded
 from dominie._project import Project
 from dominie._sync import Client
@@ -25,7 +37,7 @@ from dominie_contracts.subjects import check_principal
 
 TIMEOUT_S = 20.0
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-HIDDEN = frozenset((SEED, FORK, PASSPHRASE_FILE, APPROVER_SEED_FILE, KEYS))
+HIDDEN = frozenset((SEED, FORK, PASSPHRASE_FILE, APPROVER_SEED_FILE, KEYS, TOKEN_FILE))
 """What a program that is run as an agent does not get: where others' keys are, and what opens them."""
 _NOT_NAME = re.compile(r"[^A-Za-z0-9_.@-]+")
 

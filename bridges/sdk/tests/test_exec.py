@@ -87,7 +87,7 @@ def test_exec_hides_what_opens_the_keys_of_others(
 ) -> None:
     (given := project.parent / "passphrase").write_text("correct horse battery")
     given.chmod(0o600)
-    for name in ("PASSPHRASE_FILE", "APPROVER_SEED_FILE", "KEYS", "SEED"):
+    for name in ("PASSPHRASE_FILE", "APPROVER_SEED_FILE", "KEYS", "SEED", "WORKLOAD_TOKEN_FILE"):
         monkeypatch.setenv(f"DOMINIE_{name}", str(given))
     program = "import os; print(*os.environ.items(), *map(os.readlink, os.scandir('/proc/self/fd')), sep='\\n')"
     with dominie("exec", "--", sys.executable, "-c", program) as process:
