@@ -30,11 +30,12 @@ demo: .venv/.done $(BRIDGE)/.venv/.done  ## A refund desk, plain and under Domin
 up: .venv/.done  ## Run Dominie on this machine until interrupted.
 	@.venv/bin/dominie up $(ARGS)
 
-# Both suites run even when the first fails, and the count comes last.
+# Both suites run even when the first fails, and the count comes last. A test waits about half of its time: three at once
+# keep two processors busy.
 test: .venv/.done $(BRIDGE)/.venv/.done  ## Run every test.
 	@rm -rf .reports/*.xml
 	@status=0; \
-	.venv/bin/python -m pytest -n 2 --dist loadfile --junit-xml .reports/house.xml || status=$$?; \
+	.venv/bin/python -m pytest -n 3 --dist loadfile --junit-xml .reports/house.xml || status=$$?; \
 	(cd $(BRIDGE) && .venv/bin/python -m pytest --junit-xml ../../.reports/langgraph.xml tests) || status=$$?; \
 	.venv/bin/python tools/tally.py .reports/*.xml; \
 	exit $$status

@@ -165,7 +165,7 @@ def test_a_person_says_yes_from_the_command_line(
         assert json.loads(agent.stdout.readline()) == "paid 9000 for run-asking"
         assert agent.wait(TIMEOUT_S) == 0
     assert ledger.payments("run-asking") == 1
-    assert ask("approvals", "list") == {"approvals": []}
+    assert ask("approvals", "list") == {"approvals": [], "more": 0}
     assert [found["action"] for found in ask("approvals", "list", "--all")["approvals"]] == [action]
 
 
