@@ -21,7 +21,7 @@ from dominie_kit.errors import BrokerFailed, KitError, OtherStore, RotationBusy,
 from dominie_kit.keys import KeyFolder
 from dominie_kit.people import register_people
 from dominie_kit.plan import Plan
-from dominie_kit.ports import first_free, port_of
+from dominie_kit.ports import GATEWAY_PORT, first_free, port_of
 from dominie_kit.replacing import Rotation
 from dominie_kit.rotation import resume
 from dominie_kit.segments import Limits, keeping
@@ -328,4 +328,6 @@ class Supervisor:
     def _choose_gateway(self, last: ClientFile | None) -> str | None:
         if "gateway" not in self._plan.services:
             return None
-        return f"http://127.0.0.1:{self._plan.gateway_port or first_free(port_of(last.gateway_url if last else None))}"
+        default = 0 if self._plan.until_eof else GATEWAY_PORT  # several may start at once inside of other programs
+        last_port = port_of(last.gateway_url if last else None)
+        return f"http://127.0.0.1:{self._plan.gateway_port or first_free(last_port, default)}"
