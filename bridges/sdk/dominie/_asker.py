@@ -11,7 +11,7 @@ from dominie._ask import Question, ask
 from dominie._keys import Occurrences
 from dominie._link import Link
 from dominie._tokens import RunTokens
-from dominie_contracts import Command, Message, Unauthenticated, headers
+from dominie_contracts import BudgetExceeded, Command, Message, Unauthenticated, headers
 from dominie_contracts.runs import MintRunToken, RunToken
 
 R = TypeVar("R", bound=Message)
@@ -68,6 +68,10 @@ class Asker:
             found, position = await ask(self.link, question, reply)
         except Unauthenticated:
             self._tokens.drop(token)
+            raise
+        except BudgetExceeded as spent:
+            if "run" in spent.extra:  # its ceiling, or that of a run that it is part of
+                self._tokens.renew()
             raise
         self.position = max(self.position, position)
         return found

@@ -44,6 +44,10 @@ class RunTokens:
         if self._token is not None and self._token.token == token:
             self._token = None
 
+    def renew(self) -> None:
+        """Ask for another before the next question: what it may spend may be more by now."""
+        self._renew_at_s = 0.0
+
     def take(self, token: RunToken, max_cost_usd: float | None) -> None:
         """Use this one, and ask for as much from now on: what the run began with is no longer all that it may spend."""
         if max_cost_usd is not None and self._mint.max_cost_usd is not None:

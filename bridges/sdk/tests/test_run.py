@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from dominie import ApprovalRequired, AsyncClient, AsyncRun, Credentials, DeadlineExceeded, Forbidden, Held
+from dominie import (
+    ApprovalRequired,
+    AsyncClient,
+    AsyncRun,
+    BudgetExceeded,
+    Credentials,
+    DeadlineExceeded,
+    Forbidden,
+    Held,
+)
 from dominie.testing import Asked, House
 from dominie_contracts import Invalid, Unauthenticated, Unavailable, headers
 from dominie_contracts.judge import Review, Verdict, Vote
@@ -136,6 +145,19 @@ async def test_a_token_that_is_not_taken_is_replaced_once(run: AsyncRun, house: 
     house.on(InvokeTool, stale)
     await run.invoke("pay", {})
     assert len(house.commands(MintRunToken)) == 2
+
+
+async def test_what_has_spent_its_ceiling_asks_anew_what_it_may(run: AsyncRun, house: House) -> None:
+    """That may be more by now; a limit that calls share is no matter of the token."""
+
+    def spent(command: InvokeTool, asked: Asked) -> ToolResult:
+        raise BudgetExceeded("all of it", **({"run": "r0"} if command.tool == "dear" else {"policy": "day"}))
+
+    house.on(InvokeTool, spent)
+    for tool, minted in (("often", 1), ("often", 1), ("dear", 1), ("often", 2), ("often", 2)):
+        with pytest.raises(BudgetExceeded):
+            await run.invoke(tool, {})
+        assert len(house.commands(MintRunToken)) == minted
 
 
 async def test_too_large_a_command_is_not_sent(run: AsyncRun, house: House) -> None:

@@ -60,7 +60,7 @@ class Asking:
             chain=chain,
             parents=self.parents,
             limit=self.narrow if self.caller is None else authority.grants,
-            ceilings=own if self.caller is None else authority.ceilings,
+            ceilings=own if self.caller is None else authority.own,
         )
 
 

@@ -23,6 +23,13 @@ class Authority:
     ceilings: tuple[Ceiling, ...] = ()
     until_s: float = math.inf
     """Unix time until when what people gave lasts."""
+    shared: tuple[Ceiling, ...] = ()
+    """What of that is just what the runs that it is part of may spend: looked at anew each time."""
+
+    @property
+    def own(self) -> tuple[Ceiling, ...]:
+        """What it may spend beside what those runs may."""
+        return tuple(ceiling for ceiling in self.ceilings if ceiling not in self.shared)
 
     @property
     def details(self) -> tuple[Detail, ...]:

@@ -1,6 +1,7 @@
 """Why an agent may act for a user in a run, and what that allows: asked anew for each run token."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from dominie_contracts import Conflict, Forbidden, Invalid, RunClaims
 from dominie_contracts.identity import Registered
@@ -77,7 +78,7 @@ class Bounds:
         if agent is None:
             raise Forbidden(f"{caller.agent} stands no more")
         stands, _ = await self.of(Asking(agent, caller.sub, caller.run), run, now_s=now_s)
-        authority = stands.below(caller.grants, caller.ceilings)
+        authority = replace(stands.below(caller.grants, caller.ceilings), shared=stands.ceilings)
         return authority if narrow is not None else authority.without(run.widened)
 
     async def _through(self, tenant: str, run: Run, now_s: int) -> Authority:
