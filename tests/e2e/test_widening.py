@@ -130,6 +130,16 @@ class Scene:
                         return each.arguments
                 await anyio.sleep(0.02)
 
+    async def part(self, token: str, name: str, *, who: str = "desk", **more: Any) -> str:
+        """Hand a run on to a-helper; the part's id."""
+        command = ExchangeRun.model_validate({"agent": "a-helper", "run": name, **more})
+        return (await self.peers[who].ask(command, RunToken, token=token, timeout_s=WAIT_S)).run
+
+    async def ceilings(self, part: str) -> dict[str, float]:
+        """What a part of a-helper's, and those that it is part of, may spend."""
+        claims = RunTokenVerifier(self.house.keys.signer).verify(await self.token(part, "helper"))
+        return {each.run: each.max_cost_usd for each in claims.ceilings}
+
     async def until_ended(self, token: str) -> None:
         """Wait until services have read that a token's run was ended."""
         with anyio.fail_after(WAIT_S):
@@ -242,7 +252,7 @@ async def test_a_user_lets_their_run_do_more_once(scene: Scene, run: str) -> Non
     action = await scene.asked(token)
     (parked,) = [each for each in await scene.trail(WIDENING, action) if isinstance(each, Parked)]
     assert [(ask.group, ask.policy) for ask in parked.asks] == [("user", "widening")]
-    assert await scene.shown(action) == {"tools": ["refund"], "reason": "dana wants her money"}
+    assert await scene.shown(action) == {"tools": ["refund"], "now_tools": ["read"], "reason": "dana wants her money"}
     assert await scene.asked(token) == action  # asked again, under another key
     await scene.answer(action)
     wider = await scene.widen(token)
@@ -342,6 +352,20 @@ async def test_a_ceiling_is_raised_to_what_was_allowed(scene: Scene, run: str) -
         assert [each.max_cost_usd for each in claims.ceilings] == [usd]
     with pytest.raises(Forbidden, match="only narrows"):
         await scene.token(run, max_cost_usd=10)
+
+
+async def test_a_raised_ceiling_is_that_of_the_parts_that_were_there_before(scene: Scene, run: str) -> None:
+    """But for one that was handed on with less: that has what it was handed."""
+    found = {"all": await scene.token(run), "less": await scene.token(run, max_cost_usd=3)}
+    parts = {name: await scene.part(token, f"{run}-{name}") for name, token in found.items()}
+    below = await scene.part(found["all"], f"{run}-below", max_cost_usd=1)
+    of_part = await scene.part(await scene.token(parts["all"], "helper"), f"{run}-deep", who="helper")
+    await scene.answer(await scene.asked(found["all"], Grants(), max_cost_usd=9))
+    assert await scene.ceilings(parts["all"]) == {run: 5}  # a yes alone raises nothing
+    await scene.widen(found["all"], Grants(), max_cost_usd=9)
+    assert await scene.ceilings(parts["all"]) == await scene.ceilings(of_part) == {run: 9}
+    assert await scene.ceilings(parts["less"]) == {run: 3}
+    assert await scene.ceilings(below) == {run: 9, below: 1}
 
 
 async def test_a_part_of_a_run_asks_for_nothing_and_has_what_was_named(scene: Scene, run: str) -> None:

@@ -175,14 +175,21 @@ def listed(*views: ApprovalView) -> Callable[[ListApprovals, object], Approvals]
 
 
 def test_of_a_widening_an_approver_sees_exactly_what_would_be_added(project: Path, open_house: House) -> None:
-    more = {"tools": ["refund", "mail"], "max_cost_usd": 9.0, "now_usd": 5.0, "reason": "it came broken"}
+    tools = {"tools": ["refund", "mail"], "now_tools": ["read", "find"], "models": ["auto"], "now_models": []}
+    more = {**tools, "max_cost_usd": 9.0, "now_usd": 5.0, "reason": "it came broken"}
     asked = waiting().model_copy(
         update={"category": "widening", "command": "run.widen", "resource": None, "arguments": more}
     )
     open_house.on(ListApprovals, lambda command, _: Approvals(approvals=(asked,)))
     open_house.on(Trail, lambda command, _: Entries(entries=()))
     shown = run("approvals", "show", "a1").stdout
-    for said in ("more than its run was let", "refund, mail", "$9.00 in all instead of $5.00", '"it came broken"'):
+    for said in (
+        "more than its run was let",
+        "refund, mail, beside read, find",
+        "auto; it has none",
+        "$9.00 in all instead of $5.00",
+        '"it came broken"',
+    ):
         assert said in shown
     assert "more: tools refund, mail" in run("approvals", "list").stdout
 

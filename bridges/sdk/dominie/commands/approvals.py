@@ -8,6 +8,9 @@ import typer
 from dominie.commands._show import Json, arguments_of, note, safe, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
     from rich.console import Console
 
     from dominie import Client
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 _WIDENING = "widening"
 """The category of `identity.widen`."""
+_KINDS = ("tools", "models", "namespaces")
 _LINE = 300
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="The action's id, or how it begins.")]
 As = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Who you are; else who is logged in, or finance.")]
@@ -149,9 +153,18 @@ def _wants(found: "ApprovalView") -> list[tuple[str, str]]:
         return [("wants", found.resource or found.command), *told]
     usd, now, why = (given.pop(name, None) for name in ("max_cost_usd", "now_usd", "reason"))
     spends = [] if usd is None or now is None else [("  spends", f"${usd:,.2f} in all instead of ${now:,.2f}")]
-    added = [(f"  {kind}", ", ".join(map(str, names))) for kind, names in given.items() if isinstance(names, list)]
+    added = [(f"  {kind}", _added(given, kind)) for kind in _KINDS if kind in given]
     because = [("  because", json.dumps(why, ensure_ascii=False))] if why else []
     return [("wants", "more than its run was let"), *added, *spends, *because]
+
+
+def _added(given: "Mapping[str, JsonValue]", kind: str) -> str:
+    """The names that would be added, beside those that the run has."""
+    more, now = (given.get(key) for key in (kind, f"now_{kind}"))
+    named = ", ".join(map(str, more)) if isinstance(more, list) else ""
+    if not isinstance(now, list):
+        return named
+    return f"{named}, beside {', '.join(map(str, now))}" if now else f"{named}; it has none"
 
 
 def _said(answer: "Answer") -> str:

@@ -135,9 +135,11 @@ def _more(command: WidenRun, authority: Authority, run: str) -> bool:
 
 
 def _arguments(command: WidenRun, authority: Authority, run: str) -> dict[str, JsonValue]:
-    """Exactly what would be added, as people are shown it, and why."""
+    """Exactly what would be added, as people are shown it, to what, and why."""
     grants = missing(authority.grants, command.grants)
-    found: dict[str, JsonValue] = {kind: [*getattr(grants, kind)] for kind in KINDS if getattr(grants, kind)}
+    found: dict[str, JsonValue] = {}
+    for kind in (each for each in KINDS if getattr(grants, each)):
+        found |= {kind: [*getattr(grants, kind)], f"now_{kind}": [*getattr(authority.grants, kind)]}
     usd, mine = command.max_cost_usd, [each.max_cost_usd for each in authority.ceilings if each.run == run]
     if usd is not None and (not mine or usd > mine[0]):
         found[_USD] = usd
