@@ -12,10 +12,11 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from dominie import Held
+from dominie_langgraph._asking import DEFAULT_WAIT_S
 from dominie_langgraph._chat import ChatDominie
 from dominie_langgraph._runs import current_run
 from dominie_langgraph._toolnode import acall_tool
-from dominie_langgraph._tools import DEFAULT_WAIT_S, call_tool
+from dominie_langgraph._tools import call_tool
 
 HELD = "This answer was held back for review."
 Result = ToolMessage | Command[Any]

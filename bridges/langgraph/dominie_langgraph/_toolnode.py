@@ -11,7 +11,8 @@ from langgraph.prebuilt import tool_node
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
-from dominie_langgraph._tools import DEFAULT_WAIT_S, call_tool
+from dominie_langgraph._asking import DEFAULT_WAIT_S
+from dominie_langgraph._tools import call_tool
 
 Result = ToolMessage | Command[Any]
 Execute = Callable[[ToolCallRequest], Awaitable[Result]]

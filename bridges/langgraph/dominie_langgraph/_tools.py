@@ -2,23 +2,22 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.prebuilt.tool_node import ToolCallRequest
-from langgraph.types import Command, interrupt
+from langgraph.types import Command
 
 import dominie
-from dominie import ApprovalRequired, Forbidden, Problem
+from dominie import Forbidden, Problem
 from dominie_contracts.tool import ToolSpec
-from dominie_langgraph._runs import current_run, has_checkpointer
+from dominie_langgraph._asking import answered, messages_of
+from dominie_langgraph._runs import current_run
 
-DEFAULT_WAIT_S = 600.0
-_POLL_S = 0.5
 _NAMES_S = 5.0
 Local = Callable[[ToolCallRequest], ToolMessage | Command[Any]]
 
@@ -35,43 +34,21 @@ _registered: dict[str, _Names] = {}
 def call_tool(request: ToolCallRequest, local: Local, *, wait_s: float) -> ToolMessage | Command[Any]:
     """Run one tool call; what the policies or a person refuse comes back as the tool's error.
 
-    A call that a person has to allow interrupts the graph, if it has a checkpointer; the resume only wakes it, and
-    the record is asked again. Without a checkpointer it waits.
+    A call that a person has to allow interrupts the graph, or waits for them: see `answered`.
 
     Raises:
         ApprovalRequired: Nobody answered within `wait_s` seconds, and there is no checkpointer.
     """
-    run = current_run(_messages(request.state))
-    until = time.monotonic() + wait_s
-    while True:
-        try:
-            return _try(run, request, local)
-        except ApprovalRequired as asked:
-            if has_checkpointer():
-                interrupt(question(asked, request))
-            elif time.monotonic() >= until:
-                raise
-            else:
-                time.sleep(_POLL_S)
-        except Forbidden as problem:
-            return _refused(request, problem)
-        except Problem as problem:
-            if problem.type not in ("tool-failed", "invalid", "conflict"):
-                raise
-            return _refused(request, problem)
-
-
-def question(asked: ApprovalRequired, request: ToolCallRequest) -> dict[str, Any]:
-    """What an interrupt shows: which call waits, for whose yes (and how many of them), and under which id."""
-    return {
-        "approval": asked.extra.get("action"),
-        "digest": asked.extra.get("digest"),
-        "groups": asked.extra.get("groups"),
-        "asks": asked.extra.get("asks"),
-        "why": asked.detail,
-        "tool": request.tool_call["name"],
-        "arguments": request.tool_call["args"],
-    }
+    run = current_run(messages_of(request.state))
+    wants = {"tool": request.tool_call["name"], "arguments": request.tool_call["args"]}
+    try:
+        return answered(lambda: _try(run, request, local), wants, wait_s=wait_s)
+    except Forbidden as problem:
+        return _refused(request, problem)
+    except Problem as problem:
+        if problem.type not in ("tool-failed", "invalid", "conflict"):
+            raise
+        return _refused(request, problem)
 
 
 def _try(run: dominie.Run, request: ToolCallRequest, local: Local) -> ToolMessage | Command[Any]:
@@ -115,13 +92,6 @@ def _spec(tool: BaseTool) -> ToolSpec:
         kind="local",
         **given,
     )
-
-
-def _messages(state: Any) -> Sequence[BaseMessage]:
-    if isinstance(state, list):
-        return state
-    found = state.get("messages", []) if isinstance(state, dict) else getattr(state, "messages", [])
-    return list(found)
 
 
 def _said(request: ToolCallRequest, result: Any) -> ToolMessage:
