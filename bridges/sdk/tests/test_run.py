@@ -151,7 +151,7 @@ async def test_what_has_spent_its_ceiling_asks_anew_what_it_may(run: AsyncRun, h
     """That may be more by now; a limit that calls share is no matter of the token."""
 
     def spent(command: InvokeTool, asked: Asked) -> ToolResult:
-        raise BudgetExceeded("all of it", **({"run": "r0"} if command.tool == "dear" else {"policy": "day"}))
+        raise BudgetExceeded("all of it", run="r0") if command.tool == "dear" else BudgetExceeded("that of today")
 
     house.on(InvokeTool, spent)
     for tool, minted in (("often", 1), ("often", 1), ("dear", 1), ("often", 2), ("often", 2)):
