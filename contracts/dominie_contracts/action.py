@@ -180,6 +180,8 @@ class Finished(Payload):
     input_tokens: int | None = None
     output_tokens: int | None = None
     model: str | None = None
+    layers: tuple[str, ...] = ()
+    """Of a call without `Started`, since it changes nothing: the layers of isolation that were applied."""
     served_from: int | None = None
     """In a forked run, the position of the parent's event that this was taken from: nothing was done."""
 

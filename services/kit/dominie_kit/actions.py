@@ -215,8 +215,9 @@ class Actions(Trails):
         except Lost as lost:
             raise _try_again(lost) from lost
         assert outcome is not None, "work whose outcome comes later has an effect"
+        finished = outcome.finished.model_copy(update={"layers": work.layers}) if work.layers else outcome.finished
         try:
-            await self.append(action, *opening, *outcome.more, outcome.finished)
+            await self.append(action, *opening, *outcome.more, finished)
         except EventTooLarge as error:
             await self.append(action, *opening, _failed(Invalid(_too_large(error))))
         return self._result(action)

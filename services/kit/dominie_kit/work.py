@@ -66,6 +66,7 @@ class Work:
     """Renewed while this service runs it, so that a dead one is soon relieved."""
     enforcement: Literal["isolated", "worker", "cooperative", "service"] = "service"
     layers: tuple[str, ...] = ()
+    """What isolates it: said by `started`, or by the outcome where there is none."""
     notes: tuple[Matter, ...] = ()
     """What others look for in its trail: noted before its outcome is written."""
 

@@ -1,5 +1,6 @@
 """An action's trail, with two instances of one service on one log: it is done once, whatever is repeated or dies."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -153,6 +154,17 @@ async def test_an_effect_is_written_down_before_it_happens(desk: Desk, here: Act
     await act(here, desk.context(), Work(ledger.run, effect=True))
     assert ledger.seen == [STARTED]
     assert await desk.types(TOOL) == DONE
+
+
+@pytest.mark.parametrize("how", ["it goes well", "it fails"])
+async def test_a_read_names_what_isolated_it_in_its_outcome(
+    desk: Desk, here: Actions, ledger: Ledger, how: str
+) -> None:
+    run = ledger.run if how == "it goes well" else raising(ToolFailed("no"))
+    with contextlib.suppress(ToolFailed):
+        await act(here, desk.context("k"), Work(run, layers=("uid", "namespaces")))
+    done = await here.load(desk.context("k"), here.open(desk.context("k")).id)
+    assert done.state.finished is not None and done.state.finished.layers == ("uid", "namespaces")
 
 
 async def test_without_a_question_nothing_is_decided(desk: Desk, here: Actions, ledger: Ledger) -> None:
