@@ -13,12 +13,16 @@ log = logging.getLogger("dominie")
 
 
 class AtOnce(Generic[M]):
-    """Hands each message to `heard`: `subscribe(subject, future=AtOnce(heard))`."""
+    """Hands each message to `heard`: `subscribe(subject, future=AtOnce(heard))`.
 
-    __slots__ = ("_heard",)
+    What comes on a subject that `ignores` knows need not even be read.
+    """
 
-    def __init__(self, heard: Callable[[M], None]) -> None:
+    __slots__ = ("_heard", "ignores")
+
+    def __init__(self, heard: Callable[[M], None], *, ignores: Callable[[bytes], bool] | None = None) -> None:
         self._heard = heard
+        self.ignores = ignores
 
     def cancelled(self) -> bool:
         """Never."""

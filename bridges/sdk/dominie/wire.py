@@ -49,6 +49,8 @@ class Wire(Client):
             if subscription is None or not isinstance(heard, AtOnce):
                 await self._process_msg(sid, subject, reply, data, head)
                 return
+            if heard.ignores is not None and heard.ignores(subject):
+                return
             if head.startswith(_HEAD):
                 headers = self._parse_header_lines(head[len(_HEAD) :]) or None
             else:
@@ -88,13 +90,21 @@ class _Reader(Parser):
 
     def reset(self) -> None:
         super().reset()
-        self._left = b""
+        self._left: list[bytes] = []
+        self._lacks = 0
         self._heard = 0
         self._connection = object()
 
     async def parse(self, data: bytes = b"") -> None:
-        data = self._left + data if self._left else data
+        if self._left:
+            self._left.append(data)
+            self._lacks -= len(data)
+            if self._lacks > 0:  # a large message is put together once, and not at each part of it
+                return
+            data = b"".join(self._left)
+            self._left = []
         place, connection = 0, self._connection
+        self._lacks = 0
         while (end := data.find(b"\r\n", place)) >= 0:
             line = data[place:end]
             if line.startswith((b"MSG ", b"HMSG ")):
@@ -107,7 +117,8 @@ class _Reader(Parser):
                 await super().parse(line + b"\r\n")
             if self._connection is not connection:
                 return  # it was lost meanwhile, and what is left of it with it
-        self._left = data[place:]
+        if place < len(data):
+            self._left = [data[place:]]
 
     async def _message(self, line: bytes, data: bytes, start: int) -> int | None:
         """Hand on the message that begins with a line; the place after it, None if not all of it is here."""
@@ -124,6 +135,7 @@ class _Reader(Parser):
         except ValueError as error:
             raise ProtocolError("nats: malformed MSG") from error
         if len(data) < end + 2:
+            self._lacks = end + 2 - len(data)
             return None
         await self.nc.hear(sid, subject, reply, data[body:end], data[start:body])
         self._heard += 1

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from dominie.testing import Broker
 from dominie.wire import Wire, _Reader, header_block
 from dominie_contracts import headers
+from dominie_contracts.heard import AtOnce
 
 ODD = [b"\r\n", b"\r", b"\n", b":", b" ", b"\t", b"\x0b", b"\x1c", b"\x1f", b"\xc2\xa0", b"\xff", b"Key", b"value", b""]
 BLOCKS = st.lists(st.sampled_from(ODD) | st.binary(max_size=4)).map(b"".join)
@@ -122,3 +124,24 @@ def test_what_came_before_a_connection_was_lost_is_forgotten() -> None:
     asyncio.run(reader.parse(plain(b"", b"a") + b"-ERR 'gone'\r\n" + plain(b"", b"b") + b"MSG cut"))
     asyncio.run(reader.parse(plain(b"", b"c")))
     assert [entry[3] for entry in nc.log if isinstance(entry, tuple)] == [b"a", b"c"]
+
+
+@pytest.mark.anyio
+async def test_what_is_ignored_is_not_read_and_the_next_one_is(broker: Broker) -> None:
+    wire, other, heard, done = Wire(), await nats.connect(broker.url), list[str](), asyncio.Event()
+
+    def hear(message: Msg) -> None:
+        heard.append(message.subject)
+        if message.subject == "cmd.end":
+            done.set()
+
+    await wire.connect(broker.url)
+    future = AtOnce(hear, ignores=lambda subject: subject == b"cmd.loud")
+    await wire.subscribe("cmd.*", future=future)  # type: ignore[arg-type]  # stands for one
+    await wire.flush()
+    for subject in ("cmd.loud", "cmd.small", "cmd.loud", "cmd.end"):
+        await other.publish(subject, b"x", headers={headers.KEY: "k"})
+    await asyncio.wait_for(done.wait(), 30)
+    await wire.close()
+    await other.close()
+    assert heard == ["cmd.small", "cmd.end"]

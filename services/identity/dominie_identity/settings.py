@@ -20,7 +20,7 @@ class Settings(KitSettings):
     """How long a run token lasts."""
     identity_trust_domain: str = TRUST_DOMAIN
     """The trust domain of the SPIFFE ids in run tokens."""
-    identity_watch_s: float = Field(default=0.05, gt=0)
+    identity_watch_s: float = Field(default=0.025, gt=0)
     """How often the warden looks at who sends how much."""
     identity_flood_messages_per_s: float = Field(default=10_000.0, gt=0)
     """What an agent, a worker or a person may send to the broker, over all connections, before it counts as a flood."""

@@ -31,11 +31,11 @@ def test_who_sends_more_floods_before_it_has_sent_for_long(pause: float, times: 
     pytest.fail(f"no flood after {at_s} s")
 
 
-@pytest.mark.parametrize(("messages", "bytes_"), [(501, 0), (0, 500_001)])
+@pytest.mark.parametrize(("messages", "bytes_"), [(251, 0), (0, 250_001)])
 def test_messages_and_bytes_both_count(messages: int, bytes_: int) -> None:
     (flood,) = Meter(ALLOWED).look([seen(0.1, messages, bytes_)])
     assert (flood.tenant, flood.principal, flood.messages, flood.bytes) == ("acme", "a-desk", messages, bytes_)
-    assert Meter(ALLOWED).look([seen(0.1, min(messages, 500), min(bytes_, 500_000))]) == []
+    assert Meter(ALLOWED).look([seen(0.1, min(messages, 250), min(bytes_, 250_000))]) == []
 
 
 def test_connections_of_one_principal_count_together() -> None:

@@ -6,10 +6,11 @@ while that is under way; afterwards the action's own record answers it.
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import anyio
 import nats.errors
@@ -32,7 +33,7 @@ from dominie_eventstore import EventTooLarge, StoreUnavailable
 from dominie_kit.admission import Admission, Route, parse
 from dominie_kit.bus import problem_body
 from dominie_kit.context import Context
-from dominie_kit.incoming import addressed
+from dominie_kit.incoming import addressed, speaker
 from dominie_kit.refusals import COUNTED, NOBODY, RefusalTally, Who
 from dominie_kit.sealing import PersonKey
 
@@ -43,6 +44,7 @@ SLOT_BYTES = 8 * 1024
 """A command counts as one for each so many bytes: a large one is more work."""
 NOWHERE: Who = PLATFORM, NOBODY
 _AS_ARTIFACTS = "put large values as artifacts"
+_FULL = {headers.PROBLEM: Unavailable.type}
 log = structlog.get_logger()
 
 
@@ -86,6 +88,7 @@ class Edge:
         self._earned: Counter[Who] = Counter()
         self.refusals = RefusalTally(service, time.monotonic)
         self._not_ready = not_ready
+        self._untold = deque[tuple[Msg, bytes]]()
         self._flights: dict[tuple[str, ...], _Flight] = {}
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,6 +116,14 @@ class Edge:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    def ignores(self, subject: bytes) -> bool:
+        """Whether what comes on a subject is dropped unread: its principal was refused too often just now."""
+        who = speaker(subject)
+        if who is None or not self.refusals.is_shut(who):
+            return False
+        self.refused += 1
+        return True
+
     def take(self, route: Route, message: Msg) -> None:
         """Begin what a message asks for, or join it where it is under way, or refuse it; never waits.
 
@@ -124,14 +135,15 @@ class Edge:
             self._drop(NOWHERE, "no subject")
             return
         who = (subject.tenant, subject.principal) if subject else NOWHERE
-        if subject and self.refusals.is_shut(who):
-            self.refused += 1
-            return
         if not message.reply.startswith(inbox):
             self._drop(who, "not its inbox")
             return
         if self._group is None:
             self._drop(who, "ending")
+            return
+        if subject and (full := self._full(who, message)) is not None:
+            self.refusals.note(who, "too many at once")
+            self._tell(message, full)
             return
         try:
             self._begin(route, message, subject)
@@ -164,7 +176,6 @@ class Edge:
             raise refusal
         if self.in_flight >= self._max_in_flight:
             raise Unavailable(f"{self._service} is busy with {self.in_flight} commands", retry_after_s=0.25)
-        self._check_share(context, message)
         command = parse(route, message, context)
         flight = _Flight(message.subject, message.data)
         self._join(flight, message, context.left_s)
@@ -172,15 +183,25 @@ class Edge:
         self._each[name[0], name[1]] += _slots(message.data)
         self._start(self._fly(route, command, context, name))
 
-    def _check_share(self, context: Context, message: Msg) -> None:
-        """Refuse (Unavailable) a principal that has as many commands under way as it may."""
-        who = context.tenant, context.principal
-        most = min(self._max_in_flight_each, BEGIN + self._earned[who])
-        held = self._each[who]
-        if held and held + _slots(message.data) > most and context.tenant != PLATFORM:
-            self.refusals.note(who, "too many at once")
-            text = f"{context.principal} has as many commands under way at {self._service} as it may ({most})"
-            raise Unavailable(text, retry_after_s=0.05)
+    def _full(self, who: Who, message: Msg) -> bytes | None:
+        """What a principal is told that has as many commands under way as it may.
+
+        Asked before anything else is, and not in the log: many of these come at once, and must cost others nothing.
+        """
+        held, most = self._each[who], min(self._max_in_flight_each, BEGIN + self._earned[who])
+        if not held or held + _slots(message.data) <= most or who[0] == PLATFORM:
+            return None
+        return _full_body(self._service, who[1], most)
+
+    def _tell(self, message: Msg, body: bytes) -> None:
+        """Answer soon, in one task with all who wait to be told so."""
+        self._untold.append((message, body))
+        if len(self._untold) == 1:
+            self._start(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        while self._untold:
+            await self._send(*self._untold.popleft(), _FULL)
 
     def _join(self, flight: _Flight, message: Msg, left_s: float) -> None:
         timer = asyncio.get_running_loop().call_later(left_s, self._late, flight, message)
@@ -263,6 +284,12 @@ class Edge:
             await message._client.publish(message.reply, body, headers=found)
         except (nats.errors.Error, OSError) as error:  # the asker tries again, and meets the record
             log.warning("edge.unanswered", subject=message.subject, error=repr(error))
+
+
+@lru_cache(1024)
+def _full_body(service: str, principal: str, most: int) -> bytes:
+    text = f"{principal} has as many commands under way at {service} as it may ({most})"
+    return problem_body(Unavailable(text, retry_after_s=0.05).details)
 
 
 def _slots(body: bytes) -> int:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from nats.aio.msg import Msg
 
-from dominie_contracts import CommandSubject, Invalid, headers
+from dominie_contracts import CommandSubject, Invalid, Problem, headers
 from dominie_contracts.subjects import PLATFORM, inbox_prefix
 
 MAX_KEY_CHARS = 200
@@ -20,6 +20,16 @@ def addressed(subject: str) -> tuple[CommandSubject | None, str]:
         return None, _SERVICE_INBOX
     parsed = CommandSubject.parse(subject)
     return parsed, inbox_prefix(parsed.tenant, parsed.principal) + "."
+
+
+@lru_cache(_CACHE)
+def speaker(subject: bytes) -> tuple[str, str] | None:
+    """Who sends on a command's subject; None between services, and where it is no command's."""
+    try:
+        parsed, _ = addressed(subject.decode())
+    except (Problem, UnicodeDecodeError):
+        return None
+    return (parsed.tenant, parsed.principal) if parsed else None
 
 
 def check_size(message: Msg, found: Mapping[str, str]) -> None:

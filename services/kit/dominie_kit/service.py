@@ -222,7 +222,7 @@ class Service:
         """Take commands from now on."""
         client = self.outer.client
         for subject, route in subjects:
-            heard = AtOnce[Msg](partial(self.edge.take, route))
+            heard = AtOnce[Msg](partial(self.edge.take, route), ignores=self.edge.ignores)
             await client.subscribe(subject, queue=self.name, future=heard)  # type: ignore[arg-type]  # stands for one
         await client.flush()
         await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write

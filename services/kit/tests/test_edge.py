@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,6 +103,8 @@ class Wire:
         found = {headers.KEY: "k", headers.TOKEN: token()} if sent is None else sent
         client: Any = self
         message = Msg(client, subject, reply, body, {**found, **(more or {})})
+        if self.edge.ignores(subject.encode()):
+            return
         self.edge.take(route or Route(InvokeTool, self.handle, resource="tool"), message)
 
     @property
@@ -301,6 +304,31 @@ async def test_one_principal_takes_no_more_than_its_share() -> None:
         await busy.edge.drained()
         await busy.take(more={headers.KEY: "later"})
     assert len(busy.contexts) == 3
+
+
+async def test_who_is_told_so_is_told_in_turn_and_each_in_their_own_inbox() -> None:
+    busy, gate = wire(max_in_flight_each=1), anyio.Event()
+
+    async def wait() -> Message:
+        await gate.wait()
+        return DONE
+
+    busy.does = wait
+    async with busy.edge.open():
+        for number in range(20):
+            busy.hear(reply=f"{INBOX}{number}", more={headers.KEY: str(number)})
+            await anyio.lowlevel.checkpoint()
+        gate.set()
+        await busy.edge.drained()
+    told = [inbox for inbox, _, found in busy.sent if found.get(headers.PROBLEM) == "unavailable"]
+    assert told == [f"{INBOX}{number}" for number in range(1, 20)]
+    (found,) = busy.edge.refusals.take()
+    assert [(each.what, each.count) for each in found.counts] == [("tool: too many at once", 19)]
+
+
+@pytest.mark.parametrize("subject", ["svc.tool.invoke", "cmd.acme", "cmd.acme.%zz.tool.invoke", "\udcff"])
+async def test_what_names_nobody_is_never_dropped_unread(wire: Wire, subject: str) -> None:
+    assert not wire.edge.ignores(subject.encode(errors="surrogateescape"))
 
 
 async def test_a_token_of_a_key_that_was_changed_no_longer_holds(wire: Wire) -> None:

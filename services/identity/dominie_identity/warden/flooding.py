@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-BURST_S = 0.5
+BURST_S = 0.25
 """So many seconds' worth may come at once."""
 FORGET_S = 10.0
 _STEP_S = 0.2
