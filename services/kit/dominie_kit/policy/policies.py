@@ -71,12 +71,14 @@ class Policies:
         return decided
 
     def _filled_in(self, question: Question, clock_s: int) -> Decided:
+        made: dict[str, object] = {"request": question.request, "clock_s": clock_s}
         shape = question.shape or shape_for(question.action, question.resource, question.context)
         if shape is None:
             known = _deny((), f"{UNDECIDABLE}there is no action {question.action!r}")
         else:
             known = self._known(question, shape, clock_s)
-        return known.model_copy(update={"request": question.request, "clock_s": clock_s})
+            made |= {"policy_set": self.digest, "schema_digest": shape.digest}
+        return known.model_copy(update=made)
 
     def looks_at(self, question: Question) -> frozenset[str]:
         """Which attributes of the context the policies look at that could apply."""
@@ -86,7 +88,7 @@ class Policies:
     def _known(self, question: Question, shape: Shape, clock_s: int) -> Decided:
         slice_ = self._slice(shape, question.resource)
         if PLAN in question.context and (refused := slice_.outside(question.context)) is not None:
-            return _deny((), refused).model_copy(update={"policy_set": self.digest, "schema_digest": shape.digest})
+            return _deny((), refused)
         told = slice_.told(question, clock_s)
         depends = question.principal, question.resource, told.context, len(told.names)
         key = shape.digest, marshal.dumps(depends, _BY_VALUE)
@@ -95,9 +97,7 @@ class Policies:
             self.hits += 1
             return found
         self.misses += 1
-        decided = self._decide(question, shape, slice_, told)
-        parts = {"policy_set": self.digest, "schema_digest": shape.digest}
-        found = decided.model_copy(update=parts)
+        found = self._decide(question, shape, slice_, told)
         if len(key[1]) <= _SMALL:
             self._decided[key] = found
         if len(self._decided) > _CACHE:
