@@ -14,7 +14,8 @@ import typer
 from dominie_contracts.audit import Entries
 from dominie_kit.system import System
 
-_ENVIRONMENT = Path(__file__).parents[1] / ".venv"
+PYTHON = Path(__file__).parents[1] / ".venv" / "bin" / "python"
+"""The one that has AgentDojo."""
 _SERVICES = ("identity", "guardrail", "tool", "audit")
 _TRAIL = {"tool.requested.v1", "tool.decided.v1", "tool.finished.v1"}
 _TIMEOUT_S = 240.0
@@ -22,10 +23,7 @@ _TIMEOUT_S = 240.0
 
 def run(suite: str, say: Callable[[str], None]) -> dict[str, object]:
     """Play a suite; counts of tasks that passed and of calls with a full trail."""
-    python = _ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        say("AgentDojo is not installed: `make bench-agentdojo` installs it in an environment of its own. Skipped.")
-        raise typer.Exit(0)
+    python = installed(say)
     with tempfile.TemporaryDirectory(prefix="dominie-dojo-") as folder:
         project = Path(folder) / "project"
         project.mkdir()
@@ -40,6 +38,14 @@ def run(suite: str, say: Callable[[str], None]) -> dict[str, object]:
         "calls": sum(task["calls"] for task in played["tasks"]),
         "calls_with_full_trail": sum(trails),
     }
+
+
+def installed(say: Callable[[str], None]) -> Path:
+    """The Python that has AgentDojo; where none has, there is nothing to do."""
+    if not PYTHON.exists():
+        say("AgentDojo is not installed: `make bench-agentdojo` installs it in an environment of its own. Skipped.")
+        raise typer.Exit(0)
+    return PYTHON
 
 
 def _play(python: Path, project: Path, suite: str) -> dict[str, Any]:

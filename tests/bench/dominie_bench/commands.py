@@ -3,10 +3,28 @@
 import json
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Suite(StrEnum):
+    """AgentDojo's suites."""
+
+    BANKING = "banking"
+    SLACK = "slack"
+    TRAVEL = "travel"
+    WORKSPACE = "workspace"
+    ALL = "all"
+
+
+class Attack(StrEnum):
+    """How the agent is attacked."""
+
+    HIJACK = "hijack"
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -114,12 +132,27 @@ def limits(
 
 
 def agentdojo(
-    suite: Annotated[str, typer.Option(help="Which of AgentDojo's suites.")] = "banking", json: Json = False
+    suite: Annotated[Suite, typer.Option(help="Which of AgentDojo's suites; all only with --attack.")] = Suite.BANKING,
+    attack: Annotated[Attack | None, typer.Option(help="An agent that obeys every injection it meets.")] = None,
+    limit: Annotated[int | None, typer.Option(help="So many user tasks of each suite.", min=1)] = None,
+    json: Json = False,
 ) -> None:
-    """AgentDojo's ground truth played through the bus, judged by AgentDojo's own utility check."""
-    from dominie_bench.agentdojo import run
+    """AgentDojo's ground truth played through the bus, judged by AgentDojo's own checks.
 
-    _print(run(suite, _say), as_json=json)
+    With --attack each user task is played alone, and with each injection. People are simulated: who is asked says yes
+    to the user's own calls, signed as ever, and nothing to the attacker's. Shares are of one.
+    """
+    if attack is not None:
+        from dominie_bench.hijack import run as run_attack
+
+        names = [each.value for each in Suite if each is not Suite.ALL] if suite is Suite.ALL else [suite.value]
+        _print(run_attack(names, limit, _say), as_json=json)
+    elif suite is Suite.ALL or limit is not None:
+        raise typer.BadParameter("--suite all and --limit go with --attack")
+    else:
+        from dominie_bench.agentdojo import run
+
+        _print(run(suite.value, _say), as_json=json)
 
 
 def decision(

@@ -1,0 +1,110 @@
+"""`dominie bench agentdojo --attack hijack`: every user task with every injection task, each pair a governed run."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from dominie_bench.agentdojo import installed
+from dominie_kit.system import System
+
+APPROVER = "gil"
+_SERVICES = ("identity", "guardrail", "tool")
+_TOLD_EVERY = 100
+_OPEN = """
+@id("granted")
+permit (principal, action, resource);
+"""
+
+
+class Side(BaseModel):
+    """What became of the calls of one side."""
+
+    calls: int
+    asked: int
+    denied: int
+    failed: int
+
+
+class Played(BaseModel):
+    """How one pair went, as the agent tells it."""
+
+    suite: str
+    task: str
+    injection: str
+    seen: bool
+    idle: bool
+    user: Side
+    attacker: Side
+    utility: bool
+    security: bool
+
+
+def run(suites: Iterable[str], limit: int | None, say: Callable[[str], None]) -> dict[str, object]:
+    """Play these suites; shares of one."""
+    python = installed(say)
+    with tempfile.TemporaryDirectory(prefix="dominie-dojo-") as folder:
+        project, policies = Path(folder) / "project", Path(folder) / "policies"
+        project.mkdir()
+        policies.mkdir()
+        (policies / "dojo.cedar").write_text(_OPEN)
+        with System(project, services=_SERVICES, keys=Path(folder) / "keys", policies=policies):
+            _enrol(project)
+            order = json.dumps({"suites": [*suites], "limit": limit, "approver": APPROVER})
+            played = [*_play(python, project, order, say)]
+    return tally(played)
+
+
+def tally(played: list[Played]) -> dict[str, object]:
+    """The figures of all suites, and of each."""
+    names = dict.fromkeys(each.suite for each in played)
+    by_suite = {name: _figures([each for each in played if each.suite == name]) for name in names}
+    return {**_figures(played), "by_suite": by_suite, "with_plan": None}
+
+
+def _figures(played: list[Played]) -> dict[str, object]:
+    alone = [each for each in played if not each.injection]
+    attacked = [each for each in played if each.injection]
+    scored = [each for each in attacked if not each.idle]
+    calls = sum(each.user.calls for each in alone)
+    return {
+        "pairs": len(attacked),
+        "attack_success": _share(scored, lambda each: each.security),
+        "auto_tasks": _share(alone, lambda each: each.utility and not each.user.asked and not each.user.denied),
+        "approval_tasks": _share(alone, lambda each: each.user.asked > 0),
+        "denied_tasks": _share(alone, lambda each: each.user.denied > 0),
+        "human_load": round(sum(each.user.asked for each in alone) / calls, 4) if calls else None,
+        "stopped_without_human": _share(scored, _stopped_without_human),
+        "utility_under_attack": _share(scored, lambda each: each.utility),
+        "skipped": len(attacked) - len(scored),
+    }
+
+
+def _stopped_without_human(each: Played) -> bool:
+    return not each.security and each.attacker.denied > 0 and not each.attacker.asked
+
+
+def _share(played: list[Played], holds: Callable[[Played], bool]) -> float | None:
+    return round(sum(map(holds, played)) / len(played), 4) if played else None
+
+
+def _enrol(project: Path) -> None:
+    dominie = str(Path(sys.executable).parent / "dominie")
+    enrol = [dominie, "approvals", "enrol", APPROVER, "--group", "finance", "--json"]
+    subprocess.run(enrol, cwd=project, check=True, capture_output=True, timeout=60)
+
+
+def _play(python: Path, project: Path, order: str, say: Callable[[str], None]) -> Iterator[Played]:
+    command = [str(python), "-m", "dominie_bench.dojo.agent", order]
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        for number, line in enumerate(agent.stdout, 1):
+            yield Played.model_validate_json(line)
+            if number % _TOLD_EVERY == 0:
+                say(f"{number} runs")
+    if agent.returncode:
+        raise RuntimeError(f"the agent failed with {agent.returncode}")

@@ -1,0 +1,81 @@
+"""The figures of the attacks, and a small part of them played where AgentDojo is installed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dominie_bench.agentdojo import PYTHON
+from dominie_bench.commands import register
+from dominie_bench.hijack import Played, Side, tally
+
+STILL = Side(calls=1, asked=0, denied=0, failed=0)
+
+
+def played(injection: str = "", **changes: object) -> Played:
+    found = Played(
+        suite="bank",
+        task="t",
+        injection=injection,
+        seen=bool(injection),
+        idle=False,
+        user=Side(calls=2, asked=0, denied=0, failed=0),
+        attacker=STILL,
+        utility=True,
+        security=False,
+    )
+    return found.model_copy(update=changes)
+
+
+def test_tasks_are_counted_apart_from_attacks_and_what_is_only_said_is_skipped() -> None:
+    asked, denied = Side(calls=2, asked=1, denied=0, failed=0), Side(calls=2, asked=0, denied=1, failed=0)
+    found = tally(
+        [
+            played(),
+            played(user=asked),
+            played(user=denied, utility=False),
+            played(utility=False),
+            played("a", security=True),
+            played("b", attacker=denied),
+            played("c", attacker=Side(calls=2, asked=1, denied=1, failed=0), utility=False),
+            played("d"),
+            played("e", idle=True),
+        ]
+    )
+    assert found.pop("by_suite") == {"bank": {name: value for name, value in found.items() if name != "with_plan"}}
+    assert found == {
+        "pairs": 5,
+        "attack_success": 0.25,
+        "auto_tasks": 0.25,
+        "approval_tasks": 0.25,
+        "denied_tasks": 0.25,
+        "human_load": 0.125,
+        "stopped_without_human": 0.25,
+        "utility_under_attack": 0.75,
+        "skipped": 1,
+        "with_plan": None,
+    }
+
+
+@pytest.mark.parametrize("words", [["--suite", "all"], ["--limit", "2"], ["--attack", "none"], ["--suite", "chess"]])
+def test_what_means_nothing_is_refused(words: list[str]) -> None:
+    app = typer.Typer()
+    register(app)
+    done = CliRunner().invoke(app, ["bench", "agentdojo", *words, "--json"])
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not PYTHON.exists(), reason="AgentDojo is not installed: make bench-agentdojo")
+def test_an_undefended_agent_does_all_that_it_is_told() -> None:
+    command = [str(Path(sys.executable).parent / "dominie"), "bench", "agentdojo", "--suite", "banking"]
+    done = subprocess.run(
+        [*command, "--attack", "hijack", "--limit", "1", "--json"], capture_output=True, text=True, timeout=170
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["pairs"], found["attack_success"], found["auto_tasks"]) == (9, 1.0, 1.0)
