@@ -1,6 +1,6 @@
 """The calls of AgentDojo's suites, as `dominie bench decision` decides them; kept in `dojo_calls.json`.
 
-python -m dominie_bench.dojo_calls > dojo_calls.json     runs where agentdojo is installed
+python tools/agentdojo_calls.py > dojo_calls.json     runs where agentdojo is installed
 """
 
 import hashlib
@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from agentdojo.task_suite.load_suites import get_suites
 from pydantic_core import to_jsonable_python
 
-from dominie_bench.dojo import VERSION, Bank
+from dominie_bench.dojo.bank import Bank
+from dominie_bench.dojo.suites import VERSION, suites
 
 _RECIPIENTS = {"recipient", "recipients", "user", "user_email", "participants", "url", "email"}
 
@@ -20,8 +20,8 @@ def collect() -> dict[str, Any]:
     """Every tool, and every call that the ground truth of a user's task makes."""
     tools: dict[str, Any] = {}
     calls: list[Any] = []
-    for name, suite in get_suites(VERSION).items():
-        for tool in Bank(suite).tools:
+    for name, suite in suites().items():
+        for tool in Bank().tools([name]):
             tools[tool.spec.name] = _marked(tool.spec.model_dump(mode="json"))
         calls += (
             {"run": f"{name}-{task}", "tool": tool, "arguments": _told(args)} for task, tool, args in _calls(suite)
