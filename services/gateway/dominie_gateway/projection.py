@@ -1,6 +1,6 @@
 """What the gateway reads of the log: which API keys hold, and the latest events for the live page."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Self
 
 import anyio
@@ -15,6 +15,10 @@ from dominie_eventstore import InMemory
 _INDEX_BITS = 8
 """The bits of a position below its append's sequence (see `pack_position`)."""
 _SMALL_BYTES = 4096
+_BACK = 20
+"""So many times what a page shows is read at the beginning: a quiet tenant's last events may be some way back."""
+TENANTS = 64
+"""So many have their latest events kept."""
 
 
 class Keys(InMemory):
@@ -47,26 +51,33 @@ class Keys(InMemory):
 
 
 class Recent(InMemory):
-    """A projection of all events: the lines of the latest ones, and no more of them than the page shows.
+    """A projection of all events: the lines of the latest ones of each tenant, and no more of them than a page shows.
 
-    An event becomes a line when somebody looks; a large one at once, so that it is not kept.
+    An event becomes a line when somebody looks; a large one at once, so that it is not kept. Of more tenants than there
+    is room for, those that were quiet for the longest are forgotten.
     """
 
     def __init__(self, size: int) -> None:
         self.position = 0
         self._size = size
-        self._kept: deque[Line | Recorded] = deque(maxlen=size)
+        self._kept: OrderedDict[str | None, deque[Line | Recorded]] = OrderedDict()
+        """By tenant; under None the latest of all of them."""
         self._changed = anyio.Event()
         self.closed = False
 
     def begin_near(self, last_position: int) -> None:
-        """Skip what the page would not hold: an append has one event or more."""
-        self.position = max(0, last_position - (self._size << _INDEX_BITS))
+        """Skip what is not likely to be shown: an append has one event or more."""
+        self.position = max(0, last_position - (self._size * _BACK << _INDEX_BITS))
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
-        self._kept.append(event if len(event.raw) <= _SMALL_BYTES else line(event))
+        kept = event if len(event.raw) <= _SMALL_BYTES else line(event)
+        for whose in (event.envelope.tenant, None):
+            self._kept.setdefault(whose, deque(maxlen=self._size)).append(kept)
+            self._kept.move_to_end(whose)
+        if len(self._kept) > TENANTS + 1:
+            self._kept.popitem(last=False)
         self._wake()
 
     def fresh(self) -> Self:
@@ -89,19 +100,23 @@ class Recent(InMemory):
         self.closed = True
         self._wake()
 
-    @property
-    def lines(self) -> tuple[Line, ...]:
-        """The latest events, oldest first."""
-        found = tuple(kept if isinstance(kept, Line) else line(kept) for kept in self._kept)
-        self._kept = deque(found, maxlen=self._size)
+    def of(self, tenant: str | None) -> tuple[Line, ...]:
+        """The latest events of a tenant, oldest first; None: of all of them."""
+        found = tuple(kept if isinstance(kept, Line) else line(kept) for kept in self._kept.get(tenant, ()))
+        if found:
+            self._kept[tenant] = deque(found, maxlen=self._size)
         return found
 
-    async def beyond(self, position: int, timeout_s: float) -> tuple[Line, ...]:
-        """The events beyond a position, once there are some; none when the time is up or the service ends."""
+    async def beyond(self, tenant: str | None, position: int, timeout_s: float) -> tuple[Line, ...]:
+        """Those beyond a position, once there are some; none when the time is up or the service ends."""
         with anyio.move_on_after(timeout_s):
-            while self.position <= position and not self.closed:
+            while self._last(tenant) <= position and not self.closed:
                 await self._changed.wait()
-        return tuple(found for found in self.lines if found.position > position)
+        return tuple(found for found in self.of(tenant) if found.position > position)
+
+    def _last(self, tenant: str | None) -> int:
+        kept = self._kept.get(tenant)
+        return kept[-1].position if kept else 0
 
     def _wake(self) -> None:
         self._changed.set()

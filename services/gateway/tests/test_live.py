@@ -1,6 +1,7 @@
 """Who may look at the live page, and what it is sent, over a real server."""
 
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,13 +19,14 @@ from starlette.routing import Route
 from dominie_contracts import Command, Draft, Message, Problem, Recorded, Unavailable
 from dominie_contracts.envelope import GENESIS
 from dominie_contracts.identity import ListIssuers
-from dominie_contracts.people import Issuers, IssuerView
+from dominie_contracts.people import Issuers, IssuerView, Vouched
+from dominie_contracts.rights import AUDITORS
 from dominie_gateway.adapters.live import LivePage
 from dominie_gateway.adapters.people import People
 from dominie_gateway.adapters.server import HttpServer
 from dominie_gateway.people.entrance import Entrance
 from dominie_gateway.people.sessions import Sessions
-from dominie_gateway.projection import Recent
+from dominie_gateway.projection import TENANTS, Recent
 from dominie_kit import Context
 from dominie_kit.standing import Standing
 
@@ -33,7 +35,7 @@ R = TypeVar("R", bound=Message)
 CORP = IssuerView(name="corp", url="https://login.example.com", client_id="dominie", scopes="openid")
 
 
-def event(position: int, why: str = "lost") -> Recorded:
+def event(position: int, why: str = "lost", tenant: str = "acme") -> Recorded:
     draft = Draft(
         id="e",
         source="dominie/tool",
@@ -43,7 +45,7 @@ def event(position: int, why: str = "lost") -> Recorded:
         correlation_id="r-1",
         data=json.dumps({"why": why}),
     )
-    return Recorded(position, draft.seal(f"acme.tool.a{position}", "acme", version=1, prev=GENESIS))
+    return Recorded(position, draft.seal(f"{tenant}.tool.a{position}", tenant, version=1, prev=GENESIS))
 
 
 @pytest.fixture
@@ -73,9 +75,11 @@ async def no_body(request: Request) -> bytes:
     raise AssertionError("the page has none")
 
 
-def page_of(recent: Recent, token: str | None = None, identity: Identity | None = None) -> LivePage:
+def page_of(
+    recent: Recent, token: str | None = None, identity: Identity | None = None, sessions: Sessions | None = None
+) -> LivePage:
     people = People(identity or Identity(), no_body)
-    return LivePage(recent, Entrance(people, Sessions(Standing()), token=token, public_url=None))
+    return LivePage(recent, Entrance(people, sessions or Sessions(Standing()), token=token, public_url=None))
 
 
 async def refused(request: Request, error: Exception) -> Response:
@@ -150,6 +154,46 @@ async def test_nobody_sees_anything_before_it_is_known_whether_people_sign_in(re
         assert (await client.get("/")).status_code == 200
         identity.away = True
         assert (await client.get("/")).status_code == 200
+
+
+async def test_a_tenant_that_is_busy_takes_no_room_of_another(recent: Recent) -> None:
+    for position in range(6, 100):
+        recent.apply(event(position, f"theirs-{position}", "globex"))
+    sessions = Sessions(Standing())
+    dana = Vouched(tenant="acme", principal="u-dana", groups=(AUDITORS,), issuer="corp", until_s=int(time.time()) + 60)
+    cookie = {"cookie": f"dominie_session={sessions.open(dana)[0]}"}
+    async with at(page_of(recent, None, Identity(CORP), sessions)) as client:
+        shown = (await client.get("/", headers=cookie)).text
+    assert [word in shown for word in ("lost-2", "lost-3", "lost-5", "theirs")] == [False, True, True, False]
+    async with at(page_of(recent)) as client:  # where nobody signs in, it is everybody's
+        assert "theirs-99" in (await client.get("/")).text
+
+
+async def test_a_page_waits_for_its_own_tenant_alone(recent: Recent) -> None:
+    """Not even when others do something is to be seen."""
+    found: list[tuple[str, ...]] = []
+
+    async def wait() -> None:
+        found.append(tuple(line.text for line in await recent.beyond("acme", 5, 30)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        for position in range(6, 9):
+            recent.apply(event(position, "theirs", "globex"))
+            await anyio.wait_all_tasks_blocked()
+        assert found == []
+        recent.apply(event(9, "ours"))
+    assert len(found) == 1 and len(found[0]) == 1 and "ours" in found[0][0]
+
+
+def test_of_more_tenants_than_there_is_room_for_the_quietest_is_forgotten(recent: Recent) -> None:
+    for number in range(TENANTS):
+        recent.apply(event(6 + number, tenant=f"t{number}"))
+    assert recent.of("acme") == () and len(recent.of("t0")) == 1 and len(recent.of(None)) == 3
+    built = recent.fresh()
+    assert built.position == 0
+    recent.become(built)
+    assert recent.of("t0") == ()
 
 
 @pytest.mark.parametrize(("name", "status"), [("page.css", 200), ("page.js", 200), ("page.html", 404)])

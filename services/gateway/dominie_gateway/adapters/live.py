@@ -41,7 +41,7 @@ class LivePage:
             if not await self._entrance.issuers():
                 raise
             return HTMLResponse(sorry(problem.detail, signed_in=True), status_code=problem.status, headers=HEADERS)
-        position, lines = self._recent.position, view.of(self._recent.lines)
+        position, lines = self._recent.position, self._recent.of(view.tenant)
         return HTMLResponse(page(lines, position=position, session=view.session), headers=HEADERS)
 
     async def asset(self, request: Request) -> Response:
@@ -54,30 +54,33 @@ class LivePage:
 
     async def events(self, request: Request) -> Response:
         """`GET /events?after=POSITION`: the parts of the page that change, for ever; `Last-Event-ID` goes on."""
-        await self._entrance.admit(request)
+        view = await self._entrance.admit(request)
         after = _position(request.headers.get("last-event-id") or request.query_params.get("after") or "0")
         if self._pages >= _MAX_PAGES:
             raise Unavailable(f"{_MAX_PAGES} pages are open already", retry_after_s=5)
         headers = {**HEADERS, "x-accel-buffering": "no"}
-        return StreamingResponse(self._feed(request, after), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            self._feed(request, view.tenant, after), media_type="text/event-stream", headers=headers
+        )
 
-    async def _feed(self, request: Request, after: int) -> AsyncIterator[str]:
+    async def _feed(self, request: Request, tenant: str | None, after: int) -> AsyncIterator[str]:
         position = after if after <= self._recent.position else 0  # beyond the end: it was another log's
         self._pages += 1
         try:
             yield "retry: 1000\n\n"
             while not self._recent.closed:
-                happened = await self._recent.beyond(position, _ALIVE_S)
+                fresh = await self._recent.beyond(tenant, position, _ALIVE_S)
                 try:  # by now the session may be over, or its person stopped
-                    view = await self._entrance.admit(request)
+                    if (await self._entrance.admit(request)).tenant != tenant:
+                        raise Forbidden("this browser shows another tenant by now")
                 except Problem:
                     yield "event: over\ndata:\n\n"
                     return
-                position = happened[-1].position if happened else position
-                if not (fresh := view.of(happened)):
+                if not fresh:
                     yield ": alive\n\n"
                     continue
-                yield f"id: {position}\ndata: {fragments(view.of(self._recent.lines), fresh)}\n\n"
+                position = fresh[-1].position
+                yield f"id: {position}\ndata: {fragments(self._recent.of(tenant), fresh)}\n\n"
                 await anyio.sleep(_PACE_S)
         finally:
             self._pages -= 1

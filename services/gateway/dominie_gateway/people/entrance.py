@@ -2,7 +2,6 @@
 
 import hmac
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -10,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dominie_contracts import Forbidden, Unauthenticated, Unavailable
-from dominie_contracts.line import Line
 from dominie_contracts.people import IssuerView
 from dominie_contracts.rights import AUDITORS, DEVELOPERS
 from dominie_gateway.adapters.people import People
@@ -32,10 +30,10 @@ class View:
 
     session: Session | None = None
 
-    def of(self, lines: Iterable[Line]) -> tuple[Line, ...]:
-        """Those of these events."""
-        tenant = None if self.session is None else self.session.tenant
-        return tuple(line for line in lines if tenant in (None, line.tenant))
+    @property
+    def tenant(self) -> str | None:
+        """Whose events; None: everybody's."""
+        return None if self.session is None else self.session.tenant
 
 
 class Entrance:
