@@ -45,6 +45,8 @@ MAX_NAMES = 1000
 """Tools, models, namespaces, users or groups of one registration: the broker is told each one."""
 MAX_NAME_CHARS = 200
 MAX_REASON_CHARS = 500
+_KEYED = 15
+"""Beside the last one; a connection that is older than them all is made anew."""
 LEAD_S = 5
 """So long everybody knows a new signer before it signs."""
 MAX_DELEGATION_S = 366 * 86400
@@ -87,6 +89,14 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """The keys that are a principal's from a time on (Unix time), and until when each is to be."""
+
+    from_s: float
+    until_s: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One principal; `keys` holds the API keys that stand, `spent` the ids of all there ever were."""
 
@@ -108,8 +118,8 @@ class State:
     """Of an agent: the runs that were ended."""
     tokens: frozenset[str] = frozenset()
     """Of a person whom an issuer vouched for: the digests of the ID tokens that were shown."""
-    keyed: tuple[tuple[str, float], ...] = ()
-    """The keys that the registration names, and since when (Unix time) each is the principal's."""
+    keyed: tuple[Keyed, ...] = ()
+    """The keys that the last registrations name, the latest last."""
     version: int = 0
 
     @property
@@ -118,11 +128,16 @@ class State:
         return self.revoked or self.suspended is not None
 
     def keeps(self, since_s: float, *, now_s: float) -> bool:
-        """Whether a connection that was made at a time goes on: some key that was the principal's then is taken now."""
-        registered = self.registered
-        return registered is None or any(
-            from_s <= since_s and registered.takes(nkey, now_s) for nkey, from_s in self.keyed
-        )
+        """Whether a connection that was made at a time goes on, by the keys that were the principal's then.
+
+        One of them is taken now, and none was taken away sooner than was said when the connection was made: where one
+        has ended as it was to, the connection has ended with it.
+        """
+        if self.registered is None:
+            return True
+        then = next((each.until_s for each in reversed(self.keyed) if each.from_s <= since_s), ())
+        taken = [nkey for nkey, _ in then if self.registered.takes(nkey, now_s)]
+        return bool(taken) and all(nkey in taken or until_s <= now_s for nkey, until_s in then)
 
 
 def service_user(agent: str) -> str:
@@ -314,7 +329,7 @@ def evolve(state: State, event: PrincipalEvent, *, position: int = 0, at_s: floa
     match event:
         case Registered():
             tokens = state.tokens if event.login is None else state.tokens | {event.login.token}
-            return replace(state, registered=event, erased=None, tokens=tokens, keyed=_keyed(state, event, at_s))
+            return replace(state, registered=event, erased=None, tokens=tokens, keyed=_keyed(state.keyed, event, at_s))
         case Erased():
             return replace(state, erased=event, erased_at=position)
         case Revoked():
@@ -337,10 +352,12 @@ def evolve(state: State, event: PrincipalEvent, *, position: int = 0, at_s: floa
             assert_never(event)
 
 
-def _keyed(state: State, event: Registered, at_s: float) -> tuple[tuple[str, float], ...]:
+def _keyed(known: tuple[Keyed, ...], event: Registered, at_s: float) -> tuple[Keyed, ...]:
     """The first key of all was never another's, so it is the principal's since ever: clocks may differ."""
-    known, from_s = dict(state.keyed), at_s if state.keyed else 0.0
-    return tuple((nkey, known.get(nkey, from_s)) for nkey in (event.nkey, event.previous) if nkey is not None)
+    until_s = tuple((nkey, event.ends_s(nkey)) for nkey in (event.nkey, event.previous) if nkey is not None)
+    if known and [nkey for nkey, _ in known[-1].until_s] == [nkey for nkey, _ in until_s]:
+        return (*known[:-1], Keyed(known[-1].from_s, until_s))
+    return (*known[-_KEYED:], Keyed(at_s if known else 0.0, until_s))
 
 
 def acts_for(registered: Registered, user: str, *, local: bool) -> bool:

@@ -72,6 +72,21 @@ async def test_what_connected_with_a_key_that_is_not_taken_any_more_is_out(acme:
     assert await is_refused(acme.url, old, "acme", name)
 
 
+async def test_what_connected_with_a_key_two_before_is_out_though_its_overlap_goes_on(acme: House) -> None:
+    """Whoever connected when it was the one before has rights until that overlap ends."""
+    old = await acme.register("a-twice")
+    second, third = KeyPair.generate(), KeyPair.generate()
+    await acme.operator.ask(Rotate(principal="a-twice", nkey=second.public, tenant="acme"), PrincipalView)
+    async with connected(acme.url, old, "acme", "a-twice") as thief:
+        await acme.operator.ask(Rotate(principal="a-twice", nkey=third.public, tenant="acme"), PrincipalView)
+        async with connected(acme.url, second, "acme", "a-twice") as agent:
+            with anyio.fail_after(60):
+                await thief.ended.wait()
+            await agent.ask(MintRunToken(user="u-a-twice", run="twice"), RunToken)
+            assert not agent.ended.is_set()
+    assert await is_refused(acme.url, old, "acme", "a-twice")
+
+
 async def test_registering_the_rotated_key_again_keeps_the_overlap(acme: House) -> None:
     old, new = await acme.register("a-again"), KeyPair.generate()
     await acme.operator.ask(Rotate(principal="a-again", nkey=new.public, tenant="acme"), PrincipalView)
