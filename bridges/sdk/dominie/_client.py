@@ -10,10 +10,11 @@ from dominie._config import Identity, as_user, find
 from dominie._credentials import Credentials
 from dominie._link import Link
 from dominie._local import LocalOutcomes
+from dominie._planning import plan_of
 from dominie._register import make_link
 from dominie._run import AsyncRun
 from dominie.answers import sign_answer
-from dominie_contracts import Command, Invalid, Message
+from dominie_contracts import Command, Diverged, Invalid, Message
 from dominie_contracts.action import Ask
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import Answered, Approvals, ApprovalView, Approve, ListApprovals
@@ -128,6 +129,48 @@ class AsyncClient:
         return AsyncRun(
             self._started(), self._outcomes, mint, timeout_s=self.timeout_s if timeout_s is None else timeout_s
         )
+
+    async def plan(
+        self,
+        request: str,
+        user: str | None = None,
+        *,
+        model: str = "auto",
+        id: str | None = None,
+        max_cost_usd: float | None = None,
+        subject_token: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Plan:
+        """Have a model write the plan for a request: from the request and the tools alone, never from data.
+
+        It is planned in a run of its own, which is on the record; then `run(request=…, plan=…)` is held to it.
+
+        Args:
+            request: What the user asked.
+            user: On whose behalf, as in `run`.
+            model: One that the tenant offers.
+            id: The planning run's id; a restarted agent that gives the same one gets the same plan. None: a new one.
+            max_cost_usd: What planning may cost.
+            subject_token: What the user signed for the planning run.
+            timeout_s: How long each step of it may take.
+
+        Raises:
+            Invalid: There is nothing to plan for, or what the model wrote is no plan of tools that the run may call.
+            Diverged: Under `dominie fork`: planning is a run of its own, and one run is made again.
+            Problem: Refused, or no answer in time.
+        """
+        if self._again is not None:
+            raise Diverged(f"the program has a run planned; only {self._again.of!r} is made again: give it its plan")
+        planning = self.run(
+            user,
+            id=id,
+            request=request,
+            max_cost_usd=max_cost_usd,
+            subject_token=subject_token,
+            timeout_s=timeout_s,
+        )
+        async with planning as run:
+            return await plan_of(run, request, model)
 
     async def ask(
         self,

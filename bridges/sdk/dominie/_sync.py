@@ -107,6 +107,31 @@ class Client:
         )
         return Run(self, self.portal.call(begin))
 
+    def plan(
+        self,
+        request: str,
+        user: str | None = None,
+        *,
+        model: str = "auto",
+        id: str | None = None,
+        max_cost_usd: float | None = None,
+        subject_token: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Plan:
+        """See `AsyncClient.plan`."""
+        return self.portal.call(
+            partial(
+                self._async.plan,
+                request,
+                user,
+                model=model,
+                id=id,
+                max_cost_usd=max_cost_usd,
+                subject_token=subject_token,
+                timeout_s=timeout_s,
+            )
+        )
+
     def ask(
         self,
         command: Command,

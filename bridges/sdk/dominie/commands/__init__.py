@@ -12,6 +12,7 @@ from dominie.commands import (
     fork,
     limits,
     login,
+    plan,
     protect,
     ps,
     replay,
@@ -22,6 +23,6 @@ from dominie.commands import (
 
 def register(app: typer.Typer) -> None:
     """Add the sdk's commands to `dominie`."""
-    for module in (login, execute, ps, agent, delegate, tools, approvals, limits, audit, replay, fork, version):
+    for module in (login, execute, ps, agent, delegate, plan, tools, approvals, limits, audit, replay, fork, version):
         module.register(app)
     protect.register(group(app, "keys", help=KEYS_HELP))
