@@ -6,6 +6,8 @@ from dominie_contracts.base import Message
 from dominie_contracts.digests import digest_bytes
 
 ID_TOKEN: Literal["urn:ietf:params:oauth:token-type:id_token"] = "urn:ietf:params:oauth:token-type:id_token"
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+"""How an issuer is asked for the token of a device flow (RFC 8628, 3.4)."""
 SIGN_IN_AUDIENCE = "dominie-sign-in"
 """`aud` of the proof that whoever signs in has the key that is to be theirs."""
 MAX_SUBJECT_CHARS = 16_384
@@ -72,6 +74,8 @@ class IssuerView(Message):
     url: str
     client_id: str
     scopes: str
+    relayed: bool = False
+    """Whether the gateway is asked for the device flow instead: the issuer wants a secret, which only that has."""
 
 
 class Issuers(Message):

@@ -1,7 +1,8 @@
 """An OpenID provider of its own process: oidc-provider-mock, with the device flow that it lacks (RFC 8628, by Authlib).
 
 `python openid_provider.py`: prints its address, and ends with its standard input. The person is whom a test says, by
-`POST /test/approve` (`user_code`, `sub`, or `deny`); `POST /test/expire` ends a code.
+`POST /test/approve` (`user_code`, `sub`, or `deny`); `POST /test/expire` ends a code; `POST /test/client` registers a
+client with a secret (any other needs none).
 """
 
 import json
@@ -70,7 +71,7 @@ class Endpoint(DeviceAuthorizationEndpoint):  # type: ignore[misc]  # Authlib sh
 
 
 class Grant(DeviceCodeGrant):  # type: ignore[misc]  # Authlib ships no types
-    TOKEN_ENDPOINT_AUTH_METHODS = ("none",)
+    TOKEN_ENDPOINT_AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post")
 
     def query_device_credential(self, device_code: str) -> "Credential | None":
         return CODES.get(device_code)
@@ -107,6 +108,7 @@ def make() -> flask.Flask:
     served.post("/oauth2/device")(device)
     served.post("/test/approve")(approve)
     served.post("/test/expire")(expire)
+    served.post("/test/client")(client)
     app.register_blueprint(served)
     app.after_request(discovered)
     return app
@@ -144,6 +146,14 @@ def approve() -> Any:
     return {}
 
 
+def client() -> Any:
+    said = flask.request.get_json()
+    scopes, redirect = ["openid", "profile"], {"redirect_uris": [said["callback"]]}
+    known = {"id": said["id"], "secret": said["secret"], "token_endpoint_auth_method": said["method"]}
+    storage.store_client(Client(**known, **redirect, allowed_scopes=scopes))
+    return {}
+
+
 def expire() -> Any:
     by_user_code(flask.request.get_json()["user_code"]).expires = 0.0
     return {}
@@ -152,6 +162,8 @@ def expire() -> Any:
 def discovered(response: Any) -> Any:
     if flask.request.path == "/.well-known/openid-configuration":
         found = {**response.get_json(), "device_authorization_endpoint": flask.request.host_url + "oauth2/device"}
+        if flask.request.host.startswith("localhost"):  # by this name it is an issuer that takes secrets in forms alone
+            found["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
         response.set_data(json.dumps(found))
     return response
 

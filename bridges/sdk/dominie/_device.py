@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+from urllib.parse import quote
 
 import anyio
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dominie.discovery import Metadata, check_url, fetch_json
+from dominie.discovery import check_url, fetch_json
 from dominie_contracts import Forbidden, Unauthenticated, Unavailable
-from dominie_contracts.people import IssuerView
+from dominie_contracts.people import DEVICE_GRANT, IssuerView
 
-GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 SLOW_DOWN_S = 5.0
 MAX_WAIT_S = 3600
 _Text = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -38,9 +39,37 @@ class _Token(BaseModel):
     error: str | None = None
 
 
+class Endpoints(Protocol):
+    """Where the flow goes: an issuer's own, as its metadata say; or a gateway's, which has the issuer's secret."""
+
+    @property
+    def device_authorization_endpoint(self) -> str | None:
+        """Gives a device code."""
+        ...
+
+    @property
+    def token_endpoint(self) -> str | None:
+        """Gives the token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A gateway that asks an issuer."""
+
+    device_authorization_endpoint: str
+    token_endpoint: str
+
+    @classmethod
+    def of(cls, gateway: str, issuer: IssuerView) -> "Relay":
+        """At this address."""
+        base = f"{gateway}/people/issuers/{quote(issuer.name, safe='')}"
+        return cls(f"{base}/device", f"{base}/token")
+
+
 async def sign_in(
     client: httpx.AsyncClient,
-    metadata: Metadata,
+    at: Endpoints,
     issuer: IssuerView,
     *,
     show: Callable[[Device], None],
@@ -51,7 +80,7 @@ async def sign_in(
 
     Args:
         client: What asks the issuer.
-        metadata: What the issuer says of itself.
+        at: Where it is asked.
         issuer: Which one, and as whom it is asked.
         show: Tells the person where to go, with which code.
         sleep: Waits for so many seconds.
@@ -62,10 +91,10 @@ async def sign_in(
         Unauthenticated: They did not come in time, or the issuer gives no ID token.
         Unavailable: The issuer is away, or has no such flow.
     """
-    if metadata.device_authorization_endpoint is None or metadata.token_endpoint is None:
+    if at.device_authorization_endpoint is None or at.token_endpoint is None:
         raise Unavailable(f"the issuer {issuer.name!r} signs nobody in without a browser (RFC 8628)")
     form = {"client_id": issuer.client_id, "scope": issuer.scopes}
-    found = await fetch_json(client, metadata.device_authorization_endpoint, form=form, errors=True)
+    found = await fetch_json(client, at.device_authorization_endpoint, form=form, errors=True)
     try:
         device = Device.model_validate(found)
     except ValidationError as error:
@@ -79,7 +108,7 @@ async def sign_in(
     interval_s = max(1.0, device.interval)
     while clock() < until_s:
         await sleep(interval_s)
-        token, slower_s = await _poll(client, metadata.token_endpoint, issuer, device)
+        token, slower_s = await _poll(client, at.token_endpoint, issuer, device)
         if token is not None:
             return token
         interval_s += slower_s
@@ -90,7 +119,7 @@ async def _poll(
     client: httpx.AsyncClient, endpoint: str, issuer: IssuerView, device: Device
 ) -> tuple[str | None, float]:
     """The ID token, if there is one by now; else by how much longer to wait from now on."""
-    form = {"grant_type": GRANT, "device_code": device.device_code, "client_id": issuer.client_id}
+    form = {"grant_type": DEVICE_GRANT, "device_code": device.device_code, "client_id": issuer.client_id}
     try:
         answer = _Token.model_validate(await fetch_json(client, endpoint, form=form, errors=True))
     except Unavailable:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dominie import _login
 from dominie._config import here
 from dominie._credentials import ALGORITHM
-from dominie._device import Device
+from dominie._device import Device, Relay
 from dominie._device import sign_in as with_device
 from dominie._login import Login
 from dominie._project import Project
@@ -70,8 +70,8 @@ async def sign_in(place: Place, name: str | None, *, show: Callable[[Device, Iss
     keys = KeyPair.generate() if before is None else KeyPair(before.seed)
     async with httpx.AsyncClient() as client:
         issuer = _chosen((await _ask(client, f"{place.gateway}/people/issuers", None, Issuers)).issuers, name)
-        metadata = await discover(client, issuer.url)
-        token = await with_device(client, metadata, issuer, show=lambda device: show(device, issuer))
+        at = Relay.of(place.gateway, issuer) if issuer.relayed else await discover(client, issuer.url)
+        token = await with_device(client, at, issuer, show=lambda device: show(device, issuer))
         asked = SignIn(issuer=issuer.name, subject_token=token, nkey=keys.public, proof=proof(token, keys))
         who = await _ask(client, f"{place.gateway}/people/sign-in", asked, SignedIn)
     return Login(url=place.url, who=who, seed=keys.seed)

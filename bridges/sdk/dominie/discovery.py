@@ -30,6 +30,7 @@ class Metadata(BaseModel):
     authorization_endpoint: str | None = None
     token_endpoint: str | None = None
     device_authorization_endpoint: str | None = None
+    token_endpoint_auth_methods_supported: tuple[str, ...] | None = None
 
 
 def check_url(url: str) -> str:
@@ -70,7 +71,12 @@ async def discover(client: httpx.AsyncClient, issuer: str) -> Metadata:
 
 
 async def fetch_json(
-    client: httpx.AsyncClient, url: str, *, form: Mapping[str, str] | None = None, errors: bool = False
+    client: httpx.AsyncClient,
+    url: str,
+    *,
+    form: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    errors: bool = False,
 ) -> dict[str, JsonValue]:
     """A JSON object from an address.
 
@@ -78,6 +84,7 @@ async def fetch_json(
         client: What fetches.
         url: Where from.
         form: What is posted there; None: nothing, it is a GET.
+        headers: Sent beside those that are always.
         errors: Take the object of an error of the caller's, too (RFC 6749, 5.2).
 
     Raises:
@@ -90,7 +97,7 @@ async def fetch_json(
             "GET" if form is None else "POST",
             url,
             data=form,
-            headers={"accept": "application/json"},
+            headers={**(headers or {}), "accept": "application/json"},
             follow_redirects=False,
             timeout=TIMEOUT_S,
         ) as response:

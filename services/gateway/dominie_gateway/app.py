@@ -10,7 +10,9 @@ from dominie_gateway.adapters.live import LivePage
 from dominie_gateway.adapters.people import People
 from dominie_gateway.adapters.server import HttpServer
 from dominie_gateway.handlers import Handlers
+from dominie_gateway.people.clients import Clients
 from dominie_gateway.people.code_flow import CodeFlow
+from dominie_gateway.people.devices import Devices
 from dominie_gateway.people.entrance import Entrance
 from dominie_gateway.people.sessions import Sessions
 from dominie_gateway.people.signing_in import SigningIn
@@ -27,10 +29,17 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     api = Api(
         Handlers(service.inner, keys, service.store.last_position), settings, lambda: service.inner.client.is_connected
     )
-    people, sessions = People(service.inner, api.body), Sessions(service.standing)
+    clients = Clients(settings.gateway_client_secret_files)
+    people, sessions = People(service.inner, clients, api.body), Sessions(service.standing)
     entrance = Entrance(people, sessions, token=settings.gateway_page_token, public_url=settings.gateway_public_url)
     server = HttpServer(
-        application(api, LivePage(recent, entrance), people, SigningIn(people, entrance, sessions, CodeFlow())),
+        application(
+            api,
+            LivePage(recent, entrance),
+            people,
+            Devices(entrance, clients, api.body),
+            SigningIn(people, entrance, sessions, CodeFlow(clients)),
+        ),
         host=settings.gateway_host,
         port=settings.gateway_port,
         place=settings.state / "gateway.json",

@@ -1,5 +1,8 @@
 """Settings of the gateway."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from pydantic import Field, field_validator
 
 from dominie.discovery import check_url
@@ -25,6 +28,8 @@ class Settings(KitSettings):
     Where people sign in, neither is enough: they see their tenant's events, and nobody else any."""
     gateway_public_url: str | None = None
     """Where people's browsers reach it, if not on this machine; there issuers send them back to."""
+    gateway_client_secret_files: Mapping[str, Path] = Field(default_factory=dict)
+    """Of issuers that want a secret of their clients: the file of each, by the issuer's name."""
 
     @field_validator("gateway_public_url")
     @classmethod

@@ -26,7 +26,9 @@ from dominie_gateway.adapters.http import Api, application
 from dominie_gateway.adapters.live import LivePage
 from dominie_gateway.adapters.people import People
 from dominie_gateway.handlers import Handlers
+from dominie_gateway.people.clients import Clients
 from dominie_gateway.people.code_flow import CodeFlow
+from dominie_gateway.people.devices import Devices
 from dominie_gateway.people.entrance import Entrance
 from dominie_gateway.people.sessions import Sessions
 from dominie_gateway.people.signing_in import SigningIn
@@ -104,10 +106,11 @@ async def connected(
     services: Services, keys: Keys, settings: Settings, *, log_end: Callable[[], Awaitable[int]] = log_end
 ) -> AsyncIterator[httpx.AsyncClient]:
     api = Api(Handlers(services, keys, log_end), settings, lambda: True)
-    people, sessions = People(services, api.body), Sessions(Standing())
+    clients, sessions = Clients({}), Sessions(Standing())
+    people = People(services, clients, api.body)
     entrance = Entrance(people, sessions, token=None, public_url=None)
-    signing_in = SigningIn(people, entrance, sessions, CodeFlow())
-    transport = httpx.ASGITransport(application(api, LivePage(Recent(5), entrance), people, signing_in))
+    signing_in, devices = SigningIn(people, entrance, sessions, CodeFlow(clients)), Devices(entrance, clients, api.body)
+    transport = httpx.ASGITransport(application(api, LivePage(Recent(5), entrance), people, devices, signing_in))
     headers = {"authorization": "Bearer sk-1"}
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
         yield client

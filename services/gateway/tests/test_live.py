@@ -24,6 +24,7 @@ from dominie_contracts.rights import AUDITORS
 from dominie_gateway.adapters.live import LivePage
 from dominie_gateway.adapters.people import People
 from dominie_gateway.adapters.server import HttpServer
+from dominie_gateway.people.clients import Clients
 from dominie_gateway.people.entrance import Entrance
 from dominie_gateway.people.sessions import Sessions
 from dominie_gateway.projection import TENANTS, Recent
@@ -78,7 +79,7 @@ async def no_body(request: Request) -> bytes:
 def page_of(
     recent: Recent, token: str | None = None, identity: Identity | None = None, sessions: Sessions | None = None
 ) -> LivePage:
-    people = People(identity or Identity(), no_body)
+    people = People(identity or Identity(), Clients({}), no_body)
     return LivePage(recent, Entrance(people, sessions or Sessions(Standing()), token=token, public_url=None))
 
 

@@ -15,6 +15,7 @@ from dominie_contracts.envelope import GENESIS
 from dominie_contracts.identity import Resumed, Suspended
 from dominie_contracts.people import IssuerView, Vouched
 from dominie_gateway.adapters.people import People
+from dominie_gateway.people.clients import Clients
 from dominie_gateway.people.code_flow import BEGUN_S, CodeFlow, challenge
 from dominie_gateway.people.entrance import Entrance
 from dominie_gateway.people.sessions import MAX_S, MAX_SESSIONS, Sessions
@@ -94,7 +95,7 @@ def issuer() -> Iterator[StaticIssuer]:
 
 
 async def test_what_a_browser_began_is_good_for_ten_minutes(clock: Clock, issuer: StaticIssuer) -> None:
-    flow = CodeFlow(clock=clock)
+    flow = CodeFlow(Clients({}), clock=clock)
     view = IssuerView(name="corp", url=issuer.url, client_id="dominie", scopes="openid")
     address, cookie = await flow.begin(view, "https://house.example/callback", "/")
     _, late = await flow.begin(view, "https://house.example/callback", "/")
@@ -102,7 +103,7 @@ async def test_what_a_browser_began_is_good_for_ten_minutes(clock: Clock, issuer
     clock.now_s += BEGUN_S - 1
     assert f"code_challenge={challenge(flow.take(cookie, QueryParams(state=state)).verifier)}" in address
     with pytest.raises(Unauthenticated, match="ten minutes"):  # sealed by another
-        CodeFlow(clock=clock).take(late, QueryParams(state=state))
+        CodeFlow(Clients({}), clock=clock).take(late, QueryParams(state=state))
     clock.now_s += 2
     with pytest.raises(Unauthenticated, match="ten minutes"):
         flow.take(late, QueryParams(state=state))
@@ -136,7 +137,7 @@ def people() -> People:
     async def body(request: Request) -> bytes:
         raise AssertionError("nobody reads it")
 
-    return People(Nobody(), body)  # type: ignore[arg-type]  # not called
+    return People(Nobody(), Clients({}), body)  # type: ignore[arg-type]  # not called
 
 
 def test_a_public_address_is_https_or_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

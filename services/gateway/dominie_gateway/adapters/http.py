@@ -31,6 +31,7 @@ from dominie_gateway.aggregate import (
     parse_chat,
 )
 from dominie_gateway.handlers import Caller, Handlers
+from dominie_gateway.people.devices import Devices
 from dominie_gateway.people.signing_in import SigningIn
 from dominie_gateway.settings import Settings
 
@@ -116,13 +117,15 @@ class Api:
         return bytes(body)
 
 
-def application(api: Api, live: LivePage, people: People, signing_in: SigningIn) -> Starlette:
+def application(api: Api, live: LivePage, people: People, devices: Devices, signing_in: SigningIn) -> Starlette:
     """Every route there is; whatever goes wrong is answered as a problem."""
     routes = [
         Route("/v1/chat/completions", _guarded(api.bounded(api.chat)), methods=["POST"]),
         Route("/v1/models", _guarded(api.bounded(api.models)), methods=["GET"]),
         Route("/people/issuers", _guarded(api.bounded(people.issuers)), methods=["GET"]),
         Route("/people/sign-in", _guarded(api.bounded(people.sign_in)), methods=["POST"]),
+        Route("/people/issuers/{name}/device", _guarded(api.bounded(devices.begin)), methods=["POST"]),
+        Route("/people/issuers/{name}/token", _guarded(api.bounded(devices.token)), methods=["POST"]),
         Route("/login", _guarded(api.bounded(signing_in.login)), methods=["GET"]),
         Route("/callback", _guarded(api.bounded(signing_in.callback)), methods=["GET"]),
         Route("/logout", _guarded(signing_in.logout), methods=["POST"]),

@@ -16,6 +16,7 @@ from dominie_contracts.identity import ListIssuers, SignIn, Vouch
 from dominie_contracts.people import Issuers, IssuerView, SignedIn, Vouched
 from dominie_contracts.subjects import PLATFORM
 from dominie_gateway.handlers import Calls
+from dominie_gateway.people.clients import Clients
 from dominie_kit import Context
 
 ANSWER_S = 12.0
@@ -28,13 +29,16 @@ _HEADERS = {"cache-control": "no-store"}
 class People:
     """Hands on to identity what people show."""
 
-    def __init__(self, services: Calls, body: Callable[[Request], Awaitable[bytes]]) -> None:
+    def __init__(self, services: Calls, clients: Clients, body: Callable[[Request], Awaitable[bytes]]) -> None:
         self._services = services
+        self._clients = clients
         self._body = body
 
     async def issuers(self, request: Request) -> Response:
         """`GET /people/issuers`: where one can sign in."""
-        found = Issuers(issuers=await self.known())
+        known = await self.known()
+        relayed = (each.model_copy(update={"relayed": self._clients.has_secret(each.name)}) for each in known)
+        found = Issuers(issuers=tuple(relayed))
         return JSONResponse(found.model_dump(mode="json"), headers=_HEADERS)
 
     async def known(self) -> tuple[IssuerView, ...]:

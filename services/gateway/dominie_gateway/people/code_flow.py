@@ -17,14 +17,15 @@ from cryptography.fernet import Fernet, InvalidToken
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 
-from dominie.discovery import Metadata, check_url, discover, fetch_json
+from dominie.discovery import check_url
 from dominie_contracts import Forbidden, Invalid, Unauthenticated, Unavailable
 from dominie_contracts.people import MAX_SUBJECT_CHARS, IssuerView
+from dominie_gateway.people.clients import Clients
 
 BEGUN_S = 600
-KNOWN_S = 600.0
-"""So long an issuer is taken at what it said of itself."""
 MAX_CODE_CHARS = 4096
+WRONG_CLIENT = ("invalid_client", "unauthorized_client")
+"""What an issuer says where it wants another secret, or one at all (RFC 6749, 5.2)."""
 MAX_USED = 100_000
 """Answers of issuers within ten minutes; beyond it nobody signs in until some of them are forgotten."""
 
@@ -51,11 +52,11 @@ class _Token(BaseModel):
 class CodeFlow:
     """Begins a sign-in with an issuer, and takes its answer."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clients: Clients, *, clock: Callable[[], float] = time.time) -> None:
+        self._clients = clients
         self._clock = clock
         self._seal = Fernet(Fernet.generate_key())
         self._used: OrderedDict[str, float] = OrderedDict()
-        self._known: dict[str, tuple[Metadata, float]] = {}
 
     async def begin(self, issuer: IssuerView, callback: str, next_: str) -> tuple[str, str]:
         """Where the browser goes, and the cookie that it goes with.
@@ -66,8 +67,7 @@ class CodeFlow:
         """
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         begun = Begun(issuer=issuer.name, state=state, nonce=nonce, verifier=verifier, next=next_)
-        async with httpx.AsyncClient() as client:
-            metadata = await self._discover(client, issuer)
+        metadata = await self._clients.metadata(issuer)
         if metadata.authorization_endpoint is None:
             raise Unavailable(f"the issuer {issuer.name!r} signs nobody in with a browser")
         asked = {
@@ -121,28 +121,21 @@ class CodeFlow:
             "grant_type": "authorization_code",
             "code": single(answer, "code"),
             "redirect_uri": callback,
-            "client_id": issuer.client_id,
             "code_verifier": begun.verifier,
         }
-        async with httpx.AsyncClient() as client:
-            metadata = await self._discover(client, issuer)
-            if metadata.token_endpoint is None:
-                raise Unavailable(f"the issuer {issuer.name!r} signs nobody in with a browser")
-            found = await fetch_json(client, metadata.token_endpoint, form=form, errors=True)
+        metadata = await self._clients.metadata(issuer)
+        if metadata.token_endpoint is None:
+            raise Unavailable(f"the issuer {issuer.name!r} signs nobody in with a browser")
+        found = await self._clients.ask(issuer, metadata.token_endpoint, form)
         try:
             token = _Token.model_validate(found)
         except ValidationError as error:
             raise Unauthenticated(f"the issuer {issuer.name!r} answers with something that is no token") from error
+        if token.error in WRONG_CLIENT:
+            raise Unavailable(f"the issuer {issuer.name!r} does not take this gateway's client, or its secret")
         if token.id_token is None or token.error is not None:
             raise Unauthenticated(f"the issuer {issuer.name!r} gives no ID token for this code")
         return token.id_token
-
-    async def _discover(self, client: httpx.AsyncClient, issuer: IssuerView) -> Metadata:
-        """What an issuer says of itself, asked now and then, however many strangers begin to sign in."""
-        known = self._known.get(issuer.url)
-        if known is None or self._clock() - known[1] > KNOWN_S:
-            known = self._known[issuer.url] = (await discover(client, issuer.url), self._clock())
-        return known[0]
 
     def _unsealed(self, cookie: str) -> Begun:
         try:
