@@ -18,10 +18,10 @@ from pydantic import Field, NonNegativeInt
 from dominie_contracts.base import Json, Message, Payload
 from dominie_contracts.personal import HIDEABLE, PERSONAL
 from dominie_contracts.problems import ProblemDetails
+from dominie_contracts.provenance import Integrity, Label
 
 Decision = Literal["allow", "ask", "deny"]
 Priority = Literal["interactive", "standard", "background"]
-Integrity = Literal["record", "untrusted"]
 
 
 class Ask(Message):
@@ -103,6 +103,8 @@ class Decided(Payload):
     """Where it is allowed, then within these: a share of each is reserved before it begins."""
     observed: bool = False
     """Nothing was held to it: `dominie up --observe`."""
+    labels: dict[str, Label] = Field(default_factory=dict)
+    """Where the arguments came from that have a role, or that not everybody may read; by name."""
 
     @property
     def held(self) -> Decision:
@@ -173,7 +175,12 @@ class Finished(Payload):
     result: Annotated[Json, PERSONAL] = None
     problem: ProblemDetails | None = None
     labels: Annotated[dict[str, Integrity], PERSONAL, HIDEABLE] = Field(default_factory=dict)
-    """Integrity by JSON pointer (RFC 6901) of each leaf of the result; a leaf not named is untrusted."""
+    """Integrity by JSON pointer (RFC 6901): of a leaf of the result, or of all that is below and has no longer pointer
+    here; what has none is untrusted."""
+    readers: Annotated[dict[str, tuple[str, ...]], PERSONAL, HIDEABLE] = Field(default_factory=dict)
+    """In the same way, who may read it; what has none, anybody may."""
+    sources: tuple[str, ...] = ()
+    """What it was made from, beside this action itself (`provenance.Label.sources`)."""
     duration_ms: float
     cost_usd: float | None = None
     """None: not priced, which is not free."""

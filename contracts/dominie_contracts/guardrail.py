@@ -5,9 +5,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
-from dominie_contracts.action import Ask, Integrity
+from dominie_contracts.action import Ask
 from dominie_contracts.base import Command, Message, Payload
 from dominie_contracts.personal import PERSONAL
+from dominie_contracts.provenance import Integrity
 
 POLICY, APPROVAL, LIMIT = "policy", "approval", "limit"
 POLICY_SET = "main"

@@ -1,30 +1,35 @@
-"""Where values came from: the first rule of provenance.
+"""What a tool's schemas say of its arguments and results: `x-dominie` marks (decision 0030). Pure.
 
-A tool's output schema says which parts of its results are *records*; everything else is untrusted. An argument counts
-as a record only if its whole value stands in a record leaf of the same run. (A later issue makes labels deep.)
+An argument has a `role`, and an amount a `unit`. Any part of a result has an `integrity`, its `readers`, and an
+`author`: the name of the property beside it that says who wrote it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Literal, get_args
 
 from pydantic import JsonValue
 
-from dominie_contracts.action import Integrity
 from dominie_contracts.artifact import MARK, reference
 from dominie_contracts.problems import Invalid
+from dominie_contracts.provenance import Integrity
+from dominie_contracts.typed import Unit
 
 ANNOTATION = "x-dominie"
 Role = Literal["amount", "recipient", "object", "when", "code"]
 ROLES: tuple[Role, ...] = get_args(Role)
 MAX_AMOUNT = 2**53 - 1
+MAX_READERS = 32
 Schema = Mapping[str, JsonValue]
+_NAMED = ("properties", "$defs", "patternProperties", "dependentSchemas")
+_MARKS = {"role", "unit", "integrity", "readers", "author"}
 
 
 def leaves(value: JsonValue, pointer: str = "") -> Iterator[tuple[str, JsonValue]]:
     """Every leaf of a JSON value with its pointer (RFC 6901); what stands for an artifact is one."""
-    if isinstance(value, dict) and not _is_artifact(value):
+    if isinstance(value, dict) and not is_artifact(value):
         for key, part in value.items():
-            yield from leaves(part, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+            yield from leaves(part, f"{pointer}/{escaped(key)}")
     elif isinstance(value, list):
         for index, part in enumerate(value):
             yield from leaves(part, f"{pointer}/{index}")
@@ -32,62 +37,88 @@ def leaves(value: JsonValue, pointer: str = "") -> Iterator[tuple[str, JsonValue
         yield pointer, value
 
 
-def label_result(result: JsonValue, schema: Schema) -> dict[str, Integrity]:
-    """The leaves of a result that its schema marks as records; the rest is untrusted and not named."""
-    return dict(_label(result, schema, "untrusted", ""))
+def escaped(key: str) -> str:
+    """A key as a part of a pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
-def _label(value: JsonValue, schema: Schema, above: Integrity, pointer: str) -> Iterator[tuple[str, Integrity]]:
-    marks = schema.get(ANNOTATION)
-    found = marks.get("integrity") if isinstance(marks, dict) else None
-    here: Integrity = above if found is None else "record" if found == "record" else "untrusted"
-    if isinstance(value, dict) and not _is_artifact(value):
-        parts = schema.get("properties")
-        for key, part in value.items():
-            inner = parts.get(key) if isinstance(parts, dict) else None
-            path = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-            yield from _label(part, inner if isinstance(inner, dict) else {}, here, path)
-    elif isinstance(value, list):
-        items = schema.get("items")
-        for index, part in enumerate(value):
-            yield from _label(part, items if isinstance(items, dict) else {}, here, f"{pointer}/{index}")
-    elif here == "record":
-        yield pointer, here
+def is_artifact(value: JsonValue) -> bool:
+    """Whether it stands for an artifact."""
+    return isinstance(value, dict) and MARK in value and reference(value) is not None
 
 
-def record_values(result: JsonValue, labels: Mapping[str, Integrity]) -> set[tuple[str, str]]:
-    """The values of a result's record leaves that can vouch for an argument: text and numbers, with their type."""
-    return {_typed(value) for pointer, value in leaves(result) if labels.get(pointer) == "record" and _vouches(value)}
+def marks_of(schema: JsonValue | Schema) -> Mapping[str, JsonValue]:
+    """The marks of one schema."""
+    found = schema.get(ANNOTATION) if isinstance(schema, Mapping) else None
+    return found if isinstance(found, dict) else {}
 
 
 def roles(schema: Schema) -> dict[str, Role]:
     """Argument to role, as the input schema marks them."""
-    properties = schema.get("properties")
-    if not isinstance(properties, dict):
-        return {}
     found: dict[str, Role] = {}
-    for name, part in properties.items():
-        marks = part.get(ANNOTATION) if isinstance(part, dict) else None
-        role = marks.get("role") if isinstance(marks, dict) else None
+    for name, part in _arguments(schema).items():
+        role = marks_of(part).get("role")
         if role in ROLES:
             found[name] = role
     return found
 
 
+def units(schema: Schema) -> dict[str, Unit]:
+    """The unit of each amount: `minor`, unless the input schema says `major`."""
+    marked = {name: marks_of(part) for name, part in _arguments(schema).items()}
+    return {
+        name: "major" if marks.get("unit") == "major" else "minor"
+        for name, marks in marked.items()
+        if marks.get("role") == "amount"
+    }
+
+
+def _arguments(schema: Schema) -> Mapping[str, JsonValue]:
+    found = schema.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
 def wrong_marks(schema: Schema) -> Iterator[str]:
     """What of a schema's marks means nothing: an unknown word, or a role that no argument as a whole has."""
-    properties = schema.get("properties")
-    arguments = list(properties.values()) if isinstance(properties, dict) else []
+    arguments = list(_arguments(schema).values())
+    beside = {id(part): names for names, part in _properties(dict(schema))}
     for part in _parts(dict(schema)):
         marks = part.get(ANNOTATION, {})
-        if not isinstance(marks, dict) or marks.keys() - {"role", "integrity"}:
-            yield f"{ANNOTATION} knows `role` and `integrity`, not {marks!r}"
+        if not isinstance(marks, dict) or marks.keys() - _MARKS:
+            yield f"{ANNOTATION} knows `role`, `unit`, `integrity`, `readers` and `author`, not {marks!r}"
         elif marks.get("role") not in (None, *ROLES):
             yield f"there is no role {marks['role']!r}, only {', '.join(ROLES)}"
         elif marks.get("integrity") not in (None, *get_args(Integrity)):
             yield f"there is no integrity {marks['integrity']!r}, only {', '.join(get_args(Integrity))}"
         elif "role" in marks and not any(part is argument for argument in arguments):
             yield f"the role {marks['role']!r} is of an argument as a whole, not of a part of one"
+        elif "unit" in marks and (marks["unit"] not in get_args(Unit) or marks.get("role") != "amount"):
+            yield f"a unit is of an amount, and `minor` or `major`, not {marks['unit']!r}"
+        elif "readers" in marks and not _are_readers(marks["readers"]):
+            yield f"readers are at most {MAX_READERS} texts, each an address or `@domain`, not {marks['readers']!r}"
+        elif "author" in marks and marks["author"] not in [*beside.get(id(part), ())]:
+            yield f"an author is the name of a property beside the marked one, not {marks['author']!r}"
+
+
+def names_readers(schema: Schema) -> bool:
+    """Whether any part of a result has readers."""
+    return any("readers" in marks_of(part) for part in _parts(dict(schema)))
+
+
+def _are_readers(value: JsonValue) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= MAX_READERS
+        and all(isinstance(each, str) and each.strip() == each and each not in ("", "@") for each in value)
+    )
+
+
+def _properties(schema: JsonValue) -> Iterator[tuple[set[str], dict[str, JsonValue]]]:
+    """Every property of a schema, with the names of those beside it."""
+    for part in _parts(schema):
+        found = part.get("properties")
+        if isinstance(found, dict):
+            yield from ((found.keys() - {name}, each) for name, each in found.items() if isinstance(each, dict))
 
 
 def _parts(schema: JsonValue) -> Iterator[dict[str, JsonValue]]:
@@ -99,48 +130,29 @@ def _parts(schema: JsonValue) -> Iterator[dict[str, JsonValue]]:
         return
     yield schema
     for word, inner in schema.items():
-        named = word in ("properties", "$defs", "patternProperties", "dependentSchemas")
         if word not in (ANNOTATION, "default", "examples", "const", "enum"):
-            yield from _parts(list(inner.values()) if named and isinstance(inner, dict) else inner)
+            yield from _parts(list(inner.values()) if word in _NAMED and isinstance(inner, dict) else inner)
 
 
-def label_arguments(
-    arguments: Mapping[str, JsonValue], names: Iterable[str], records: set[tuple[str, str]]
-) -> dict[str, Integrity]:
-    """Integrity of each named argument: a record if each of its leaves, whole, is one of the run's records."""
-    return {name: "record" if _known(arguments[name], records) else "untrusted" for name in names if name in arguments}
-
-
-def amount(arguments: Mapping[str, JsonValue], marked: Mapping[str, Role]) -> int | None:
-    """The sum of the arguments with the role `amount`, in minor units; None where there is none.
+def amount(arguments: Mapping[str, JsonValue], marked: Mapping[str, Unit]) -> int | None:
+    """The sum of the amounts, in minor units; None where there is none.
 
     Raises:
-        Invalid: One is no whole number from 0 to 2^53 - 1.
+        Invalid: One is no whole number of minor units from 0 to 2^53 - 1.
     """
-    values = [arguments[name] for name, role in marked.items() if role == "amount" and name in arguments]
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_AMOUNT:
-            raise Invalid(f"an amount must be a whole number of minor units, 0 or more, not {value!r}")
-    total = sum(value for value in values if isinstance(value, int))
+    values = [_minor(arguments[name], unit) for name, unit in marked.items() if name in arguments]
+    total = sum(values)
     if total > MAX_AMOUNT:
         raise Invalid("the amounts add up to more than can be counted")
     return total if values else None
 
 
-def _known(value: JsonValue, records: set[tuple[str, str]]) -> bool:
-    parts = [part for _, part in leaves(value)]
-    return bool(parts) and all(_vouches(part) and _typed(part) in records for part in parts)
-
-
-def _vouches(value: JsonValue) -> bool:
-    return value not in ("", None) and not isinstance(value, bool)
-
-
-def _is_artifact(value: dict[str, JsonValue]) -> bool:
-    return MARK in value and reference(value) is not None
-
-
-def _typed(value: JsonValue) -> tuple[str, str]:
-    if isinstance(value, dict):
-        return "artifact", str(value.get(MARK))
-    return ("text", value) if isinstance(value, str) else ("number", repr(value))
+def _minor(value: JsonValue, unit: Unit) -> int:
+    """One amount in minor units: in major ones it may have two decimals."""
+    found: JsonValue = value
+    if unit == "major" and isinstance(value, int | float) and not isinstance(value, bool):
+        minor = Decimal(repr(value)) * 100
+        found = int(minor) if minor <= MAX_AMOUNT and minor == minor.to_integral_value() else None
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= MAX_AMOUNT:
+        raise Invalid(f"an amount must be a whole number of minor units, 0 or more, not {value!r}")
+    return found

@@ -7,7 +7,9 @@ from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
 from dominie_contracts.artifact import Reference, names, reference, references, size_text
-from dominie_contracts.labels import label_arguments, label_result, leaves, record_values
+from dominie_contracts.labels import leaves
+from dominie_contracts.results import label_result
+from dominie_contracts.seen import Seen, label_arguments
 from dominie_contracts.summary import signature, summarise
 
 NAME, OTHER = "0" * 31 + "a", "f" * 32
@@ -48,9 +50,10 @@ def test_what_only_looks_like_one_is_a_value_like_any_other(changed: dict[str, J
 def test_an_artifact_from_a_record_vouches_for_itself_and_for_none_of_its_parts() -> None:
     schema: dict[str, JsonValue] = {"properties": {"body": {"x-dominie": {"integrity": "record"}}}}
     result: JsonValue = {"body": TEXT.stand_in, "note": TABLE.stand_in}
-    labels = label_result(result, schema)
-    records = record_values(result, labels)
+    labels = label_result(result, schema).integrity
     assert labels == {"/body": "record"}
+    seen = Seen()
+    seen.take(Finished(outcome="ok", result=result, labels=labels, duration_ms=1), "tool:a")
     asked: dict[str, JsonValue] = {
         "same": TEXT.stand_in,
         "other": TABLE.stand_in,
@@ -58,7 +61,8 @@ def test_an_artifact_from_a_record_vouches_for_itself_and_for_none_of_its_parts(
         "name": NAME,
         "type": "text/plain",
     }
-    assert label_arguments(asked, asked, records) == {
+    found = label_arguments(asked, asked, {}, seen)
+    assert {name: label.integrity for name, label in found.items()} == {
         "same": "record",
         **dict.fromkeys(("other", "size", "name", "type"), "untrusted"),
     }

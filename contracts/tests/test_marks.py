@@ -22,13 +22,28 @@ def test_roles_of_arguments_are_known(role: str) -> None:
         ({"role": "amont"}, "no role 'amont'"),
         ({"role": ["amount"]}, "no role"),
         ({"integrity": "recrod"}, "no integrity 'recrod'"),
-        ({"rolle": "amount"}, "knows `role` and `integrity`"),
-        ("amount", "knows `role` and `integrity`"),
+        ({"rolle": "amount"}, "knows `role`, `unit`, `integrity`"),
+        ({"unit": "minor"}, "a unit is of an amount"),
+        ({"role": "amount", "unit": "cents"}, "`minor` or `major`, not 'cents'"),
+        ({"readers": "ada@x.org"}, "readers are at most"),
+        ({"readers": ["@"]}, "readers are at most"),
+        ({"readers": [" ada@x.org"]}, "readers are at most"),
+        ({"readers": ["a@x.org"] * 33}, "readers are at most"),
+        ({"author": "from"}, "a property beside"),
+        ({"author": "order"}, "a property beside"),
+        ({"author": ["from"]}, "a property beside"),
+        ("amount", "knows `role`, `unit`, `integrity`"),
     ],
 )
 def test_other_words_are_not(mark: Any, said: str) -> None:
     (wrong,) = wrong_marks(marked(mark))
     assert said in wrong
+
+
+def test_an_author_stands_beside_what_they_wrote() -> None:
+    mail: Any = {"from": {"type": "string"}, "body": {"x-dominie": {"author": "from", "readers": []}}}
+    assert list(wrong_marks({"items": {"properties": mail}})) == []
+    assert len(list(wrong_marks({"properties": {"from": {}}, "items": mail["body"]}))) == 1
 
 
 @pytest.mark.parametrize(

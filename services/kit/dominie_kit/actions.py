@@ -44,6 +44,7 @@ from dominie_kit.decision import DecisionPoint
 from dominie_kit.limiting import Limiting
 from dominie_kit.past import Calls, Past, Served
 from dominie_kit.policy.question import Question
+from dominie_kit.policy.repeated import as_asked
 from dominie_kit.standing import Standing
 from dominie_kit.trails import Trails
 from dominie_kit.work import Action, Lost, NotDone, Outcome, Request, Work
@@ -136,7 +137,10 @@ class Actions(Trails):
             decided = self._decisions.decide(context.tenant, question)
         else:
             decided = self._decisions.decide_in(context.tenant, context.fork, question)
-        return decided.model_copy(update={"observed": True}) if self._observe else decided
+        more: dict[str, object] = {"observed": True} if self._observe else {}
+        if question.labels:
+            more["labels"] = dict(question.labels)
+        return decided.model_copy(update=more) if more else decided
 
     def _known(self, action: Action, known: Action, request: Request) -> Action | None:
         """A repeated command of a forked run meets its own record, whatever its parent's says."""
@@ -228,6 +232,7 @@ class Actions(Trails):
         return action.state.version > 0
 
     async def _again(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
+        request, question = as_asked(action, request, question)
         for _ in range(_TRIES):
             try:
                 match action.state.status:

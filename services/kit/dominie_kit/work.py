@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import JsonValue
 
 from dominie_contracts import Payload, Problem, StreamName
-from dominie_contracts.action import ActionState, Finished, Integrity, Matter, Priority
+from dominie_contracts.action import ActionState, Finished, Matter, Priority
+from dominie_contracts.provenance import Integrity
 from dominie_kit.context import Context
 
 LEASE_S = 5.0
@@ -37,7 +38,7 @@ class Request:
     session: str | None = None
     priority: Priority = "standard"
     labels: Mapping[str, Integrity] = field(default_factory=dict)
-    """Where each argument came from, by JSON pointer."""
+    """Where each argument came from, by its name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ import pytest
 
 from dominie import Credentials
 from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Payload, StreamName, Unavailable
-from dominie_contracts.action import Finished, Integrity, Parked
+from dominie_contracts.action import Finished, Parked
 from dominie_contracts.identity import PRINCIPAL, Revoked, Suspended
 from dominie_contracts.people import Login
+from dominie_contracts.provenance import Integrity
 from dominie_contracts.registry import parse_own
 from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, NotDone, Outcome, Request, Work

@@ -56,6 +56,22 @@ now = 2026-11-21T12:00:00Z
 expect = "deny"
 policies = ["stranger"]
 [[case]]
+name = "an agent's own recipient gets nothing"
+tool = "refund"
+arguments = { to = "DE00" }
+labels = { to = "agent" }
+now = 2026-11-21T12:00:00Z
+expect = "deny"
+policies = ["stranger"]
+[[case]]
+name = "the user's own does"
+tool = "refund"
+arguments = { to = "DE00" }
+labels = { to = "user" }
+readers = ["DE00"]
+now = 2026-11-21T12:00:00Z
+expect = "allow"
+[[case]]
 name = "at night nothing happens"
 model = "auto"
 now = 2026-11-21T05:59:59Z
@@ -104,9 +120,9 @@ def run(folder: Path, *more: str) -> tuple[int, str, str]:
 def test_cases_that_hold(folder: Path) -> None:
     code, told, _ = run(folder, "--json")
     found = json.loads(told)
-    assert (code, found["ok"], [each["ok"] for each in found["cases"]]) == (0, True, [True] * 8)
+    assert (code, found["ok"], [each["ok"] for each in found["cases"]]) == (0, True, [True] * 10)
     assert found["unproven"] == []
-    assert run(folder)[1].splitlines()[-1] == "8 of 8 cases hold."
+    assert run(folder)[1].splitlines()[-1] == "10 of 10 cases hold."
 
 
 def test_a_case_that_does_not_hold_is_told_with_its_reason(folder: Path) -> None:
@@ -127,6 +143,8 @@ def test_the_right_decision_by_another_policy_does_not_hold(folder: Path) -> Non
     [
         ('tool = "refund"', 'tool = "refnd"', "no tool 'refnd'"),
         ('untrusted = ["to"]', 'untrusted = ["from"]', "no argument with a role called from"),
+        ('labels = { to = "user" }', 'labels = { to = "users" }', "labels"),
+        ('labels = { to = "user" }', 'labels = { from = "user" }', "no argument with a role called from"),
         ("cents = 51", "cents = -1", "whole number"),
         ('expect = "ask"', 'expect = "maybe"', "expect"),
         ('expect = "ask"', "", "expect"),

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from dominie_contracts import Invalid
 from dominie_contracts.action import Decided
 from dominie_contracts.guardrail import PolicyFile
+from dominie_contracts.provenance import Integrity, Label
 from dominie_contracts.tool import ToolSpec
 from dominie_kit.handler_testing import PERMIT_ALL
 from dominie_kit.policy.asking import Typed
@@ -53,7 +54,8 @@ def files(*texts: str) -> tuple[PolicyFile, ...]:
 
 
 def ask(arguments: dict[str, JsonValue] = GOOD, *, untrusted: tuple[str, ...] = ()) -> Question:
-    labels: Any = {name: "untrusted" if name in untrusted else "record" for name in TYPED.roles if name in arguments}
+    worst: dict[bool, Integrity] = {True: "untrusted", False: "record"}
+    labels = {name: Label(integrity=worst[name in untrusted]) for name in TYPED.roles if name in arguments}
     return TYPED.question("tool.invoke", arguments, labels, principal="a-desk", tenant="acme", user="u-dana")
 
 
@@ -229,6 +231,61 @@ def test_the_clock_is_told_where_a_policy_looks_and_recorded_always() -> None:
     assert [each.decision for each in decisions] == ["allow", "deny", "allow"]
     assert [each.clock_s for each in decisions] == [NOON_S, midnight_s, NOON_S]
     assert (decisions[0].policy_set, decisions[0].schema_digest) == ("d", TYPED.shape.digest)
+
+
+def labelled(**labels: Label) -> Question:
+    return TYPED.question("tool.invoke", {**GOOD, "to": "eve@y.org"}, labels, principal="a", tenant="acme", user="u")
+
+
+@pytest.mark.parametrize(
+    ("level", "number"), [("untrusted", 0), ("agent", 1), ("platform", 2), ("record", 3), ("user", 4)]
+)
+def test_policies_see_the_worst_of_each_role(level: Integrity, number: int) -> None:
+    asked = labelled(to=Label(integrity=level), cents=Label(integrity="record"))
+    for least in range(1, 5):
+        decided = decide(forbid(f"context.min.recipient < {least}"), asked)
+        assert decided.decision == ("deny" if number < least else "allow")
+    assert asked.context["min"] == {"amount": 3, "object": 4, "recipient": number, "when": 4}
+    assert asked.context["untrusted"] == (["recipient"] if number < 3 else [])
+    anywhere = forbid("context.min has recipient && context.min.recipient < 1", 'action in Action::"tool.invoke"')
+    assert decide(anywhere, asked).decision == ("deny" if number < 1 else "allow")
+    local = TYPED.question("tool.begin", GOOD, asked.labels, principal="a", tenant="acme", user="u")
+    assert decide(anywhere.replace("tool.invoke", "tool.begin").replace("in Action", "== Action"), local).decision == (
+        "deny" if number < 1 else "allow"
+    )
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        "context.min.recipent < 3",
+        "context.min has recipent",
+        "context.min.code < 3",
+        "context.min < 3",
+        "context.outsiders.isEmpty()",
+    ],
+)
+def test_a_slip_about_where_things_came_from_is_told(slip: str) -> None:
+    with pytest.raises(PolicyError):
+        check_policies(files(PERMIT_ALL, forbid(slip)), [TYPED.shape])
+
+
+def test_policies_see_who_may_not_read_what_is_said() -> None:
+    leaking = forbid("context has outside")
+    assert check_policies(files(PERMIT_ALL, leaking), [TYPED.shape]) == 2
+    for readers, outside in (
+        (None, None),
+        (("@y.org",), None),
+        (("@x.org", "eve@z.org"), ["eve@y.org"]),
+        ((), ["eve@y.org"]),
+    ):
+        asked = labelled(to=Label(integrity="user"), order=Label(integrity="record", readers=readers))
+        assert asked.context.get("outside") == outside
+        assert asked.context.get("readers") == (None if readers is None else [*readers])
+        assert decide(leaking, asked).decision == ("allow" if outside is None else "deny")
+    unnamed = {"order": Label(integrity="record", readers=("@x.org",))}
+    nobody = TYPED.question("tool.invoke", GOOD, unnamed, principal="a", tenant="acme", user="u")
+    assert nobody.context["outside"] == ["*"]
 
 
 def test_what_no_policy_looks_at_does_not_cost_a_decision() -> None:

@@ -12,6 +12,7 @@ from dominie_contracts.audit import Entry
 from dominie_contracts.digests import digest_json
 from dominie_contracts.guardrail import PoliciesPublished, PolicyFile
 from dominie_contracts.personal import ERASED
+from dominie_contracts.provenance import Label
 from dominie_contracts.tool import ToolSpec
 from dominie_kit.handler_testing import PERMIT_ALL
 from dominie_kit.policy.asking import Typed
@@ -39,7 +40,7 @@ def policies(*rules: str) -> Policies:
 
 def pay(cents: int, *, untrusted: bool = False, agent: str = "a-desk", **more: JsonValue) -> Question:
     arguments: dict[str, JsonValue] = {"cents": cents, **more}
-    labels: Any = {"to": "untrusted"} if untrusted else {}
+    labels = {"to": Label(integrity="untrusted")} if untrusted else {}
     return PAY.question("tool.invoke", arguments, labels, principal=agent, tenant="acme", user="u-dana")
 
 
@@ -150,6 +151,19 @@ def test_what_calls_have_together_is_not_known_of_other_limits() -> None:
     for other in (policies(), policies(limit % 400)):
         assert backtest(other, recorded).undecidable_why == {"another limit counts what calls have together": 1}
     assert backtest(policies(limit % 400, '@id("no") forbid (principal, action, resource);'), recorded).changed == 1
+
+
+LOOKING = '@id("x") forbid (principal, action in Action::"pay", resource) when {%s};'
+
+
+@pytest.mark.parametrize("told", ["context.min has recipient && context.min.recipient < 3", "context has outside"])
+def test_where_arguments_came_from_was_not_always_recorded(told: str) -> None:
+    looking, of_now = policies(LOOKING % told), policies().decide(pay(9, untrusted=True, to="x"))
+    context = {name: value for name, value in of_now.request["context"].items() if name != "min"}  # type: ignore[union-attr]
+    old = of_now.model_copy(update={"request": {**of_now.request, "context": context}})
+    assert backtest(looking, entry(old)).undecidable_why == {"where the arguments came from was not recorded then": 1}
+    assert backtest(policies(ASK % 5), entry(old)).changed == 1
+    assert backtest(looking, entry(of_now)).undecidable == 0
 
 
 def test_what_could_not_be_decided_then_cannot_now() -> None:

@@ -24,7 +24,8 @@ from dominie_tool.adapters.artifacts import Parties, Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.workers import Workers
 from dominie_tool.handlers import Handlers
-from dominie_tool.projection import Catalog, Records, Tool
+from dominie_tool.projection import Catalog, Tool
+from dominie_tool.provenance.sources import Sources
 from dominie_tool.settings import Settings
 
 
@@ -32,7 +33,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     """The tool service; `store` replaces the event log in tests."""
     settings = settings or Settings()
     service = Service("tool", settings, store=store)
-    catalog, records = Catalog(), Records()
+    catalog, sources = Catalog(), Sources()
     artifacts = Artifacts(StreamBlobs(service.inner.client), max_bytes=settings.tool_artifact_bytes)
     values = Values(artifacts)
     workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings, values)
@@ -50,7 +51,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.actions(TOOL),
         service.standing,
         catalog,
-        records,
+        sources,
         values=values,
         worker=call_worker,
         sandbox=boxes.run,
@@ -60,7 +61,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.resource(workers.listening)
     service.resource(boxes.open)
     service.follow(catalog, CATALOG)
-    service.follow(records, TOOL, takes=(Finished,))
+    service.follow(sources, TOOL, takes=(Finished,))
     service.route(RegisterTool, handlers.register, token=False)
     service.route(ListTools, handlers.list_tools, token=False)
     service.route(InvokeTool, handlers.invoke, resource="tool")

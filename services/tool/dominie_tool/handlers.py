@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -20,11 +20,14 @@ from dominie_contracts import (
     Unauthenticated,
     Unavailable,
 )
-from dominie_contracts.action import Finished, Integrity
+from dominie_contracts.action import Finished
 from dominie_contracts.artifact import names
-from dominie_contracts.labels import label_arguments, label_result, wrong_marks
+from dominie_contracts.labels import wrong_marks
+from dominie_contracts.provenance import Integrity, Label
 from dominie_contracts.registry import parse_own
+from dominie_contracts.results import label_result
 from dominie_contracts.rights import DEVELOPERS
+from dominie_contracts.seen import label_arguments
 from dominie_contracts.tool import (
     CATALOG,
     BeginLocal,
@@ -50,7 +53,8 @@ from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
 from dominie_tool.plans.aggregate import Call
 from dominie_tool.plans.following import Plans
-from dominie_tool.projection import Catalog, Records, Tool, tool_of
+from dominie_tool.projection import Catalog, Tool, tool_of
+from dominie_tool.provenance.sources import Sources
 
 R = TypeVar("R", ToolResult, Begun)
 Run = Callable[[Tool, dict[str, JsonValue], Action], Awaitable[JsonValue]]
@@ -65,7 +69,7 @@ class Handlers:
         actions: Actions,
         standing: Standing,
         catalog: Catalog,
-        records: Records,
+        sources: Sources,
         *,
         values: Values,
         worker: Run,
@@ -77,7 +81,7 @@ class Handlers:
         self._actions = actions
         self._standing = standing
         self._catalog = catalog
-        self._records = records
+        self._sources = sources
         self._values = values
         self._plans = Plans(store, actions)
         self._layers = layers
@@ -129,7 +133,7 @@ class Handlers:
             unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         labels = await self._labels(tool, command.arguments, context)
-        request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=labels)
+        request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=_integrity(labels))
         async with self._values.whole(command.arguments, context) as whole:
             try:
                 question = await self._question("tool.invoke", tool, command.arguments, whole, labels, context)
@@ -144,7 +148,7 @@ class Handlers:
             begun = time.perf_counter()
             result = await run(tool, command.arguments, action)
             await self._accept(tool, result, context)
-            return Outcome(_finished(tool.spec, result, begun))
+            return Outcome(_finished(tool.spec, result, begun, context.user or ""))
 
         spec = tool.spec
         done = await self._actions.perform(
@@ -173,7 +177,7 @@ class Handlers:
             return await self._served(_begun(recorded), context)
         tool = tool_of(State(), spec)
         labels = await self._labels(tool, command.arguments, context)
-        request = Request("tool.begin", command.arguments, spec.name, tool.version, labels=labels)
+        request = Request("tool.begin", command.arguments, spec.name, tool.version, labels=_integrity(labels))
         async with self._values.whole(command.arguments, context) as whole:
             try:
                 _check_schemas(spec)
@@ -248,11 +252,15 @@ class Handlers:
         granted = worker and registered is not None and registered.grants.allow("tools", spec.name)
         return Registrant(context.principal, developer or granted, developer, self._most(context.principal))
 
-    async def _labels(self, tool: Tool, arguments: dict[str, JsonValue], context: Context) -> dict[str, Integrity]:
-        if not tool.typed.roles:
+    async def _labels(self, tool: Tool, arguments: dict[str, JsonValue], context: Context) -> dict[str, Label]:
+        """Where the arguments came from: those with a role, and all in a run that holds what not everybody may read."""
+        restricts = self._catalog.restricts(context.tenant)
+        if not (tool.typed.roles or restricts):
             return {}
         await context.read_your_writes()
-        return label_arguments(arguments, tool.typed.roles, self._records.of(context.tenant, context.run))
+        seen = self._sources.of(context.tenant, context.run)
+        names = arguments if restricts and seen.join.readers is not None else tool.typed.roles
+        return label_arguments(arguments, names, tool.typed.units, seen)
 
     async def _planned(self, question: Question, action: Action, arguments: dict[str, JsonValue]) -> Question:
         """In a run with a plan, policies are told whether the call is inside of it."""
@@ -268,7 +276,7 @@ class Handlers:
         tool: Tool,
         arguments: dict[str, JsonValue],
         whole: dict[str, JsonValue],
-        labels: dict[str, Integrity],
+        labels: dict[str, Label],
         context: Context,
     ) -> Question:
         """What policies are asked. They see what stands for an artifact, and the schema sees the value itself."""
@@ -304,11 +312,17 @@ async def _later(action: Action) -> None:
     """The work of a local call: its outcome comes with `tool.finish`."""
 
 
-def _finished(spec: ToolSpec, result: JsonValue, begun: float) -> Finished:
+def _integrity(labels: Mapping[str, Label]) -> dict[str, Integrity]:
+    return {name: label.integrity for name, label in labels.items()}
+
+
+def _finished(spec: ToolSpec, result: JsonValue, begun: float, user: str) -> Finished:
+    labels = label_result(result, spec.output_schema, user)
     return Finished(
         outcome="ok",
         result=result,
-        labels=label_result(result, spec.output_schema),
+        labels=labels.integrity,
+        readers=labels.readers,
         duration_ms=round((time.perf_counter() - begun) * 1000, 3),
     )
 

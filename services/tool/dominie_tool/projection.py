@@ -1,24 +1,17 @@
-"""What the tool service knows: the catalog, and the record values of each run."""
+"""What the tool service knows: the catalog."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Self
-
-from pydantic import BaseModel
+from dataclasses import dataclass
 
 from dominie_contracts import Recorded
-from dominie_contracts.action import Finished, Matter
-from dominie_contracts.labels import Role, record_values
+from dominie_contracts.action import Matter
+from dominie_contracts.labels import Role, names_readers
 from dominie_contracts.registry import parse_event
-from dominie_contracts.tool import TOOL, ToolRegistered, ToolSpec
+from dominie_contracts.tool import ToolRegistered, ToolSpec
 from dominie_eventstore import InMemory
 from dominie_kit.policy.asking import Typed
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import State, binding_version, evolve
-
-_RUNS = 20_000
-_FINISHED = f"{TOOL}.{Finished.KIND}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +53,7 @@ class Catalog(InMemory):
     def __init__(self) -> None:
         self.position = 0
         self._tools: dict[tuple[str, str], Tool] = {}
+        self._restricting: set[str] = set()
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
@@ -68,73 +62,17 @@ class Catalog(InMemory):
         if isinstance(payload, ToolRegistered):
             key = (event.envelope.tenant, payload.spec.name)
             self._tools[key] = tool_of(evolve(State(), payload), payload.spec)
+            if names_readers(payload.spec.output_schema):
+                self._restricting.add(event.envelope.tenant)
 
     def find(self, tenant: str, name: str) -> Tool | None:
         """A tool of a tenant."""
         return self._tools.get((tenant, name))
 
+    def restricts(self, tenant: str) -> bool:
+        """Whether any tool of a tenant ever said that not everybody may read its results."""
+        return tenant in self._restricting
+
     def all(self, tenant: str) -> list[ToolSpec]:
         """A tenant's tools, by name."""
         return [tool.spec for (owner, _), tool in sorted(self._tools.items()) if owner == tenant]
-
-
-class _Outcome(BaseModel):
-    labels: dict[str, str]
-    """By pointer, or sealed; empty where there are none."""
-
-
-class _Told(BaseModel):
-    """What is needed of the event `Finished` before anybody asks for its records."""
-
-    tenant: str
-    correlationid: str | None = None
-    data: _Outcome
-
-
-class Records(InMemory):
-    """The record values of each run, from the category `tool`; of a run long gone, none, so nothing vouches.
-
-    An outcome that holds some is kept as it came, and read when a tool is called that has use for them.
-    """
-
-    def __init__(self) -> None:
-        self.position = 0
-        self._runs: OrderedDict[tuple[str, str], _Run] = OrderedDict()
-
-    def apply(self, event: Recorded) -> None:
-        """Take in an event."""
-        self.position = event.position
-        if event.type != _FINISHED:
-            return
-        told = _Told.model_validate_json(event.raw)
-        if not told.data.labels or told.correlationid is None:
-            return
-        key = (told.tenant, told.correlationid)
-        self._runs.setdefault(key, _Run()).unread.append(event)
-        self._runs.move_to_end(key)
-        if len(self._runs) > _RUNS:
-            self._runs.popitem(last=False)
-
-    def fresh(self) -> Self:
-        """One that knows nothing."""
-        return type(self)()
-
-    def of(self, tenant: str, run: str | None) -> set[tuple[str, str]]:
-        """A run's record values, typed."""
-        found = self._runs.get((tenant, run or ""))
-        if found is None:
-            return set()
-        for event in found.unread:
-            finished = parse_event(event.type, event.envelope.data)
-            if isinstance(finished, Finished):
-                found.values |= record_values(finished.result, finished.labels)
-        found.unread.clear()
-        return found.values
-
-
-@dataclass(slots=True)
-class _Run:
-    """What is known of one run's records."""
-
-    values: set[tuple[str, str]] = field(default_factory=set)
-    unread: list[Recorded] = field(default_factory=list)

@@ -16,7 +16,8 @@ from dominie_kit.handler_testing import Desk
 from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.handlers import Handlers
-from dominie_tool.projection import Catalog, Records, Tool
+from dominie_tool.projection import Catalog, Tool
+from dominie_tool.provenance.sources import Sources
 
 
 @dataclass
@@ -65,14 +66,14 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[[], Handle
     """Another instance of the service at each call, with read models of its own."""
 
     def build() -> Handlers:
-        catalog, records, standing = Catalog(), Records(), Standing()
+        catalog, sources, standing = Catalog(), Sources(), Standing()
         desk.follow(catalog, CATALOG)
-        desk.follow(records, TOOL)
+        desk.follow(sources, TOOL)
         desk.follow(standing, PRINCIPAL)
         actions = desk.actions(TOOL)
         values = Values(Artifacts(desk.blobs))
         return Handlers(
-            desk.store, actions, standing, catalog, records, values=values, worker=worker.run, sandbox=sandbox.run
+            desk.store, actions, standing, catalog, sources, values=values, worker=worker.run, sandbox=sandbox.run
         )
 
     return build

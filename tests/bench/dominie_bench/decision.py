@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dominie_bench.measure import percentile
-from dominie_contracts.action import Integrity
 from dominie_contracts.guardrail import PolicyFile
+from dominie_contracts.provenance import Label
 from dominie_contracts.tool import ToolSpec
 from dominie_kit.policy.asking import Typed
 from dominie_kit.policy.checking import check_policies
@@ -66,7 +66,7 @@ def _pass(policies: Policies, questions: list[Question]) -> list[tuple[float, bo
 
 
 def _question(tool: Typed, arguments: dict[str, Any], number: int) -> Question:
-    labels: dict[str, Integrity] = {name: "record" for name in tool.roles if name in arguments}
+    labels = {name: Label(integrity="record") for name in tool.roles if name in arguments}
     return tool.question("tool.invoke", arguments, labels, principal=f"a-dojo-{number}", tenant="local", user="u-emma")
 
 

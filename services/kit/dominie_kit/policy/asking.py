@@ -8,17 +8,18 @@ from typing import Literal
 from pydantic import JsonValue
 
 from dominie_contracts import Invalid
-from dominie_contracts.action import Integrity
-from dominie_contracts.labels import Role, amount, roles
+from dominie_contracts.labels import Role, amount, leaves, roles, units
+from dominie_contracts.provenance import LEVELS, NOTHING, Label, join, may_read
 from dominie_contracts.tool import ToolSpec
+from dominie_contracts.typed import Unit
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.schema import ARGUMENTS
-from dominie_kit.policy.shapes import Shape, shape_of
+from dominie_kit.policy.shapes import MIN, Shape, shape_of
 from dominie_kit.policy.types import Type, record_type, undeclared, value_of
 
 Command = Literal["tool.invoke", "tool.begin"]
 _ENOUGH = 16
-"""So many names of undeclared arguments say it."""
+"""So many names of undeclared arguments, and of who may not read something, say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +28,28 @@ class Typed:
 
     Attributes:
         roles: What each marked argument is.
+        units: Of each amount.
         shape: The action of this version.
         arguments: The type of all arguments.
     """
 
     spec: ToolSpec
     roles: dict[str, Role]
+    units: dict[str, Unit]
     shape: Shape
     arguments: Type
 
     @classmethod
     def of(cls, spec: ToolSpec) -> "Typed":
         """The same, from the specification."""
-        return cls(spec, roles(spec.input_schema), shape_of(spec), record_type(spec.input_schema))
+        schema = spec.input_schema
+        return cls(spec, roles(schema), units(schema), shape_of(spec), record_type(schema))
 
     def question(
         self,
         command: Command,
         arguments: Mapping[str, JsonValue],
-        labels: Mapping[str, Integrity],
+        labels: Mapping[str, Label],
         *,
         principal: str,
         tenant: str,
@@ -63,16 +67,37 @@ class Typed:
             "effect": spec.effect,
             "kind": spec.kind,
             "version": spec.version,
-            "untrusted": [*sorted({self.roles[name] for name, label in labels.items() if label == "untrusted"})],
+            **self._provenance(arguments, labels),
             **self._told(arguments),
         }
         if command == "tool.begin":
-            return Question(principal, command, "Tool", spec.name, told)
+            return Question(principal, command, "Tool", spec.name, told, labels=labels)
         unnamed = sorted(undeclared(dict(arguments), self.arguments))
         if unnamed:
             told["undeclared"] = [*unnamed[:_ENOUGH]]
         told[ARGUMENTS] = value_of(dict(arguments), self.arguments)
-        return Question(principal, command, "Tool", spec.name, told, self.shape)
+        return Question(principal, command, "Tool", spec.name, told, self.shape, labels)
+
+    def _provenance(self, arguments: Mapping[str, JsonValue], labels: Mapping[str, Label]) -> dict[str, JsonValue]:
+        """Where the arguments came from: the worst of each role, and who may not read what they say."""
+        worst: dict[str, int] = dict.fromkeys(self.roles.values(), NOTHING.level)
+        for name, role in self.roles.items():
+            if name in labels:
+                worst[role] = min(worst[role], labels[name].level)
+        low = sorted(role for role, level in worst.items() if level < LEVELS["record"])
+        told: dict[str, JsonValue] = {MIN: {**worst}, "untrusted": [*low]}
+        readers = join(labels.values()).readers if labels else None
+        if readers is None:
+            return told
+        told["readers"] = [*readers]
+        outside = sorted({each for each in self._recipients(arguments) if not may_read(each, readers)})
+        return {**told, "outside": [*outside[:_ENOUGH]]} if outside else told
+
+    def _recipients(self, arguments: Mapping[str, JsonValue]) -> list[str]:
+        """Who gets what the call says; `*` where it goes out and nobody is named."""
+        marked = [arguments.get(name) for name, role in self.roles.items() if role == "recipient"]
+        named = [str(leaf) for value in marked for _, leaf in leaves(value) if leaf]
+        return named or (["*"] if self.spec.effect == "external" else [])
 
     def _told(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """The arguments that have a role, by it."""
@@ -83,7 +108,7 @@ class Typed:
                 found[role] = moment(name, value)
             elif role != "amount" and isinstance(value, str):
                 found[role] = value
-        total = amount(arguments, self.roles)
+        total = amount(arguments, self.units)
         return found if total is None else {**found, "amount": total}
 
 

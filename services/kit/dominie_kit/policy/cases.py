@@ -17,8 +17,9 @@ from typing import Literal
 from pydantic import Field, JsonValue, NonNegativeFloat, ValidationError
 
 from dominie_contracts import Grants, Message, Problem
-from dominie_contracts.action import Decided, Decision, Integrity
+from dominie_contracts.action import Decided, Decision
 from dominie_contracts.plans import Lack
+from dominie_contracts.provenance import Integrity, Label
 from dominie_contracts.tool import ToolSpec
 from dominie_kit.errors import KitError
 from dominie_kit.policy.asking import Command, Typed
@@ -52,6 +53,10 @@ class Case(Message):
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     untrusted: tuple[str, ...] = ()
     """The arguments that come from no record of the run."""
+    labels: dict[str, Integrity] = Field(default_factory=dict)
+    """Where arguments come from; one that stands nowhere here comes from a record."""
+    readers: tuple[str, ...] | None = None
+    """Who may read what the arguments say; None: anybody."""
     tools: tuple[str, ...] = ()
     """What a model is offered."""
     priority: str = "standard"
@@ -146,12 +151,12 @@ def _of_tool(case: Case, name: str, specs: Sequence[ToolSpec]) -> Question:
             "which there are"
         )
     typed = Typed.of(known[-1])
-    strange = {*case.untrusted} - typed.roles.keys()
+    strange = {*case.untrusted, *case.labels} - typed.roles.keys()
     if strange:
         raise BadCase(f"{case.name!r}: {name} has no argument with a role called {', '.join(sorted(strange))}")
-    labels: dict[str, Integrity] = {
-        each: "untrusted" if each in case.untrusted else "record" for each in typed.roles if each in case.arguments
-    }
+    named: dict[str, Integrity] = {**dict.fromkeys(case.untrusted, "untrusted"), **case.labels}
+    asked = case.arguments if case.readers is not None else [each for each in typed.roles if each in case.arguments]
+    labels = {each: Label(integrity=named.get(each, "record"), readers=case.readers) for each in asked}
     command: Command = "tool.begin" if case.command == "tool.begin" else "tool.invoke"
     found = typed.question(command, case.arguments, labels, principal=case.agent, tenant=case.tenant, user=case.user)
     if case.lacks is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from dominie_contracts.provenance import Label
 from dominie_kit.policy.shapes import Shape
 
 
@@ -19,6 +20,8 @@ class Question:
     context: Mapping[str, JsonValue] = field(default_factory=dict)
     shape: Shape | None = None
     """The action's own types, where the tool is at hand; else those that the context shows."""
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    """Where the arguments came from, as the trail says it: what policies are told of that is in the context."""
 
     @property
     def request(self) -> dict[str, JsonValue]:

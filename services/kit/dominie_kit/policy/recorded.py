@@ -13,7 +13,7 @@ from dominie_contracts.personal import is_hidden
 from dominie_kit.policy.policies import UNDECIDABLE, Policies
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.schema import ARGUMENTS
-from dominie_kit.policy.shapes import INVOKE, VERSION
+from dominie_kit.policy.shapes import INVOKE, MIN, VERSION
 
 _MISSING = "does not have the attribute"
 
@@ -100,6 +100,8 @@ def again(recorded: Recorded, policies: Policies) -> Decided:
     question = recorded.question
     if ARGUMENTS in policies.looks_at(question) and _of_tool(question) and ARGUMENTS not in question.context:
         raise Lost("the arguments were not recorded then")
+    if policies.looks_at(question) & {MIN, "readers", "outside"} and _of_call(question) and MIN not in question.context:
+        raise Lost("where the arguments came from was not recorded then")
     decided = policies.decide(question, clock_s=recorded.clock_s)
     if decided.why and _MISSING in decided.why[0]:
         raise Lost("an attribute was not recorded then")
@@ -118,6 +120,10 @@ def changed(recorded: Recorded, decided: Decided) -> bool:
 
 def _of_tool(question: Question) -> bool:
     return question.action == INVOKE or VERSION in question.action
+
+
+def _of_call(question: Question) -> bool:
+    return question.action == "tool.begin" or _of_tool(question)
 
 
 def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:

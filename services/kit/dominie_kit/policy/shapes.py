@@ -20,17 +20,25 @@ from dominie_kit.policy.types import MOMENT, NUMBER, TEXT, TEXTS, Type, inferred
 INVOKE, WIDEN = "tool.invoke", "run.widen"
 VERSION = "@"
 """Parts a tool's name, which holds none, from its version."""
+MIN = "min"
+PROVENANCE = (MIN, "untrusted", "readers", "outside")
+"""What policies are told of where a call's arguments came from."""
 _ROLE_TYPES: Mapping[str, Type] = {role: {"amount": NUMBER, "when": MOMENT}.get(role, TEXT) for role in ROLES}
 _CALL: dict[str, Type] = {
     **{name: TEXT for name in ("tenant", "user", "effect", "kind", "version")},
     **{role: optional(kind) for role, kind in _ROLE_TYPES.items()},
     "untrusted": TEXTS,
+    MIN: {"type": "Record", "attributes": {role: optional(NUMBER) for role in ROLES}},
+    "readers": optional(TEXTS),
+    "outside": optional(TEXTS),
     "undeclared": optional(TEXTS),
     "plan": optional(TEXT),
     "plan_lacks": optional(TEXT),
 }
-"""`untrusted`: the roles whose argument came from no record of the run. `undeclared`: the arguments that the tool's
-schema does not name. `plan`, where the run has one: whether the call is inside of it, and `plan_lacks` why not."""
+"""`min`: how far what the arguments of each role were made from can be trusted, 0 to 4; `untrusted`: the roles below
+3. `readers`: who may read what the call says, where that is not anybody; `outside`: who of those that it goes to may
+not. `undeclared`: the arguments that the tool's schema does not name. `plan`, where the run has one: whether the call
+is inside of it, and `plan_lacks` why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,8 @@ def shape_of(spec: ToolSpec) -> Shape:
     arguments = record_type(schema)
     known = arguments["attributes"]
     assert isinstance(known, dict)
-    found = {**_CALL, "arguments": arguments}
+    told: Type = {"type": "Record", "attributes": {role: NUMBER for role in sorted(set(marked.values()))}}
+    found = {**_CALL, MIN: told, "arguments": arguments}
     for name, role in marked.items():
         declared = known.get(name)
         text = TEXT if role == "when" else _ROLE_TYPES[role]
@@ -114,7 +123,8 @@ def shape_for(action: str, resource: str, context: Mapping[str, JsonValue]) -> S
     arguments = context.get("arguments")
     if not isinstance(arguments, dict):
         return _untyped(name, version)
-    return _shape(f"{name}{VERSION}{version}", _groups(name), "Tool", {**_CALL, "arguments": inferred(arguments)})
+    found = {**_CALL, MIN: inferred(context.get(MIN, {})), "arguments": inferred(arguments)}
+    return _shape(f"{name}{VERSION}{version}", _groups(name), "Tool", found)
 
 
 def is_group(action: str) -> bool:

@@ -11,10 +11,12 @@ from dominie_kit.policy.planned import PLAN, refusal
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.rules import EVERYTHING, Rule, policy_json
 from dominie_kit.policy.schema import ARGUMENTS, NOW, Handles, handles
-from dominie_kit.policy.shapes import Shape
+from dominie_kit.policy.shapes import MIN, Shape
 from dominie_kit.policy.types import Type
 
 _LONG = range(-(2**63), 2**63)
+_SURE = (ARGUMENTS, MIN, "readers", "outside")
+"""What was held against the tool's own schema, or is made here."""
 
 
 class Slice:
@@ -27,7 +29,7 @@ class Slice:
         self.reads = every if EVERYTHING in reads else reads & every
         self._shape, self._every = shape, every
         self._fits = {name: fit for name, kind in kinds.items() if name not in self.reads and (fit := _fit(name, kind))}
-        self._required = {name for name in self._fits if name != ARGUMENTS and kinds[name].get("required", True)}
+        self._required = {name for name in self._fits if name not in _SURE and kinds[name].get("required", True)}
         self._told = {name for name in kinds if name not in self._fits}
         self._of_plans = any(rule.forbids and PLAN in rule.reads for rule in rules)
         self.all = cedarpy.PolicySet.from_json_str(policy_json(rules))
@@ -72,8 +74,8 @@ class Told(NamedTuple):
 
 def _fit(name: str, kind: Type) -> Callable[[JsonValue], bool] | None:
     """Whether a value is of an attribute's type, where that is seen at once."""
-    if name == ARGUMENTS:
-        return _anything  # they were held against the tool's own schema
+    if name in _SURE:
+        return _anything
     return _is_text if kind["type"] == "String" else _is_number if kind["type"] == "Long" else None
 
 

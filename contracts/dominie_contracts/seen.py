@@ -1,0 +1,147 @@
+"""What a run has been given, and what that says of where an argument came from (decision 0030). Pure.
+
+An argument has the join of everything that its run was given, since whoever made it may have made it of any of that.
+Only a whole value that is found in a better source has that source's label: a leaf of a result, or the user's words.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from dominie_contracts.action import Finished
+from dominie_contracts.labels import is_artifact
+from dominie_contracts.problems import PROBLEM_BASE
+from dominie_contracts.provenance import NOTHING, Label, join
+from dominie_contracts.results import labelled
+from dominie_contracts.typed import SHORT, Form, Unit, forms, plain, sums
+
+MADE = Label(integrity="agent")
+"""Of what an agent makes of nothing worse."""
+MAX_FORMS = 50_000
+"""So many values of one run can vouch, or be doubted; whatever comes after that vouches for nothing."""
+_TOKEN = re.compile(r"\S+")
+_AROUND = "()[]{}<>\"'`.,;:!?*_"
+_OWN = tuple(
+    PROBLEM_BASE + each
+    for each in ("forbidden", "invalid", "conflict", "quota-exceeded", "budget-exceeded", "deadline-exceeded")
+)
+"""The problems that the platform states in its own words; of any other the text may be a tool's."""
+
+
+class Argument(NamedTuple):
+    """A value whose label is asked for."""
+
+    value: JsonValue
+    unit: Unit | None = None
+    """Of an amount."""
+
+
+class Seen:
+    """The sources of one run."""
+
+    def __init__(self) -> None:
+        self.join = MADE
+        self.full = False
+        """There was more than is kept: every short value may have stood in something untrusted."""
+        self._known: dict[Form, Label] = {}
+        self._doubtful: set[Form] = set()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return 400 * (len(self._known) + len(self._doubtful))
+
+    def take(self, finished: Finished, source: str) -> None:
+        """An outcome that was given to the run."""
+        problem = finished.problem
+        if problem is not None:
+            self._join(Label(integrity="platform" if problem.type in _OWN else "untrusted", sources=(source,)))
+            self._doubt(problem.detail)
+            return
+        found = labelled(finished.result, finished.labels, finished.readers, source)
+        whole = set[Label]()
+        for leaf, label in found:
+            whole.add(label)
+            self._leaf(leaf, label)
+        self._join(*whole)
+
+    def lose(self) -> None:
+        """Nothing is known of what came before: it may have been anything."""
+        self.full = True
+        self._join(Label(integrity="untrusted", readers=()))
+
+    def label(self, argument: Argument) -> Label:
+        """Where an argument came from: of all its leaves, each as the best source that has it whole."""
+        found = [self._best(part, argument.unit) for part in _parts(argument.value)]
+        return join(found) if found else NOTHING
+
+    def _join(self, *labels: Label) -> None:
+        self.join = join((self.join, *labels))
+
+    def _leaf(self, leaf: JsonValue, label: Label) -> None:
+        if label.level == 0:
+            self._doubt(leaf)
+            return
+        for form in forms(leaf):
+            known = self._known.get(form)
+            if known is None or _better(label, known):
+                self._keep(form, label)
+
+    def _keep(self, form: Form, label: Label) -> None:
+        if len(self._known) < MAX_FORMS:
+            self._known[form] = label
+        else:
+            self.full = True
+
+    def _doubt(self, leaf: JsonValue) -> None:
+        """Note the short values of an untrusted leaf, wherever in its text they stand."""
+        found = forms(leaf)
+        for token in _TOKEN.findall(plain(leaf)) if isinstance(leaf, str) else ():
+            found |= forms(token) if len(token) < 2 * SHORT else frozenset()
+            bare = token.strip(_AROUND)
+            found |= forms(bare) if bare != token and len(bare) < 2 * SHORT else frozenset()
+        self._doubtful |= {_loose(form) for form in found if form.short}
+        self.full = self.full or len(self._doubtful) > MAX_FORMS
+
+    def _best(self, leaf: JsonValue, unit: Unit | None) -> Label:
+        best = self.join
+        asked = forms(leaf) if unit is None else sums(leaf, unit)
+        doubted = any(form.short and (self.full or _loose(form) in self._doubtful) for form in asked)
+        for form in sorted(asked):
+            known = self._known.get(form)
+            if known is not None and _better(known, best) and not (form.short and doubted):
+                best = known
+        return best
+
+
+def _better(label: Label, other: Label) -> bool:
+    if label.level != other.level:
+        return label.level > other.level
+    return label.readers is None and other.readers is not None
+
+
+def _loose(form: Form) -> Form:
+    """A short number and the same sum of money cast doubt on each other."""
+    return form._replace(kind="number") if form.kind == "money" else form
+
+
+def _parts(value: JsonValue) -> Iterable[JsonValue]:
+    """All that an argument says: its leaves, and the names in its objects. Null, and an empty list, say nothing."""
+    if isinstance(value, dict) and not is_artifact(value):
+        for key, part in value.items():
+            yield key
+            yield from _parts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _parts(part)
+    elif value is not None:
+        yield value
+
+
+def label_arguments(
+    arguments: Mapping[str, JsonValue], names: Iterable[str], units: Mapping[str, Unit], seen: Seen
+) -> dict[str, Label]:
+    """The label of each named argument that is there."""
+    return {name: seen.label(Argument(arguments[name], units.get(name))) for name in names if name in arguments}

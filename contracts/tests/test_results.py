@@ -1,0 +1,106 @@
+"""The labels of a result's leaves, from its schema's marks."""
+
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from dominie_contracts.results import MAX_LEAVES, label_at, label_result, labelled
+
+RECORD: dict[str, JsonValue] = {"x-dominie": {"integrity": "record"}}
+
+
+def marked(**marks: Any) -> dict[str, Any]:
+    return {"x-dominie": marks}
+
+
+def test_the_nearest_mark_counts_and_what_has_none_is_untrusted() -> None:
+    schema: Any = {
+        **marked(integrity="record", readers=["@x.org"]),
+        "properties": {"note": marked(integrity="untrusted"), "to": marked(readers=["ada@x.org"])},
+    }
+    found = label_result({"id": 7, "note": "hi", "to": {"a": [1]}}, schema)
+    assert found.integrity == {"/id": "record", "/to/a/0": "record"}
+    assert found.readers == {"/id": ("@x.org",), "/note": ("@x.org",), "/to/a/0": ("ada@x.org",)}
+    assert label_result({"id": 7}, {}) == ({}, {})
+
+
+@pytest.mark.parametrize("level", ["user", "platform", "agent"])
+def test_each_integrity_is_told(level: str) -> None:
+    assert label_result("x", marked(integrity=level)).integrity == {"": level}
+
+
+def test_a_mark_is_found_where_the_schema_refers_to_it() -> None:
+    defined = {"mail": {"properties": {"to": RECORD}}}
+    schema: Any = {"$ref": "#/$defs/mail", "$defs": defined}
+    assert label_result({"to": "a", "x": "b"}, schema).integrity == {"/to": "record"}
+    listed: Any = {"items": {"$ref": "#/$defs/mail"}, "$defs": defined}
+    assert label_result([{"to": "a"}], listed).integrity == {"/0/to": "record"}
+    for nowhere in ("#/$defs/gone", "https://example.com/mail", "#/$defs/self"):
+        itself: JsonValue = {"self": {"$ref": "#/$defs/self"}}
+        assert label_result({"to": "a"}, {"$ref": nowhere, "$defs": itself}).integrity == {}
+
+
+MAIL: Any = {
+    "items": {
+        "properties": {
+            "from": RECORD,
+            "subject": marked(integrity="record", author="from"),
+            "body": {**marked(author="from"), "properties": {"text": RECORD}},
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("author", "own"),
+    [
+        ("emma@x.org", True),
+        ("Emma@X.org", True),
+        ("u-emma@x.org", True),
+        (["emma@x.org"], True),
+        ("eve@x.org", False),
+        (["emma@x.org", "eve@x.org"], False),
+        ([], False),
+        (None, False),
+        (7, False),
+        ("", False),
+        ("emma@x.org, eve@x.org", False),
+    ],
+)
+def test_what_others_wrote_is_untrusted(author: JsonValue, own: bool) -> None:
+    mail: JsonValue = [{"from": author, "subject": "s", "body": {"text": "t", "more": "m"}}]
+    found = label_result(mail, MAIL, "u-emma@x.org").integrity
+    theirs = {at: level for at, level in found.items() if "from" not in at}
+    assert theirs == ({"/0/subject": "record", "/0/body/text": "record", "/0/body/more": "user"} if own else {})
+
+
+def test_an_author_who_is_not_named_is_nobody() -> None:
+    assert label_result([{"subject": "s"}], MAIL, "u-emma").integrity == {}
+    assert label_result([{"from": "", "subject": "s"}], MAIL, "").integrity == {"/0/from": "record"}
+
+
+def test_labels_that_are_too_many_become_their_join() -> None:
+    many: JsonValue = {str(number): number for number in range(MAX_LEAVES + 2)}
+    assert label_result(many, RECORD).integrity == {"": "record"}
+    mixed: Any = {**RECORD, "properties": {"7": marked(integrity="agent", readers=["ada@x.org"])}}
+    found = label_result(many, mixed)
+    assert (found.integrity, found.readers) == ({"": "agent"}, {"": ("ada@x.org",)})
+    worst: Any = {**RECORD, "properties": {"7": marked(integrity="untrusted")}}
+    assert label_result(many, worst) == ({}, {})
+    long: JsonValue = {"k" * 50_000: 1, "l" * 50_000: 2}
+    assert label_result(long, RECORD).integrity == {"": "record"}
+    deep: JsonValue = "x"
+    for _ in range(200):
+        deep = [deep]
+    assert label_result({"a": deep, "b": 1}, RECORD).integrity == {"/b": "record"}
+
+
+def test_what_was_recorded_is_read_by_the_nearest_pointer() -> None:
+    assert label_at("/a/b", {"": "record"}, {}, "tool:1").integrity == "record"
+    assert label_at("/a/b", {"/a": "record", "/a/b": "agent"}, {"/a": ("x@y.z",)}, "tool:1").readers == ("x@y.z",)
+    assert label_at("/ab", {"/a": "record"}, {}, "tool:1").integrity == "untrusted"
+    assert [label.integrity for _, label in labelled({"a": 1, "b": 2}, {"/a": "user"}, {}, "t:1")] == [
+        "user",
+        "untrusted",
+    ]

@@ -1,0 +1,1 @@
+"""Where the arguments of calls came from: what each run was given."""
