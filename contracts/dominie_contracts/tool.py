@@ -12,6 +12,8 @@ from dominie_contracts.provenance import Integrity
 TOOL, CATALOG, PLAN = "tool", "catalog", "plan"
 Effect = Literal["read", "write", "external"]
 Kind = Literal["worker", "sandboxed", "local"]
+Backend = Literal["bubblewrap", "runsc"]
+"""What holds a sandboxed tool: `runsc` is gVisor, whose own kernel answers its system calls."""
 MAX_TIMEOUT_S = 300.0
 
 
@@ -27,6 +29,8 @@ class Profile(Message):
     output_bytes: int | None = Field(default=None, ge=1024, le=64 * 2**20)
     """What it prints and returns, together."""
     network: Literal["none"] = "none"
+    backend: Backend | None = None
+    """What builds its box; None: as the tool service is set."""
 
 
 class ToolSpec(Message):

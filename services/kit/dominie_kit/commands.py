@@ -139,7 +139,7 @@ def doctor(json: Json = False) -> None:
     checks = list(examine())
     if json:
         say(
-            {"healthy": all(check.holds for check in checks), "checks": [asdict(check) for check in checks]},
+            {"healthy": all(check.fine for check in checks), "checks": [asdict(check) for check in checks]},
             None,
             json=True,
         )
@@ -149,7 +149,7 @@ def doctor(json: Json = False) -> None:
         from dominie_kit.doctor_table import print_checks
 
         print_checks(Console(), checks)
-    if not all(check.holds for check in checks):
+    if not all(check.fine for check in checks):
         raise typer.Exit(1)
 
 

@@ -17,6 +17,13 @@ class Check:
     """What is there, where it holds."""
     todo: str = ""
     """What to do, where it does not."""
+    needed: bool = True
+    """Whether Dominie lacks something without it, as it is set."""
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing has to be done."""
+        return self.holds or not self.needed
 
 
 def examine() -> Iterator[Check]:

@@ -16,6 +16,6 @@ def print_checks(console: Console, checks: Iterable[Check]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        state = "[green]ok[/]" if check.holds else "[red]missing[/]"
+        state = "[green]ok[/]" if check.holds else "[red]missing[/]" if check.needed else "without"
         table.add_row(check.name, state, escape(check.found if check.holds else check.todo))
     console.print(table)

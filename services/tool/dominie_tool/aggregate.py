@@ -65,20 +65,24 @@ class Excess:
 
     tool: str
     part: str
-    asked: int
-    limit: int | None
+    asked: int | str
+    limit: int | str | None
 
     @property
     def text(self) -> str:
         """What is asked for, and what may be."""
-        may = "nothing of that is open" if self.limit is None else f"at most {self.limit} is open"
+        most = "at most " if isinstance(self.limit, int) else ""
+        may = "nothing of that is open" if self.limit is None else f"{most}{self.limit} is open"
         return f"{self.tool!r} asks for {self.part} {self.asked}, and {may}"
 
 
 def beyond(spec: ToolSpec, most: Profile) -> Excess | None:
     """What a tool's profile asks for beyond what may be, if anything."""
-    limits = most.model_dump(exclude={"network"})
-    asked = spec.profile.model_dump(exclude={"network"}) if spec.profile else {}
+    limits = most.model_dump(exclude={"network", "backend"})
+    asked = spec.profile.model_dump(exclude={"network", "backend"}) if spec.profile else {}
+    backend = spec.profile.backend if spec.profile else None
+    if backend is not None and most.backend not in (None, backend):
+        return Excess(spec.name, "backend", backend, most.backend)
     for part, number in asked.items():
         limit = limits[part]
         if number is not None and (limit is None or number > limit):
@@ -88,5 +92,8 @@ def beyond(spec: ToolSpec, most: Profile) -> Excess | None:
 
 def binding_version(spec: ToolSpec) -> str:
     """What a yes is bound to: the version, and everything else the registration says."""
-    said = spec.model_dump(mode="json", exclude={"profile"} if spec.profile is None else None)  # as before profiles
+    later: dict[str, bool | set[str]] = {}  # what came later is left out where it says nothing
+    if spec.profile is None or spec.profile.backend is None:
+        later = {"profile": spec.profile is None or {"backend"}}
+    said = spec.model_dump(mode="json", exclude=later)
     return f"{spec.version}+{digest_json(said)[:12]}"

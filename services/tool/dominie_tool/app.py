@@ -56,6 +56,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         worker=call_worker,
         sandbox=boxes.run,
         layers=boxes.layers,
+        lacking=boxes.lacking,
         most=settings.most_of,
     )
     service.resource(workers.listening)

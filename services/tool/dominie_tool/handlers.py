@@ -74,7 +74,8 @@ class Handlers:
         values: Values,
         worker: Run,
         sandbox: Run,
-        layers: Callable[[], tuple[str, ...]] = tuple,
+        layers: Callable[[ToolSpec], Awaitable[tuple[str, ...]]] | None = None,
+        lacking: Callable[[ToolSpec], Awaitable[str | None]] | None = None,
         most: Callable[[str], Profile] = lambda owner: Profile(),
     ) -> None:
         self._store = store
@@ -85,6 +86,7 @@ class Handlers:
         self._values = values
         self._plans = Plans(store, actions)
         self._layers = layers
+        self._lacking = lacking
         self._most = most
         self._kinds: dict[str, Run] = {"worker": worker, "sandboxed": sandbox}
 
@@ -100,6 +102,8 @@ class Handlers:
             assert isinstance(payload, ToolRegistered)
             state = evolve(state, payload)
         events = decide(state, command, self._registrant(spec, context))
+        if events and self._lacking and (lacking := await self._lacking(spec)):
+            raise Unavailable(f"{spec.name!r} cannot run here: {lacking}")
         for event in events:
             drafts = self._actions.drafts(context, stream, event)
             try:
@@ -160,7 +164,7 @@ class Handlers:
                 effect=spec.effect != "read",
                 repeatable=spec.idempotent or spec.kind == "sandboxed" or spec.effect == "read",
                 enforcement="isolated" if spec.kind == "sandboxed" else "worker",
-                layers=self._layers() if spec.kind == "sandboxed" else (),
+                layers=await self._layers(spec) if spec.kind == "sandboxed" and self._layers else (),
                 notes=tool.notes,
             ),
         )

@@ -3,13 +3,17 @@
 from pydantic import Field
 
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS
-from dominie_contracts.tool import Profile
+from dominie_contracts.tool import Backend, Profile
 from dominie_kit import KitSettings
 
 
 class Settings(KitSettings):
     """Beside the shared ones: `DOMINIE_TOOL_…`."""
 
+    tool_sandbox_backend: Backend = "bubblewrap"
+    """What builds the box of a sandboxed call that says nothing else."""
+    tool_runsc: str = "runsc"
+    """gVisor's program, a path or a name on PATH."""
     tool_sandbox_memory_mb: int = Field(default=256, ge=16)
     """Memory of one sandboxed call."""
     tool_sandbox_processes: int = Field(default=32, ge=1)

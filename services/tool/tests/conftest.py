@@ -29,6 +29,14 @@ class Runner:
     calls: list[tuple[str, dict[str, JsonValue]]] = field(default_factory=list)
     seen: list[list[str]] = field(default_factory=list)
 
+    async def layers(self, spec: ToolSpec) -> tuple[str, ...]:
+        """As a sandbox that has everything."""
+        return ("uid", "namespaces")
+
+    async def lacking(self, spec: ToolSpec) -> str | None:
+        """As on a machine without gVisor."""
+        return "there is no gVisor" if spec.profile and spec.profile.backend == "runsc" else None
+
     async def run(self, tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
         self.calls.append((tool.spec.name, arguments))
         self.seen.append(await self.desk.types(TOOL))
@@ -73,7 +81,16 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[[], Handle
         actions = desk.actions(TOOL)
         values = Values(Artifacts(desk.blobs))
         return Handlers(
-            desk.store, actions, standing, catalog, sources, values=values, worker=worker.run, sandbox=sandbox.run
+            desk.store,
+            actions,
+            standing,
+            catalog,
+            sources,
+            values=values,
+            worker=worker.run,
+            sandbox=sandbox.run,
+            layers=sandbox.layers,
+            lacking=sandbox.lacking,
         )
 
     return build

@@ -77,6 +77,14 @@ def test_a_profile_asks_for_no_more_than_its_owner_may(asked: Profile, part: str
     assert raised.value.extra["part"] == part
 
 
+def test_where_one_back_end_is_open_no_other_is() -> None:
+    command = RegisterTool(spec=BOXED.model_copy(update={"profile": Profile(backend="bubblewrap")}))
+    assert len(decide(State(), command, replace(OWNER, most=MOST))) == 1
+    with pytest.raises(Forbidden, match="asks for backend bubblewrap, and runsc is open") as raised:
+        decide(State(), command, replace(OWNER, most=Profile(backend="runsc")))
+    assert raised.value.extra == {"part": "backend", "limit": "runsc"}
+
+
 def test_a_tool_that_is_not_sandboxed_has_no_profile() -> None:
     with pytest.raises(Invalid, match="profile"):
         decide(State(), RegisterTool(spec=SPEC.model_copy(update={"profile": Profile()})), OWNER)
@@ -87,6 +95,15 @@ def test_a_yes_is_bound_to_the_profile_and_holds_without_one_as_before() -> None
     assert binding_version(less) != binding_version(BOXED)
     before = {name: value for name, value in BOXED.model_dump(mode="json").items() if name != "profile"}
     assert binding_version(BOXED) == f"1+{digest_json(before)[:12]}"
+
+
+def test_a_yes_is_bound_to_the_back_end_and_holds_without_one_as_before() -> None:
+    spec = BOXED.model_copy(update={"profile": Profile(memory_mb=64)})
+    other = spec.model_copy(update={"profile": Profile(memory_mb=64, backend="runsc")})
+    assert binding_version(other) != binding_version(spec)
+    before = spec.model_dump(mode="json")
+    del before["profile"]["backend"]
+    assert binding_version(spec) == f"1+{digest_json(before)[:12]}"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_without_a_place_there_is_none(tmp_path: Path) -> None:
 def test_the_limits_are_written(tmp_path: Path, version: int, files: dict[str, str]) -> None:
     tree(tmp_path, "m", "p")
     parents = CgroupParents(1 if version == 1 else 2, tmp_path / "m", tmp_path / ("p" if version == 1 else "m"))
-    made = Cgroup.make(parents, Limits(memory_mb=64, processes=5))
+    made = Cgroup.make(parents, Limits(memory_mb=64, processes=5), Host("bwrap", "python3").own)
     name = made.memory.name
     assert {file: (tmp_path / file.replace("/", f"/{name}/")).read_text() for file in files} == files
     assert len(made.joins()) == (2 if version == 1 else 1)
@@ -212,6 +212,7 @@ def test_numbers_count_on_from_the_last_one_given(name: str, x86_64: int, aarch6
 
 FACTS: dict[str, object] = {
     "python": [3, 11],
+    "gvisor": False,
     "uid": True,
     "seccomp": True,
     "namespaces": True,
@@ -225,6 +226,7 @@ FACTS: dict[str, object] = {
     [
         ({}, None),
         ({"uid": False}, "uid"),
+        ({"gvisor": True}, "gvisor"),
         ({"seccomp": False}, "seccomp"),
         ({"namespaces": False}, "namespaces"),
         ({"rlimits": -1}, "rlimits"),
@@ -236,6 +238,13 @@ FACTS: dict[str, object] = {
 def test_a_layer_that_a_box_does_not_see_is_missing(seen: dict[str, object], part: str | None) -> None:
     found = missing_in({**FACTS, **seen}, Host("bwrap", "python3"))
     assert (found.part if found else None) == part
+
+
+def test_where_its_kernel_is_not_gvisors_there_is_no_gvisor() -> None:
+    of = Host("bwrap", "python3", runsc="runsc")
+    found = missing_in(FACTS, of)
+    assert found is not None and found.part == "gvisor"
+    assert missing_in({**FACTS, "gvisor": True}, of) is None
 
 
 def test_what_to_do_names_the_setting_that_forbids(tmp_path: Path) -> None:

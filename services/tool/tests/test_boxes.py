@@ -3,7 +3,7 @@
 import pytest
 from pydantic import JsonValue
 
-from dominie_contracts import Forbidden, ToolFailed
+from dominie_contracts import Forbidden, ToolFailed, Unavailable
 from dominie_contracts.artifact import CHUNK_BYTES, reference
 from dominie_contracts.tool import TOOL, Profile, ToolRegistered, ToolSpec
 from dominie_kit import NotDone
@@ -14,6 +14,7 @@ from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.aggregate import State, evolve
 from dominie_tool.projection import tool_of
 from dominie_tool.sandbox import Sandbox
+from dominie_tool.sandbox.testing import gvisor
 from dominie_tool.settings import Settings
 
 pytestmark = [
@@ -105,6 +106,32 @@ async def test_a_large_result_is_an_artifact(desk: Desk) -> None:
     small = Settings(tool_artifact_bytes=CHUNK_BYTES)
     with pytest.raises(ToolFailed, match="are too many"):
         await hog(desk, small, 1, profile, source="def hog(mb): return 'x' * 1_000_000")
+
+
+WHERE = "def hog(mb):\n  import os\n  return os.uname().release.endswith('-gvisor')"
+
+
+@pytest.mark.timeout(1000)  # of which gVisor's build takes most, once
+async def test_a_tool_runs_in_the_back_end_it_asked_for_or_as_the_service_is_set(desk: Desk) -> None:
+    runsc = gvisor()
+    asked = Profile(backend="runsc")
+    assert await hog(desk, Settings(tool_runsc=runsc), 1, asked, source=WHERE) is True
+    assert await hog(desk, Settings(tool_runsc=runsc), 1, None, source=WHERE) is False
+    usual = Settings(tool_runsc=runsc, tool_sandbox_backend="runsc")
+    assert await hog(desk, usual, 1, Profile(memory_mb=64), source=WHERE) is True
+    assert await hog(desk, usual, 1, Profile(backend="bubblewrap"), source=WHERE) is False
+
+
+async def test_without_its_back_end_a_tool_is_not_run(desk: Desk) -> None:
+    without = Settings(tool_runsc="/nowhere/runsc")
+    with pytest.raises(NotDone, match="'/nowhere/runsc' is not installed") as raised:
+        await hog(desk, without, 1, Profile(backend="runsc"), source=WHERE)
+    assert isinstance(raised.value.problem, Unavailable)
+    boxes = Boxes(without, Values(Artifacts(desk.blobs)))
+    spec = ToolSpec(name="hog", input_schema={}, kind="sandboxed", profile=Profile(backend="runsc"))
+    assert "is not installed" in str(await boxes.lacking(spec))
+    assert await boxes.layers(spec) == ()
+    assert await boxes.lacking(spec.model_copy(update={"profile": None})) is None
 
 
 async def test_what_is_open_no_longer_is_not_run(desk: Desk) -> None:

@@ -22,7 +22,7 @@ from dominie_contracts.action import Decided
 from dominie_contracts.audit import FromRecord
 from dominie_contracts.registry import parse_own
 from dominie_contracts.token import Fork
-from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ListTools, RegisterTool, ToolSpec
+from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ListTools, Profile, RegisterTool, ToolSpec
 from dominie_kit import Lost, NotDone
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
@@ -87,6 +87,14 @@ async def test_a_sandboxed_tool_runs_in_the_sandbox(
     assert (sandbox.calls, worker.calls) == ([("adder", {"a": 1})], [])
     started = [event async for event in desk.store.read_all(category=TOOL)][2]
     assert started.envelope.data["enforcement"] == "isolated"
+    assert started.envelope.data["layers"] == ["uid", "namespaces"]
+
+
+async def test_what_isolated_a_sandboxed_read_is_in_its_outcome(desk: Desk, handlers: Handlers, have: Any) -> None:
+    await have("adder", kind="sandboxed", effect="read", source="def add(a): return a", function="add")
+    await handlers.invoke(call("adder", a=1), desk.context())
+    *_, finished = [event async for event in desk.store.read_all(category=TOOL)]
+    assert finished.envelope.data["layers"] == ["uid", "namespaces"]
 
 
 async def test_a_repeated_call_has_the_firsts_outcome_at_another_instance(
@@ -376,6 +384,15 @@ async def test_an_agent_registers_nothing_and_a_developer_anything(desk: Desk, h
     with pytest.raises(Forbidden):
         await handlers.register(RegisterTool(spec=spec()), desk.context())
     assert (await handlers.register(RegisterTool(spec=spec()), worker_context(desk, "u-dev", "developers"))).changed
+
+
+async def test_a_tool_whose_back_end_this_machine_lacks_is_not_registered(desk: Desk, handlers: Handlers) -> None:
+    boxed = {"kind": "sandboxed", "source": "def refund(): ...", "function": "refund"}
+    developer = worker_context(desk, "u-dev", "developers")
+    with pytest.raises(Unavailable, match="'refund' cannot run here: there is no gVisor"):
+        await handlers.register(RegisterTool(spec=spec(**boxed, profile=Profile(backend="runsc"))), developer)
+    assert await desk.types(CATALOG) == []
+    assert (await handlers.register(RegisterTool(spec=spec(**boxed, profile=Profile())), developer)).changed
 
 
 @pytest.mark.parametrize("field", ["input_schema", "output_schema"])

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import get_args
 
 import pytest
 
-from dominie_tool.sandbox import Layer, Outcome, Sandbox, SandboxUnavailable
+from dominie_tool.sandbox import Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.sandbox.doctor import examine
 from dominie_tool.sandbox.testing import SMALL, boxed, machine, unboxed
+from dominie_tool.sandbox.values import ALWAYS
 
 pytestmark = [
     pytest.mark.anyio,
@@ -120,9 +120,18 @@ def test_without_bubblewrap_it_says_what_to_install() -> None:
 
 def test_the_doctor_looks_at_every_layer() -> None:
     checks = list(examine())
-    assert [check.name.removeprefix("sandbox: ") for check in checks] == ["bubblewrap", *get_args(Layer)]
+    assert [check.name.removeprefix("sandbox: ") for check in checks] == ["bubblewrap", *ALWAYS, "cgroup", "runsc"]
     held = {check.name.removeprefix("sandbox: ") for check in checks if check.holds}
-    assert held == {"bubblewrap", *Sandbox.layers()}
+    assert held - {"runsc"} == {"bubblewrap", *Sandbox.layers()}
+
+
+def test_the_doctor_wants_gvisor_only_where_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOMINIE_TOOL_RUNSC", "/nowhere/runsc")
+    for backend, fine in (("bubblewrap", True), ("runsc", False)):
+        monkeypatch.setenv("DOMINIE_TOOL_SANDBOX_BACKEND", backend)
+        check = list(examine())[-1]
+        assert (check.name, check.holds, check.fine) == ("sandbox: runsc", False, fine)
+        assert "'/nowhere/runsc' is not installed" in check.todo
 
 
 def test_the_doctor_stops_at_what_is_missing_and_says_what_to_do() -> None:

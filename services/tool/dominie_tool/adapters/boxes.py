@@ -1,14 +1,17 @@
 """Runs sandboxed tools, a bounded number at once."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import get_args
 
 import anyio
+from anyio import to_thread
 from pydantic import JsonValue, TypeAdapter
 from pydantic_core import to_json
 
 from dominie_contracts import DeadlineExceeded, Forbidden, Invalid, ToolFailed, Unavailable
-from dominie_contracts.tool import Profile, ToolSpec
+from dominie_contracts.tool import Backend, Profile, ToolSpec
 from dominie_kit import Action, Context, NotDone
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import InputSchema
@@ -32,15 +35,31 @@ class Boxes:
             output_bytes=settings.tool_sandbox_output_bytes,
         )
         self._most = settings.most_of
-        self._sandbox = Sandbox(self._limits, waiting=settings.tool_sandboxes_waiting)
+        self._usual, self._runsc = settings.tool_sandbox_backend, settings.tool_runsc
+        waiting = settings.tool_sandboxes_waiting
+        self._sandboxes: dict[Backend, Sandbox] = {
+            each: Sandbox(self._limits, backend=each, runsc=self._runsc, waiting=waiting) for each in get_args(Backend)
+        }
 
-    def open(self) -> AbstractAsyncContextManager[None]:
-        """Have boxes waiting from the first call on, for as long as this is open."""
-        return self._sandbox.open()
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Have boxes waiting, of each back end from its first call on, for as long as this is open."""
+        async with AsyncExitStack() as stack:
+            for sandbox in self._sandboxes.values():
+                await stack.enter_async_context(sandbox.open())
+            yield
 
-    def layers(self) -> tuple[str, ...]:
-        """The layers that will hold a tool here; none where the sandbox cannot run."""
-        return tuple(self._sandbox.layers()) if Sandbox.missing() is None else ()
+    async def layers(self, spec: ToolSpec) -> tuple[str, ...]:
+        """The layers that will hold a tool here; none where its sandbox cannot run. The first call builds a box."""
+        return await to_thread.run_sync(Sandbox.layers, self._backend(spec), self._runsc)
+
+    async def lacking(self, spec: ToolSpec) -> str | None:
+        """Why the back end that a tool asks for cannot run here, if it asks for one."""
+        asked = spec.profile.backend if spec.profile else None
+        return await to_thread.run_sync(Sandbox.missing, asked, self._runsc) if asked else None
+
+    def _backend(self, spec: ToolSpec) -> Backend:
+        return (spec.profile and spec.profile.backend) or self._usual
 
     async def run(self, tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
         """Run a tool in a box of its own.
@@ -51,11 +70,13 @@ class Boxes:
         """
         spec = tool.spec
         assert spec.source is not None and spec.function is not None
-        limits = self._bounds(tool)
+        limits = await self._bounds(tool)
         async with self._limiter:
             try:
                 given = await self._values.load(arguments, action.context)
-                outcome = await self._sandbox.run(spec.source, spec.function, given, limits=limits)
+                outcome = await self._sandboxes[self._backend(spec)].run(
+                    spec.source, spec.function, given, limits=limits
+                )
             except DeadlineExceeded as error:
                 raise NotDone(error) from error
             except SandboxUnavailable as error:
@@ -82,12 +103,12 @@ class Boxes:
             raise ToolFailed(f"{spec.name}: its result: {wrong}")
         return short
 
-    def _bounds(self, tool: Tool) -> Limits:
+    async def _bounds(self, tool: Tool) -> Limits:
         """A tool's own limits, if its owner may still have so much and this machine can hold it to them."""
         profile = tool.spec.profile or Profile()
         if excess := beyond(tool.spec, self._most(tool.state.owner or "")):
             raise NotDone(Forbidden(excess.text, part=excess.part, limit=excess.limit))
-        if (profile.processes or 1) > 1 and "cgroup" not in self._sandbox.layers():
+        if (profile.processes or 1) > 1 and "cgroup" not in await self.layers(tool.spec):
             raise NotDone(Unavailable(f"{tool.spec.name!r} wants several processes, and no cgroup bounds them here"))
-        asked = profile.model_dump(exclude_none=True, exclude={"network"})
+        asked = profile.model_dump(exclude_none=True, exclude={"network", "backend"})
         return replace(self._limits, **asked, time_s=tool.spec.timeout_s)

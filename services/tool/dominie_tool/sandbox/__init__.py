@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from anyio import to_thread
 
+from dominie_contracts.tool import Backend
 from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.command import layers
 from dominie_tool.sandbox.host import survey
@@ -22,19 +24,28 @@ _LIMITS = Limits()
 
 
 class Sandbox:
-    """Runs tools in bubblewrap, each call in a box of its own that no other call had or will have.
+    """Runs tools in bubblewrap, or in gVisor in it, each call in a box of its own that no other call had or will have.
 
     A tool's source is a plain module with the standard library. Its `import dominie` gives `tool` and `ToolContext`
     alone; a parameter annotated `ToolContext` is filled. Coroutine functions are awaited.
     """
 
-    def __init__(self, limits: Limits = _LIMITS, *, host: Host | None = None, waiting: int = 0) -> None:
+    def __init__(
+        self,
+        limits: Limits = _LIMITS,
+        *,
+        backend: Backend = "bubblewrap",
+        runsc: str = "runsc",
+        host: Host | None = None,
+        waiting: int = 0,
+    ) -> None:
         """Bound every run by `limits`; `host` is found out unless it is given.
 
-        While this is `open`, `waiting` boxes wait for calls.
+        While this is `open`, `waiting` boxes wait for calls. With the back end `runsc`, that program is gVisor's.
         """
         self._limits = limits
         self._host = host
+        self._find = partial(survey, backend, runsc)
         self.pool = Pool(limits, waiting)
 
     def open(self) -> AbstractAsyncContextManager[None]:
@@ -42,16 +53,16 @@ class Sandbox:
         return self.pool.open()
 
     @staticmethod
-    def missing() -> str | None:
+    def missing(backend: Backend = "bubblewrap", runsc: str = "runsc") -> str | None:
         """Why no sandbox can run here, or None. The first call builds a box to find out, which takes some 0.1 s."""
-        found = survey()
+        found = survey(backend, runsc)
         return found.reason if isinstance(found, Fault) else None
 
     @staticmethod
-    def layers() -> tuple[Layer, ...]:
+    def layers(backend: Backend = "bubblewrap", runsc: str = "runsc") -> tuple[Layer, ...]:
         """What will hold a tool on this machine; nothing where a sandbox is missing. Without a cgroup, a tool is one
         process alone."""
-        found = survey()
+        found = survey(backend, runsc)
         return layers(found) if isinstance(found, Host) else ()
 
     async def run(
@@ -77,7 +88,7 @@ class Sandbox:
             TypeError: The arguments are not JSON.
             ValueError: The arguments are not JSON.
         """
-        host = await to_thread.run_sync(survey) if self._host is None else self._host
+        host = await to_thread.run_sync(self._find) if self._host is None else self._host
         if isinstance(host, Fault):
             raise SandboxUnavailable(host.reason)
         limits = limits or self._limits

@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import Process
 
-from dominie_tool.sandbox import inside
+from dominie_tool.sandbox import gvisor, inside
 from dominie_tool.sandbox.cgroup import Cgroup
 from dominie_tool.sandbox.command import Descriptors, command
 from dominie_tool.sandbox.seccomp import seccomp_filter
@@ -50,7 +50,7 @@ async def open_box(host: Host, limits: Limits) -> AsyncIterator[Box]:
     Raises:
         OSError: It could not be started.
     """
-    cgroup = await to_thread.run_sync(Cgroup.make, host.cgroups, limits) if host.cgroups else None
+    cgroup = await to_thread.run_sync(Cgroup.make, host.cgroups, limits, host.own) if host.cgroups else None
     try:
         async with _started(host, limits, cgroup) as box:
             yield box
@@ -66,8 +66,9 @@ async def _started(host: Host, limits: Limits, cgroup: Cgroup | None) -> AsyncIt
         with ExitStack() as theirs:
             (info, tell_info), (result, tell_result) = _pipe(ours, theirs), _pipe(ours, theirs)
             prints, tell_prints = _pipe(ours, theirs)
-            given = _memory_file(theirs, _PROGRAM), _memory_file(theirs, seccomp_filter())
-            inherited = Descriptors(*given, tell_info, tell_result)
+            rules = gvisor.configuration(host, limits) if host.runsc else seccomp_filter()
+            given = _memory_file(theirs, _PROGRAM), _memory_file(theirs, rules)
+            inherited = Descriptors(*given, tell_info, tell_result, _file(theirs, host.runsc) if host.runsc else None)
             with anyio.CancelScope(shield=True):
                 process = await anyio.open_process(
                     command(host, limits, inherited, cgroup),
@@ -96,6 +97,12 @@ def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
     writer.callback(os.close, write)
     os.set_blocking(read, False)
     return read, write
+
+
+def _file(owner: ExitStack, path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    owner.callback(os.close, descriptor)
+    return descriptor
 
 
 def _memory_file(owner: ExitStack, data: bytes) -> int:

@@ -12,9 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from dominie_tool.sandbox.values import CgroupParents, Limits
+from dominie_tool.sandbox.values import CgroupParents, Limits, Own
 
-_OWN_PROCESSES = 4  # the launcher becomes bwrap, whose first process inside lives beside the tool's
 _CLOSE_S = 2.0
 _numbers = count()
 
@@ -27,22 +26,24 @@ class Cgroup:
         version: Of cgroups.
         memory: Its folder for memory.
         pids: Its folder for processes; with version 2 the same.
+        own: What the box itself needs of it.
     """
 
     version: Literal[1, 2]
     memory: Path
     pids: Path
+    own: Own
 
     @classmethod
-    def make(cls, parents: CgroupParents, limits: Limits) -> Cgroup:
-        """Make a cgroup with these limits, empty.
+    def make(cls, parents: CgroupParents, limits: Limits, own: Own) -> Cgroup:
+        """Make a cgroup for a tool with these limits, empty.
 
         Raises:
             OSError: It cannot be made here.
         """
         name = f"dominie-{os.getpid()}-{next(_numbers)}"
         memory, pids = parents.memory / name, parents.pids / name
-        made = cls(parents.version, memory, pids)
+        made = cls(parents.version, memory, pids, own)
         try:
             for folder in made.folders():
                 folder.mkdir()
@@ -89,14 +90,14 @@ class Cgroup:
         Raises:
             OSError: It uses more already.
         """
-        size = str(limits.memory_mb << 20)
+        size = str(limits.memory_mb + self.own.memory_mb << 20)
         if self.version == 1:
             _write(self.memory / "memory.limit_in_bytes", size)
             _write(self.memory / "memory.memsw.limit_in_bytes", size, optional=True)  # where swap is accounted
         else:
             _write(self.memory / "memory.max", size)
             _write(self.memory / "memory.swap.max", "0", optional=True)
-        _write(self.pids / "pids.max", str(limits.processes + _OWN_PROCESSES))
+        _write(self.pids / "pids.max", str(limits.processes * self.own.threads + self.own.processes))
 
 
 def find_parents(proc: Path = Path("/proc/self")) -> CgroupParents | None:

@@ -1,17 +1,20 @@
-"""The command that starts a box: a shell line joins the cgroup, setpriv drops root, bwrap closes the rest off."""
+"""The command that starts a box: a shell line joins the cgroup, setpriv drops root, bwrap closes the rest off.
+
+What runs in there is the program inside, or gVisor's kernel, and in that the program.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
+from dominie_tool.sandbox import gvisor
 from dominie_tool.sandbox.cgroup import Cgroup
-from dominie_tool.sandbox.values import ALWAYS, Host, Layer, Limits
+from dominie_tool.sandbox.values import ALWAYS, NOBODY, Host, Layer, Limits
 
-NOBODY = 65534
 _JOIN = 'set -e; while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"'
-_PROGRAM = "/run/inside.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +23,28 @@ class Descriptors:
 
     Attributes:
         program: The program inside, to read.
-        seccomp: The filter, to read.
+        rules: The seccomp filter, or gVisor's configuration, to read.
         info: Where bwrap writes its first process' id.
         result: Where the program inside writes its result.
+        runsc: gVisor's program, where there is one: it may stand where nobody else can look.
     """
 
     program: int
-    seccomp: int
+    rules: int
     info: int
     result: int
+    runsc: int | None = None
 
     def all(self) -> tuple[int, ...]:
         """All of them."""
-        return self.program, self.seccomp, self.info, self.result
+        every = (self.program, self.rules, self.info, self.result, self.runsc)
+        return tuple(each for each in every if each is not None)
 
 
 def layers(host: Host) -> tuple[Layer, ...]:
     """What a box on this host is held by: the command insists on each, and no tool runs where one fails."""
-    return (*ALWAYS, "cgroup") if host.cgroups else ALWAYS
+    held = {*ALWAYS, *(("gvisor",) if host.runsc else ()), *(("cgroup",) if host.cgroups else ())}
+    return tuple(layer for layer in get_args(Layer) if layer in held)
 
 
 def command(host: Host, limits: Limits, inherited: Descriptors, cgroup: Cgroup | None) -> list[str]:
@@ -45,31 +52,49 @@ def command(host: Host, limits: Limits, inherited: Descriptors, cgroup: Cgroup |
     line: list[str] = ["/bin/sh", "-c", _JOIN, "sh", *(cgroup.joins() if cgroup else ()), "--"]
     if host.setpriv:
         line += [host.setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-    inside = [host.python, "-I", "-S", "-B", _PROGRAM, str(inherited.result)]
-    return [*line, host.bwrap, *_arguments(host, limits, inherited), "--", *inside]
+    shared = ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv")
+    if inherited.runsc is not None:
+        runsc = f"/proc/self/fd/{inherited.runsc}"
+        inside, own = _outside_gvisor(host, inherited), gvisor.start(runsc, inherited.result)
+    else:
+        inside, own = _arguments(host, limits, inherited), _program(host, inherited)
+    return [*line, host.bwrap, *shared, "--info-fd", str(inherited.info), *inside, "--", *own]
+
+
+def _program(host: Host, inherited: Descriptors) -> list[str]:
+    return [host.python, "-I", "-S", "-B", gvisor.PROGRAM, str(inherited.result)]
 
 
 def _arguments(host: Host, limits: Limits, inherited: Descriptors) -> Iterator[str]:
-    yield from ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv")
     yield from ("--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL", "--hostname", "box")
     if host.lock_userns:
         yield "--disable-userns"
-    yield from _files(host, limits)
-    yield from ("--ro-bind-data", str(inherited.program), _PROGRAM)
+    yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_mb << 20), "--tmpfs", "/tmp")
+    yield from _programs(host)
+    yield from ("--ro-bind-data", str(inherited.program), gvisor.PROGRAM)
     yield from ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp")
-    for name, value in {"PATH": "/usr/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}.items():
+    for name, value in gvisor.ENVIRONMENT.items():
         yield from ("--setenv", name, value)
-    yield from ("--seccomp", str(inherited.seccomp), "--info-fd", str(inherited.info))
+    yield from ("--seccomp", str(inherited.rules))
 
 
-def _files(host: Host, limits: Limits) -> Iterator[str]:
-    """Programs and libraries, a process list of its own, and the scratch folder."""
-    yield from ("--ro-bind", "/usr", "/usr")
+def _outside_gvisor(host: Host, inherited: Descriptors) -> Iterator[str]:
+    """What gVisor's kernel has: the root of its box, and what it needs to build it, but nothing of the host either."""
+    yield from ("--uid", "0", "--gid", "0", "--cap-add", "ALL", "--proc", "/proc", "--dev", "/dev", "--dir", "/tmp")
+    for folder in ("dev", "proc", "sys", "tmp"):
+        yield from ("--dir", f"{gvisor.ROOT}/{folder}")
+    yield from _programs(host, gvisor.ROOT)
+    yield from ("--perms", "0444", "--ro-bind-data", str(inherited.program), gvisor.ROOT + gvisor.PROGRAM)
+    yield from ("--ro-bind-data", str(inherited.rules), f"{gvisor.BOX}/config.json")
+
+
+def _programs(host: Host, root: str = "") -> Iterator[str]:
+    """Programs and libraries."""
+    yield from ("--ro-bind", "/usr", f"{root}/usr")
     for folder in ("/bin", "/lib", "/lib64"):
         if os.path.islink(folder):
-            yield from ("--symlink", os.readlink(folder), folder)
+            yield from ("--symlink", os.readlink(folder), root + folder)
         elif os.path.isdir(folder):
-            yield from ("--ro-bind", folder, folder)
-    yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_mb << 20), "--tmpfs", "/tmp")
+            yield from ("--ro-bind", folder, root + folder)
     if host.prefix:
-        yield from ("--ro-bind", host.prefix, host.prefix)
+        yield from ("--ro-bind", host.prefix, root + host.prefix)

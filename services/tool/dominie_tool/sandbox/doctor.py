@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
-from typing import get_args
 
 from dominie_kit.doctor import Check
 from dominie_tool.sandbox.host import survey
 from dominie_tool.sandbox.remedies import CGROUP
 from dominie_tool.sandbox.seccomp import ALLOWED
-from dominie_tool.sandbox.values import Fault, Host, Layer, Limits
+from dominie_tool.sandbox.values import ALWAYS, Fault, Host, Limits
+from dominie_tool.settings import Settings
 
-_PARTS = ("bubblewrap", *get_args(Layer))
+_PARTS = ("bubblewrap", *ALWAYS, "cgroup")
 _FOUND = {
     "uid": "not the host's root, no capability, none to gain",
     "seccomp": f"{len(ALLOWED)} system calls and those of this machine alone; every other one is refused",
@@ -31,6 +31,7 @@ def examine() -> Iterator[Check]:
             yield Check(f"sandbox: {part}", holds=False, todo=found.reason)
             return  # what comes after it cannot be told
         yield _cgroup(found) if part == "cgroup" and isinstance(found, Host) else _held(part)
+    yield _gvisor(Settings())
 
 
 def _held(part: str) -> Check:
@@ -42,6 +43,16 @@ def _cgroup(host: Host) -> Check:
         return Check("sandbox: cgroup", holds=False, todo=CGROUP)
     where = dict.fromkeys((str(host.cgroups.memory), str(host.cgroups.pids)))
     return Check("sandbox: cgroup", holds=True, found=f"version {host.cgroups.version}, in {', '.join(where)}")
+
+
+def _gvisor(settings: Settings) -> Check:
+    found = survey("runsc", settings.tool_runsc)
+    if isinstance(found, Host):
+        return Check(
+            "sandbox: runsc", holds=True, found=f"gVisor's kernel around a tool that asks for it, {found.runsc}"
+        )
+    needed = settings.tool_sandbox_backend == "runsc"
+    return Check("sandbox: runsc", holds=False, todo=found.reason, needed=needed)
 
 
 def _version() -> str:

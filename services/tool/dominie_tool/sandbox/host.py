@@ -6,23 +6,25 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
 from threading import Lock
 
 import anyio
 
+from dominie_contracts.tool import Backend
 from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.cgroup import find_parents, sweep
-from dominie_tool.sandbox.remedies import for_namespaces
+from dominie_tool.sandbox.remedies import RUNSC, for_namespaces
 from dominie_tool.sandbox.seccomp import seccomp_filter
 from dominie_tool.sandbox.values import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
 
 _OLDEST = (3, 11)
 _NEWEST_MINOR = 20
-_PROBE_S = 10.0
+_PROBE_S = 30.0
+_AGAIN_S = 60.0
 _LIMITS = Limits(time_s=_PROBE_S)
 _PROBE = """
 import os, resource, sys
@@ -32,6 +34,7 @@ def facts():
     scratch = os.statvfs("/tmp")
     return {
         "python": sys.version_info[:2],
+        "gvisor": os.uname().release.endswith("-gvisor"),
         "uid": os.getuid() != 0 and said["NoNewPrivs"] == "1" and not int(said["CapEff"] + said["CapBnd"], 16),
         "seccomp": said["Seccomp"] == "2",
         "namespaces": os.getpid() < 9 and [line.split(":")[0].strip() for line in open("/proc/net/dev")][2:] == ["lo"],
@@ -40,16 +43,37 @@ def facts():
     }
 """
 _one_at_a_time = Lock()
+_found: dict[tuple[Backend, str], tuple[float, Host | Fault]] = {}
 
 
-def survey() -> Host | Fault:
-    """What to build a box with, or why none can be built. Boxes are really built to find out, once a process."""
+def survey(backend: Backend = "bubblewrap", runsc: str = "runsc") -> Host | Fault:
+    """What to build a box with, or why none can be built. Boxes are really built to find out.
+
+    What was found holds for this process; what was missing is looked for again after a minute, since a box may have
+    been too slow on a busy machine.
+
+    Args:
+        backend: What builds the box.
+        runsc: gVisor's program, a path or a name on PATH.
+    """
     with _one_at_a_time:
-        return _survey()
+        known = _found.get((backend, runsc))
+        if known is None or (isinstance(known[1], Fault) and time.monotonic() > known[0]):
+            found = _survey(_plain(), runsc if backend == "runsc" else None)
+            known = _found[backend, runsc] = (time.monotonic() + _AGAIN_S, found)
+        return known[1]
 
 
-@cache
-def _survey() -> Host | Fault:
+def _survey(plain: Host | Fault, runsc: str | None) -> Host | Fault:
+    if isinstance(plain, Fault):
+        return plain
+    if runsc is None:
+        return _build(plain)
+    path = shutil.which(runsc)
+    return _build(replace(plain, runsc=path)) if path else Fault("runsc", f"{runsc!r} is not installed; {RUNSC}")
+
+
+def _plain() -> Host | Fault:
     if not sys.platform.startswith("linux"):
         return Fault("bubblewrap", "a sandbox needs Linux; use a worker tool instead")
     bwrap = shutil.which("bwrap")
@@ -64,7 +88,7 @@ def _survey() -> Host | Fault:
     except SandboxUnavailable as error:
         return Fault("seccomp", error.reason)
     usage = subprocess.run([bwrap, "--help"], capture_output=True, text=True, timeout=_PROBE_S).stdout
-    return _build(Host(bwrap, "", None, setpriv, "--disable-userns" in usage, find_parents()))
+    return Host(bwrap, "", None, setpriv, "--disable-userns" in usage, find_parents())
 
 
 def _build(plain: Host) -> Host | Fault:
@@ -105,7 +129,7 @@ def _try(host: Host) -> Fault | None:
         try:
             outcome = thread.submit(anyio.run, _probe, host).result()
         except SandboxUnavailable as error:
-            return Fault("namespaces", f"{error.reason}; {for_namespaces()}")
+            return Fault("runsc" if host.runsc else "namespaces", f"{error.reason}; {for_namespaces()}")
     if not isinstance(outcome.value, dict):
         return Fault("namespaces", f"a box could not run {host.python!r}: {outcome.detail}")
     return missing_in(outcome.value, host)
@@ -118,6 +142,7 @@ def missing_in(facts: Mapping[str, object], host: Host) -> Fault | None:
         return Fault("namespaces", f"{host.python!r} is older than 3.11; install Python 3.11 or later in /usr/bin")
     held: dict[Layer, bool] = {
         "uid": facts["uid"] is True,
+        "gvisor": facts["gvisor"] is (host.runsc is not None),
         "seccomp": facts["seccomp"] is True,
         "namespaces": facts["namespaces"] is True,
         "rlimits": facts["rlimits"] == _LIMITS.memory_mb,

@@ -15,6 +15,10 @@ CGROUP = (
     "`systemd-run --user --scope -p Delegate=yes dominie up`, or as root, or in a container with a writable "
     "/sys/fs/cgroup"
 )
+RUNSC = (
+    "install gVisor's runsc (gvisor.dev, or `CGO_ENABLED=0 go install gvisor.dev/gvisor/runsc@latest`), and name it in "
+    "DOMINIE_TOOL_RUNSC if it is not on PATH"
+)
 
 
 def for_namespaces(settings: Path = Path("/proc/sys")) -> str:

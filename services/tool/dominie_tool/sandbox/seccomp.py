@@ -70,6 +70,16 @@ class _If:
     forbidden_bits: int = 0
     otherwise: int = _REFUSE
 
+    def oci(self) -> Iterator[dict[str, object]]:
+        """The same for gVisor: one rule for each value."""
+        index = (self.offset - _FIRST_ARGUMENT) // 8
+        if self.forbidden_bits:
+            masked = {"index": index, "value": self.forbidden_bits, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+            yield {"names": [self.name], "action": "SCMP_ACT_ALLOW", "args": [masked]}
+        for value in self.allowed:
+            equal = {"index": index, "value": value, "op": "SCMP_CMP_EQ"}
+            yield {"names": [self.name], "action": "SCMP_ACT_ALLOW", "args": [equal]}
+
     def steps(self) -> Iterator[Step]:
         yield (_LOAD, 0, 0, self.offset)
         if self.forbidden_bits:
@@ -99,6 +109,19 @@ def seccomp_filter(machine: str = platform.machine()) -> bytes:
     if machine not in SYSCALLS:
         raise SandboxUnavailable(f"the numbers of system calls are not known for {machine!r}; use a worker tool")
     return assemble(machine, [*ALLOWED, *OLDER[machine]], SYSCALLS[machine])
+
+
+def oci_filter(machine: str = platform.machine()) -> dict[str, object]:
+    """The same list for gVisor's kernel. A name that it does not know is not allowed, and a call that is not fails.
+
+    Raises:
+        SandboxUnavailable: For this machine there is none.
+    """
+    seccomp_filter(machine)
+    always = {"names": [*ALLOWED, *OLDER[machine]], "action": "SCMP_ACT_ALLOW"}
+    unknown = {"names": ["clone3"], "action": "SCMP_ACT_TRACE"}  # which nobody does: ENOSYS, and libc takes clone
+    by_argument = [rule for each in _BY_ARGUMENT for rule in each.oci()]
+    return {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [always, unknown, *by_argument]}
 
 
 def assemble(machine: str, allowed: Iterable[str], known: Mapping[str, int]) -> bytes:

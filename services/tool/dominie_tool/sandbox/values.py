@@ -5,17 +5,20 @@ SandboxUnavailable   this machine cannot hold a box
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-Layer: TypeAlias = Literal["uid", "seccomp", "namespaces", "rlimits", "scratch", "cgroup"]
+Layer: TypeAlias = Literal["uid", "gvisor", "seccomp", "namespaces", "rlimits", "scratch", "cgroup"]
 """What stands between a tool and the machine.
 
-`uid`: not the host's root, and no capability. `seccomp`: no system calls but those on a list. `namespaces`: no network,
-no host processes, no files but a read-only `/usr` and a scratch folder. `rlimits`: bounds of one process. `scratch`:
-the size of that folder. `cgroup`: bounds of all processes together; without it there is one process alone.
+`uid`: not the host's root, and no capability. `gvisor`: system calls are answered by a kernel of its own. `seccomp`: no
+system calls but those on a list. `namespaces`: no network, no host processes, no files but a read-only `/usr` and a
+scratch folder. `rlimits`: bounds of one process. `scratch`: the size of that folder. `cgroup`: bounds of all processes
+together; without it there is one process alone.
 """
+NOBODY = 65534
 ALWAYS: tuple[Layer, ...] = ("uid", "seccomp", "namespaces", "rlimits", "scratch")
 """Without any of these there is no box."""
 
@@ -45,6 +48,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """What the box itself needs of a cgroup, beside the tool.
+
+    Attributes:
+        memory_mb: Of memory.
+        processes: Processes and threads.
+        threads: For each process or thread of the tool.
+    """
+
+    memory_mb: int
+    processes: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
 class CgroupParents:
     """The folders in which a box's cgroups can be made.
 
@@ -70,6 +88,7 @@ class Host:
         setpriv: The program that drops the host's root, where the service has it.
         lock_userns: Whether this bwrap can forbid user namespaces inside.
         cgroups: Where cgroups can be made, if anywhere.
+        runsc: gVisor's program, where the box has its kernel.
     """
 
     bwrap: str
@@ -78,6 +97,12 @@ class Host:
     setpriv: str | None = None
     lock_userns: bool = False
     cgroups: CgroupParents | None = None
+    runsc: str | None = None
+
+    @property
+    def own(self) -> Own:
+        """What a box needs for itself: the launcher becomes bwrap, whose first process lives beside the tool's."""
+        return Own(48, 60 + 4 * (os.cpu_count() or 1), 3) if self.runsc else Own(0, 4, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +114,7 @@ class Fault:
         reason: Why, and what to do about it.
     """
 
-    part: Layer | Literal["bubblewrap"]
+    part: Layer | Literal["bubblewrap", "runsc"]
     reason: str
 
 
