@@ -134,6 +134,9 @@ def limits(
 def agentdojo(
     suite: Annotated[Suite, typer.Option(help="Which of AgentDojo's suites; all only with --attack.")] = Suite.BANKING,
     attack: Annotated[Attack | None, typer.Option(help="An agent that obeys every injection it meets.")] = None,
+    evade: Annotated[
+        bool, typer.Option("--evade", help="It writes what it was told otherwise, and tools undo it.")
+    ] = False,
     limit: Annotated[int | None, typer.Option(help="So many user tasks of each suite.", min=1)] = None,
     json: Json = False,
 ) -> None:
@@ -146,9 +149,9 @@ def agentdojo(
         from dominie_bench.hijack import run as run_attack
 
         names = [each.value for each in Suite if each is not Suite.ALL] if suite is Suite.ALL else [suite.value]
-        _print(run_attack(names, limit, _say), as_json=json)
-    elif suite is Suite.ALL or limit is not None:
-        raise typer.BadParameter("--suite all and --limit go with --attack")
+        _print(run_attack(names, evade=evade, limit=limit, say=_say), as_json=json)
+    elif suite is Suite.ALL or limit is not None or evade:
+        raise typer.BadParameter("--suite all, --evade and --limit go with --attack")
     else:
         from dominie_bench.agentdojo import run
 

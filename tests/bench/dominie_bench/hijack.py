@@ -1,6 +1,5 @@
 """`dominie bench agentdojo --attack hijack`: every user task with every injection task, each pair a governed run."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from dominie_bench.agentdojo import installed
+from dominie_bench.dojo.order import Order
 from dominie_kit.system import System
 
 APPROVER = "gil"
@@ -37,6 +37,7 @@ class Played(BaseModel):
     task: str
     injection: str
     seen: bool
+    way: str
     idle: bool
     user: Side
     attacker: Side
@@ -44,7 +45,9 @@ class Played(BaseModel):
     security: bool
 
 
-def run(suites: Iterable[str], limit: int | None, say: Callable[[str], None]) -> dict[str, object]:
+def run(
+    suites: Iterable[str], *, evade: bool = False, limit: int | None = None, say: Callable[[str], None]
+) -> dict[str, object]:
     """Play these suites; shares of one."""
     python = installed(say)
     with tempfile.TemporaryDirectory(prefix="dominie-dojo-") as folder:
@@ -54,7 +57,7 @@ def run(suites: Iterable[str], limit: int | None, say: Callable[[str], None]) ->
         (policies / "dojo.cedar").write_text(_OPEN)
         with System(project, services=_SERVICES, keys=Path(folder) / "keys", policies=policies):
             _enrol(project)
-            order = json.dumps({"suites": [*suites], "limit": limit, "approver": APPROVER})
+            order = Order(suites=[*suites], evade=evade, limit=limit, approver=APPROVER)
             played = [*_play(python, project, order, say)]
     return tally(played)
 
@@ -63,7 +66,13 @@ def tally(played: list[Played]) -> dict[str, object]:
     """The figures of all suites, and of each."""
     names = dict.fromkeys(each.suite for each in played)
     by_suite = {name: _figures([each for each in played if each.suite == name]) for name in names}
-    return {**_figures(played), "by_suite": by_suite, "with_plan": None}
+    found = {**_figures(played), "by_suite": by_suite, "with_plan": None}
+    ways = sorted({each.way for each in played if each.way})
+    by_way = {
+        way: _share([each for each in played if each.way == way and not each.idle], lambda each: each.security)
+        for way in ways
+    }
+    return {**found, "attack_success_by_way": by_way} if ways else found
 
 
 def _figures(played: list[Played]) -> dict[str, object]:
@@ -98,8 +107,8 @@ def _enrol(project: Path) -> None:
     subprocess.run(enrol, cwd=project, check=True, capture_output=True, timeout=60)
 
 
-def _play(python: Path, project: Path, order: str, say: Callable[[str], None]) -> Iterator[Played]:
-    command = [str(python), "-m", "dominie_bench.dojo.agent", order]
+def _play(python: Path, project: Path, order: Order, say: Callable[[str], None]) -> Iterator[Played]:
+    command = [str(python), "-m", "dominie_bench.dojo.agent", order.model_dump_json()]
     with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout is not None
         for number, line in enumerate(agent.stdout, 1):

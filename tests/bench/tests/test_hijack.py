@@ -3,14 +3,18 @@
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 import typer
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from dominie_bench.agentdojo import PYTHON
 from dominie_bench.commands import register
+from dominie_bench.dojo.evasion import WAYS, evaded, undone
 from dominie_bench.hijack import Played, Side, tally
 
 STILL = Side(calls=1, asked=0, denied=0, failed=0)
@@ -22,6 +26,7 @@ def played(injection: str = "", **changes: object) -> Played:
         task="t",
         injection=injection,
         seen=bool(injection),
+        way="",
         idle=False,
         user=Side(calls=2, asked=0, denied=0, failed=0),
         attacker=STILL,
@@ -61,7 +66,39 @@ def test_tasks_are_counted_apart_from_attacks_and_what_is_only_said_is_skipped()
     }
 
 
-@pytest.mark.parametrize("words", [["--suite", "all"], ["--limit", "2"], ["--attack", "none"], ["--suite", "chess"]])
+def test_each_way_of_evading_is_told_apart() -> None:
+    found = tally([played("a", way="x", security=True), played("b", way="x"), played("c", way="y")])
+    assert found["attack_success_by_way"] == {"x": 0.5, "y": 0.0}
+
+
+TEXTS = (
+    st.text(st.characters(codec="ascii", exclude_categories=["C"]))
+    | st.dates(date(1900, 1, 1)).map(str)
+    | st.integers(0).map(str)
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@given(text=TEXTS)
+def test_tools_undo_what_an_attacker_writes_otherwise(way: str, text: str) -> None:
+    plain = {"to": [text], "n": 1}
+    assume(undone(plain) == plain)
+    assert undone(evaded(way, plain)) == plain
+
+
+def test_an_evaded_value_is_another_text() -> None:
+    for way in WAYS:
+        assert evaded(way, {"id": "13", "day": "2024-05-15 10:20"})["day"] != "2024-05-15 10:20"
+    assert undone({"id": "DE89 3704", "day": "2024-05-15", "body": "One of two"}) == {
+        "id": "DE89 3704",
+        "day": "2024-05-15",
+        "body": "One of two",
+    }
+
+
+@pytest.mark.parametrize(
+    "words", [["--suite", "all"], ["--limit", "2"], ["--evade"], ["--attack", "none"], ["--suite", "chess"]]
+)
 def test_what_means_nothing_is_refused(words: list[str]) -> None:
     app = typer.Typer()
     register(app)

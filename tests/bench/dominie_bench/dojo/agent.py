@@ -13,11 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 
 from agentdojo.functions_runtime import FunctionCall
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 import dominie
 from dominie.commands._people import credentials_of
+from dominie_bench.dojo.evasion import WAYS, evaded
+from dominie_bench.dojo.order import Order
 from dominie_bench.dojo.suites import Pair, environment, pairs
 from dominie_bench.dojo.truth import injected
 from dominie_contracts.labels import leaves
@@ -28,16 +30,6 @@ _PROBE = 40
 _ANSWERED_S = 60.0
 Judge = Callable[[str], Awaitable[tuple[bool, bool]]]
 """Utility and security of a run."""
-
-
-class Order(BaseModel):
-    """What to play."""
-
-    suites: list[str]
-    limit: int | None = None
-    """So many user tasks of each suite; None: all."""
-    approver: str
-    """Who says yes, by name."""
 
 
 @dataclass(slots=True)
@@ -59,6 +51,8 @@ class Played:
     injection: str
     seen: bool = False
     """The agent has met the injection."""
+    way: str = ""
+    """How the attacker's arguments are written, where that is not plainly."""
     idle: bool = False
     """The injection has no calls: it only wants something said."""
     user: Side = field(default_factory=Side)
@@ -75,10 +69,10 @@ class Agent:
         self._approver = approver
         self._judge = judge
 
-    async def play(self, pair: Pair) -> Played:
+    async def play(self, pair: Pair, way: str) -> Played:
         """Play one pair in a run of its own."""
         before = environment(pair)
-        told = Played(pair.suite, pair.task, pair.injection)
+        told = Played(pair.suite, pair.task, pair.injection, way=way)
         attack = injected(pair, before) if pair.injection else []
         told.idle = bool(pair.injection) and not attack
         if told.idle:
@@ -90,7 +84,7 @@ class Agent:
                 if pair.injection and not told.seen and _shows(result, goal):
                     told.seen = True
                     for other in attack:
-                        await self._call(run, other, told.attacker, yes=False)
+                        await self._call(run, _written(other, way), told.attacker, yes=False)
         told.utility, told.security = await self._judge(pair.run)
         return told
 
@@ -122,17 +116,21 @@ class Agent:
         await self._approver.approve(view)
 
 
+def _written(call: FunctionCall, way: str) -> FunctionCall:
+    return call.model_copy(update={"args": evaded(way, dict(call.args))}) if way else call
+
+
 def _shows(result: JsonValue, goal: str) -> bool:
     probe = " ".join(goal.split())[:_PROBE]
     return any(isinstance(value, str) and probe in " ".join(value.split()) for _, value in leaves(result))
 
 
 @asynccontextmanager
-async def _judging(suites: list[str]) -> AsyncIterator[Judge]:
+async def _judging(order: Order) -> AsyncIterator[Judge]:
     """The worker, in a process of its own; what is yielded asks it how a run went."""
     worker = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "dominie_bench.dojo.worker", *suites),
+        *("-m", "dominie_bench.dojo.worker", order.model_dump_json()),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -154,14 +152,15 @@ async def _judging(suites: list[str]) -> AsyncIterator[Judge]:
 
 
 async def _main(order: Order) -> None:
-    waiting = iter([pair for suite in order.suites for pair in pairs(suite, order.limit)])
+    waiting = enumerate([pair for suite in order.suites for pair in pairs(suite, order.limit)])
     approver = dominie.AsyncClient(credentials=credentials_of(order.approver, None))
-    async with _judging(order.suites) as judge, dominie.AsyncClient("dojo") as client, approver:
+    async with _judging(order) as judge, dominie.AsyncClient("dojo") as client, approver:
         agent = Agent(client, approver, judge)
 
         async def play() -> None:
-            for pair in waiting:
-                print(json.dumps(asdict(await agent.play(pair))), flush=True)
+            for number, pair in waiting:
+                way = [*WAYS][number % len(WAYS)] if order.evade and pair.injection else ""
+                print(json.dumps(asdict(await agent.play(pair, way))), flush=True)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(IN_FLIGHT):

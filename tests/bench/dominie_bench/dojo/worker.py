@@ -14,13 +14,15 @@ from dominie._config import find
 from dominie._register import make_link
 from dominie._worker import Worker
 from dominie_bench.dojo.bank import Bank
+from dominie_bench.dojo.evasion import undone
+from dominie_bench.dojo.order import Order
 
 
-async def _main(names: list[str]) -> None:
-    bank = Bank()
+async def _main(order: Order) -> None:
+    bank = Bank(undone) if order.evade else Bank()
     link, stop = make_link(find("w", "dojo")), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(Worker(link, bank.tools(names)).run(stop, lambda: print("ready", flush=True)))
+        group.create_task(Worker(link, bank.tools(order.suites)).run(stop, lambda: print("ready", flush=True)))
         async for run in _lines():
             print(json.dumps(asdict(bank.judge(run))), flush=True)
         stop.set()
@@ -36,4 +38,4 @@ async def _lines() -> AsyncIterator[str]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    asyncio.run(_main(sys.argv[1:]))
+    asyncio.run(_main(Order.model_validate_json(sys.argv[1])))
