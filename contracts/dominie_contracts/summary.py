@@ -23,6 +23,7 @@ from dominie_contracts.action import (
 )
 from dominie_contracts.artifact import reference, references, size_text
 from dominie_contracts.base import Payload
+from dominie_contracts.egress import Reached
 from dominie_contracts.personal import is_erased, is_hidden
 from dominie_contracts.registry import parse_event
 from dominie_contracts.token import Grants
@@ -245,6 +246,8 @@ def _of_service(payload: Payload) -> str | None:
         case tool.ToolRegistered():
             spec = payload.spec
             return f"tool {spec.name} {spec.version} ({spec.kind}, {spec.effect}) registered by {payload.owner}"
+        case Reached():
+            return _reached(payload)
         case tool.PlanTaken():
             return f"step {payload.step + 1} of the run's plan taken"
         case memory.Remembered():
@@ -255,6 +258,27 @@ def _of_service(payload: Payload) -> str | None:
             return f"{payload.verdict}: {_votes(payload)}"
         case _:
             return None
+
+
+def _reached(reached: Reached) -> str:
+    """`reached api.example.org:443 (120 B out, 3.1 kB in); refused: 169.254.169.254:80 link-local`."""
+    hosts = [
+        f"{_host(each.host, each.port)} ({size_text(each.sent_bytes)} out, {size_text(each.received_bytes)} in)"
+        for each in reached.hosts
+    ]
+    refused = [f"{_host(each.host, each.port)} {each.why}{_count(each.count)}" for each in reached.refused]
+    refused += [f"{reached.more} more"] if reached.more else []
+    parts = (("reached ", hosts), ("refused: ", refused))
+    return "; ".join(word + _names(found) for word, found in parts if found)
+
+
+def _host(host: str, port: int) -> str:
+    name = _value(host) if is_hidden(host) else clip(host, _VALUE_CHARS)
+    return f"{name}:{port}" if host else "no host"
+
+
+def _count(count: int) -> str:
+    return f" {count}x" if count > 1 else ""
 
 
 def _plan(plan: dict[str, JsonValue] | None) -> str:

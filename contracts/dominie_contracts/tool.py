@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue
 from dominie_contracts.action import TRAIL, Matter, Noted, noted_in
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, CallPass, MediaType, names
 from dominie_contracts.base import Command, Message, Payload
+from dominie_contracts.egress import Network, Reached
 from dominie_contracts.provenance import Integrity
 
 TOOL, CATALOG, PLAN = "tool", "catalog", "plan"
@@ -28,7 +29,8 @@ class Profile(Message):
     """The size of `/tmp`, the one folder it can write to."""
     output_bytes: int | None = Field(default=None, ge=1024, le=64 * 2**20)
     """What it prints and returns, together."""
-    network: Literal["none"] = "none"
+    network: Network | Literal["none"] = "none"
+    """Which hosts it may reach, through the tool service's proxy."""
     backend: Backend | None = None
     """What builds its box; None: as the tool service is set."""
 
@@ -239,7 +241,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RegisterTool,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
-    TOOL: TRAIL,
+    TOOL: (*TRAIL, Reached),
     **{noted_in(TOOL, matter): (Noted,) for matter in get_args(Matter)},
     CATALOG: (ToolRegistered,),
     PLAN: (PlanTaken,),

@@ -82,7 +82,7 @@ def test_a_sealed_event_and_an_erased_one_fit_their_contract(type_: str) -> None
     samples |= {"parked": {"asks": [], "digest": "d", "command": "c", "expires_ms": 1}}
     samples |= {"finished": {"outcome": "ok", "duration_ms": 1.0}, "remembered": _named("id namespace subject")}
     samples |= {"turn_added": {**_named("id session subject"), "role": "user"}, "answered": _ANSWERED}
-    samples |= {"judged": {"verdict": "held", "votes": [], "quorum": 1}}
+    samples |= {"reached": {}, "judged": {"verdict": "held", "votes": [], "quorum": 1}}
     samples |= {"opened": {**_named("run agent user"), "session": None, "grants": {}, "expires_s": 1}}
     kind = EVENTS[type_]
     sealed: dict[str, JsonValue] = {

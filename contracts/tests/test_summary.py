@@ -21,6 +21,7 @@ from dominie_contracts.action import (
     Started,
     Unknown,
 )
+from dominie_contracts.egress import Reach, Reached, Unreached
 from dominie_contracts.guardrail import (
     AnswersRefused,
     ApprovalAnswered,
@@ -224,6 +225,33 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "run widened, as u-d allowed; tools mail; may spend $9.00",
     ),
     ("plan", PlanTaken(action="x", step=1), "step 2 of the run's plan taken"),
+    (
+        "tool",
+        Reached(
+            hosts=(
+                Reach(
+                    host="api.example.org",
+                    port=443,
+                    address="93.184.216.34",
+                    connections=2,
+                    sent_bytes=120,
+                    received_bytes=3100,
+                ),
+            ),
+            refused=(
+                Unreached(host="169.254.169.254", port=80, why="link-local", count=3),
+                Unreached(host="", port=0, why="no-request", count=1),
+            ),
+            more=7,
+        ),
+        "reached api.example.org:443 (120 B out, 3.1 kB in); "
+        "refused: 169.254.169.254:80 link-local 3x, no host no-request, 7 more",
+    ),
+    (
+        "tool",
+        Reached(refused=(Unreached(host="$erased", port=443, why="private", count=1),)),
+        "refused: erased:443 private",
+    ),
     ("principal", DelegationEnded(tenant="acme", principal="u-dana", agent="a-desk"), "a-desk acts for u-dana no more"),
     (
         "principal",

@@ -93,7 +93,7 @@ def tool(
     timeout_s: float = 30.0,
     integrity: Literal["record"] | None = None,
     roles: Mapping[str, RoleName] | None = None,
-    profile: Mapping[str, int | str] | None = None,
+    profile: Mapping[str, JsonValue] | None = None,
 ) -> Callable[[Callable[P, T]], Tool[P, T]]: ...
 def tool(
     function: Callable[P, T] | None = None,
@@ -108,7 +108,7 @@ def tool(
     timeout_s: float = 30.0,
     integrity: Literal["record"] | None = None,
     roles: Mapping[str, RoleName] | None = None,
-    profile: Mapping[str, int | str] | None = None,
+    profile: Mapping[str, JsonValue] | None = None,
 ) -> Tool[P, T] | Callable[[Callable[P, T]], Tool[P, T]]:
     """Make a function a tool; name, description and schemas come from the function where they are not given.
 
@@ -123,8 +123,8 @@ def tool(
         timeout_s: How long one call may take.
         integrity: `record` where the whole result comes from a record and not from strangers.
         roles: What arguments are to the policies, as `Annotated[int, Role("amount")]` also says.
-        profile: What a call of a sandboxed one may use: `memory_mb`, `processes`, `scratch_mb`, `output_bytes`;
-            and its `backend`, `bubblewrap` or `runsc` (gVisor).
+        profile: What a call of a sandboxed one may use: `memory_mb`, `processes`, `scratch_mb`, `output_bytes`; its
+            `network` (`{"hosts": ["api.example.org"]}`); and its `backend`, `bubblewrap` or `runsc` (gVisor).
 
     Raises:
         Invalid: The function cannot be a tool, or its description fits no registration.

@@ -380,7 +380,8 @@ class Actions(Trails):
         except (DeadlineExceeded, Unavailable):
             raise
         except Problem as problem:
-            return Outcome(_failed(problem, duration_ms=(time.perf_counter() - begun) * 1000))
+            failed = _failed(problem, duration_ms=(time.perf_counter() - begun) * 1000)
+            return Outcome(failed, tuple(action.beside))
         finally:
             if noting:
                 await asyncio.gather(*noting)

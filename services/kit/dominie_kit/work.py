@@ -83,6 +83,8 @@ class Action:
     """The principal that asked for it, once its record was read."""
     live: bool = False
     """Of a forked run, and beyond what its parent's record holds."""
+    beside: list[Payload] = field(default_factory=list)
+    """What its work adds to the trail before the outcome, should that be a failure."""
 
     @property
     def id(self) -> str:

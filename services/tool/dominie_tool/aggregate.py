@@ -1,10 +1,13 @@
 """The catalog: who may register which tool, and when a registration is a new version. Pure."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dominie_contracts import Forbidden, Invalid
 from dominie_contracts.digests import digest_json
+from dominie_contracts.egress import Network
 from dominie_contracts.tool import Profile, RegisterTool, ToolRegistered, ToolSpec
+from dominie_tool.egress.hosts import covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,20 @@ def beyond(spec: ToolSpec, most: Profile) -> Excess | None:
         limit = limits[part]
         if number is not None and (limit is None or number > limit):
             return Excess(spec.name, part, number, limit)
+    return _beyond_network(spec, most.network)
+
+
+def _beyond_network(spec: ToolSpec, most: Network | Literal["none"]) -> Excess | None:
+    asked = spec.profile.network if spec.profile else "none"
+    if asked == "none":
+        return None
+    open_hosts, open_ports = ((), ()) if most == "none" else (most.hosts, most.ports)
+    for host in asked.hosts:
+        if not any(covers(pattern, host) for pattern in open_hosts):
+            return Excess(spec.name, "network", host, ", ".join(open_hosts) or None)
+    for port in asked.ports:
+        if port not in open_ports:
+            return Excess(spec.name, "network", f"port {port}", ", ".join(map(str, open_ports)))
     return None
 
 

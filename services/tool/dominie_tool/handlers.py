@@ -152,7 +152,8 @@ class Handlers:
             begun = time.perf_counter()
             result = await run(tool, command.arguments, action)
             await self._accept(tool, result, context)
-            return Outcome(_finished(tool.spec, result, begun, context.user or ""))
+            finished = _finished(tool.spec, result, begun, context.user or "")
+            return Outcome(finished, tuple(action.beside))
 
         spec = tool.spec
         done = await self._actions.perform(

@@ -1,8 +1,11 @@
 """Settings of the tool service."""
 
-from pydantic import Field
+from urllib.parse import urlsplit
+
+from pydantic import Field, IPvAnyNetwork
 
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS
+from dominie_contracts.egress import Network
 from dominie_contracts.tool import Backend, Profile
 from dominie_kit import KitSettings
 
@@ -20,7 +23,9 @@ class Settings(KitSettings):
     """Processes of one sandboxed call."""
     tool_sandbox_output_bytes: int = Field(default=131_072, ge=1024)
     """What one sandboxed call may return."""
-    tool_sandbox_most: Profile = Profile(memory_mb=1024, processes=128, scratch_mb=256, output_bytes=16 * 2**20)
+    tool_sandbox_most: Profile = Profile(
+        memory_mb=1024, processes=128, scratch_mb=256, output_bytes=16 * 2**20, network=Network(hosts=("*",))
+    )
     """What a tool may ask for in its profile."""
     tool_sandbox_owners: dict[str, Profile] = Field(default_factory=dict)
     """The same for the tools of one owner, by principal; what is left out is as for all."""
@@ -28,10 +33,19 @@ class Settings(KitSettings):
     """Sandboxed calls at once."""
     tool_sandboxes_waiting: int = Field(default=2, ge=0)
     """Boxes that wait for a call, from the first one on."""
+    tool_egress_private: tuple[IPvAnyNetwork, ...] = ()
+    """Networks that tools may reach through the proxy though they are not the internet's: `["10.1.0.0/16"]`."""
     tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
     """The largest artifact, and how large those among a call's arguments may be together."""
 
     def most_of(self, owner: str) -> Profile:
         """What the tools of an owner may ask for."""
         own = self.tool_sandbox_owners.get(owner, Profile())
-        return self.tool_sandbox_most.model_copy(update=own.model_dump(exclude_none=True))
+        said = {name: getattr(own, name) for name in own.model_fields_set}
+        return self.tool_sandbox_most.model_copy(update={name: each for name, each in said.items() if each is not None})
+
+    @property
+    def bus_hosts(self) -> tuple[str, ...]:
+        """Where the bus and the log are, which no tool may reach."""
+        found = (urlsplit(url).hostname for url in (*self.nats_url.split(","), self.store))
+        return tuple(each for each in found if each)

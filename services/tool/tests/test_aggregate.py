@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dominie_contracts import Forbidden, Invalid
 from dominie_contracts.digests import digest_json
+from dominie_contracts.egress import Network
 from dominie_contracts.tool import Profile, RegisterTool, ToolRegistered, ToolSpec
 from dominie_tool.aggregate import Registrant, State, binding_version, decide, evolve
 
@@ -52,7 +53,9 @@ def test_a_developer_can() -> None:
 
 
 BOXED = SPEC.model_copy(update={"kind": "sandboxed", "source": "def f(): ...", "function": "f"})
-MOST = Profile(memory_mb=512, processes=8, output_bytes=4096)
+MOST = Profile(
+    memory_mb=512, processes=8, output_bytes=4096, network=Network(hosts=("api.example.org", "*.example.com"))
+)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,10 @@ MOST = Profile(memory_mb=512, processes=8, output_bytes=4096)
         (Profile(memory_mb=16, processes=9), "processes"),
         (Profile(output_bytes=4097), "output_bytes"),
         (Profile(scratch_mb=1), "scratch_mb"),
+        (Profile(network=Network(hosts=("api.example.org", "*.a.example.com"))), None),
+        (Profile(network=Network(hosts=("api.example.net",))), "network"),
+        (Profile(network=Network(hosts=("*",))), "network"),
+        (Profile(network=Network(hosts=("api.example.org",), ports=(443, 80))), "network"),
     ],
 )
 def test_a_profile_asks_for_no_more_than_its_owner_may(asked: Profile, part: str | None) -> None:

@@ -16,6 +16,8 @@ from dominie_kit import Action, Context, NotDone
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import beyond
+from dominie_tool.egress import Call, Egress, Ground
+from dominie_tool.egress.gate import look_up, own_addresses
 from dominie_tool.projection import Tool
 from dominie_tool.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.settings import Settings
@@ -26,8 +28,11 @@ _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 class Boxes:
     """The sandboxes of this process."""
 
-    def __init__(self, settings: Settings, values: Values) -> None:
+    def __init__(self, settings: Settings, values: Values, egress: Egress | None = None) -> None:
+        """Be it; `egress` replaces the way out to the internet in tests."""
+        ground = Ground(settings.tool_egress_private, settings.bus_hosts, look_up, own_addresses)
         self._values = values
+        self._egress = egress or Egress(ground)
         self._limiter = anyio.Semaphore(settings.tool_sandboxes)
         self._limits = Limits(
             memory_mb=settings.tool_sandbox_memory_mb,
@@ -71,16 +76,21 @@ class Boxes:
         spec = tool.spec
         assert spec.source is not None and spec.function is not None
         limits = await self._bounds(tool)
+        network = self._network(spec)
         async with self._limiter:
             try:
                 given = await self._values.load(arguments, action.context)
+                serve = network.serve if network else None
                 outcome = await self._sandboxes[self._backend(spec)].run(
-                    spec.source, spec.function, given, limits=limits
+                    spec.source, spec.function, given, limits=limits, network=serve
                 )
             except DeadlineExceeded as error:
                 raise NotDone(error) from error
             except SandboxUnavailable as error:
                 raise NotDone(Unavailable(f"sandboxed tools cannot run here: {error.reason}")) from error
+            finally:
+                if network and (reached := network.reached()):
+                    action.beside.append(reached)
         try:
             return await self._result(spec, outcome, action.context)
         except Unavailable as error:
@@ -102,6 +112,16 @@ class Boxes:
         if wrong is not None:
             raise ToolFailed(f"{spec.name}: its result: {wrong}")
         return short
+
+    def _network(self, spec: ToolSpec) -> Call | None:
+        """The way out of a tool whose profile lists hosts."""
+        if spec.profile is None or spec.profile.network == "none":
+            return None
+        if self._backend(spec) != "bubblewrap":
+            raise NotDone(
+                Unavailable(f"{spec.name!r} wants a network, which there is with the back end bubblewrap alone")
+            )
+        return self._egress.open(spec.profile.network)
 
     async def _bounds(self, tool: Tool) -> Limits:
         """A tool's own limits, if its owner may still have so much and this machine can hold it to them."""

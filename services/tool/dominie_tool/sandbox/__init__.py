@@ -15,6 +15,7 @@ from dominie_contracts.tool import Backend
 from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.command import layers
 from dominie_tool.sandbox.host import survey
+from dominie_tool.sandbox.network import PROXIED, Serve, way_out
 from dominie_tool.sandbox.pool import Pool
 from dominie_tool.sandbox.values import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
 
@@ -73,6 +74,8 @@ class Sandbox:
         *,
         limits: Limits | None = None,
         context: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        network: Serve | None = None,
     ) -> Outcome:
         """Call one function of a module.
 
@@ -82,6 +85,8 @@ class Sandbox:
             arguments: By name, as JSON.
             limits: In place of the sandbox's own.
             context: The attributes of the `ToolContext` that the function may ask for.
+            environment: What its environment has beside the box's own.
+            network: Answers what listens in the box, which has no other way out; without it there is none.
 
         Raises:
             SandboxUnavailable: This machine cannot hold a box.
@@ -98,5 +103,6 @@ class Sandbox:
             "function": function,
             "arguments": dict(arguments),
             "context": dict(context or {}),
+            "environment": {**(environment or {}), **(PROXIED if network else {})},
         }
-        return await call(host, limits, work, self.pool.take)
+        return await call(host, limits, work, self.pool.take if network is None else way_out(network))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -35,16 +36,18 @@ class Box:
         prints: The descriptor to read its standard output and error from, which are one stream.
         result: The descriptor to read the result from.
         cgroup: The run's cgroup, where there is one.
+        network: Where the program inside hands out what listens in its box, if that has a way out.
     """
 
     process: Process
     prints: int
     result: int
     cgroup: Cgroup | None
+    network: socket.socket | None = None
 
 
 @asynccontextmanager
-async def open_box(host: Host, limits: Limits) -> AsyncIterator[Box]:
+async def open_box(host: Host, limits: Limits, *, networked: bool = False) -> AsyncIterator[Box]:
     """Start a box; at the end kill whatever is in it, wait for that, and remove what was made for it.
 
     Raises:
@@ -52,7 +55,7 @@ async def open_box(host: Host, limits: Limits) -> AsyncIterator[Box]:
     """
     cgroup = await to_thread.run_sync(Cgroup.make, host.cgroups, limits, host.own) if host.cgroups else None
     try:
-        async with _started(host, limits, cgroup) as box:
+        async with _started(host, limits, cgroup, networked=networked) as box:
             yield box
     finally:
         if cgroup:
@@ -61,14 +64,16 @@ async def open_box(host: Host, limits: Limits) -> AsyncIterator[Box]:
 
 
 @asynccontextmanager
-async def _started(host: Host, limits: Limits, cgroup: Cgroup | None) -> AsyncIterator[Box]:
+async def _started(host: Host, limits: Limits, cgroup: Cgroup | None, *, networked: bool) -> AsyncIterator[Box]:
     with ExitStack() as ours:
         with ExitStack() as theirs:
             (info, tell_info), (result, tell_result) = _pipe(ours, theirs), _pipe(ours, theirs)
             prints, tell_prints = _pipe(ours, theirs)
-            rules = gvisor.configuration(host, limits) if host.runsc else seccomp_filter()
+            network, hand_out = _line(ours, theirs) if networked else (None, None)
+            rules = gvisor.configuration(host, limits) if host.runsc else seccomp_filter(loopback=networked)
             given = _memory_file(theirs, _PROGRAM), _memory_file(theirs, rules)
-            inherited = Descriptors(*given, tell_info, tell_result, _file(theirs, host.runsc) if host.runsc else None)
+            runsc = _file(theirs, host.runsc) if host.runsc else None
+            inherited = Descriptors(*given, tell_info, tell_result, runsc, hand_out)
             with anyio.CancelScope(shield=True):
                 process = await anyio.open_process(
                     command(host, limits, inherited, cgroup),
@@ -83,7 +88,7 @@ async def _started(host: Host, limits: Limits, cgroup: Cgroup | None) -> AsyncIt
         try:
             await anyio.wait_readable(info)
             first = _adopt(process.pid, info)
-            yield Box(process, prints, result, cgroup)
+            yield Box(process, prints, result, cgroup, network)
         finally:
             if first is None:
                 first = _adopt(process.pid, info)
@@ -103,6 +108,15 @@ def _file(owner: ExitStack, path: str) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     owner.callback(os.close, descriptor)
     return descriptor
+
+
+def _line(reader: ExitStack, writer: ExitStack) -> tuple[socket.socket, int]:
+    """A line on which descriptors are handed out of the box."""
+    read, write = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    reader.callback(read.close)
+    writer.callback(write.close)
+    read.setblocking(False)
+    return read, write.fileno()
 
 
 def _memory_file(owner: ExitStack, data: bytes) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from dominie_tool.sandbox import gvisor
+from dominie_tool.sandbox.certificates import CERTIFICATES, find_certificates
 from dominie_tool.sandbox.cgroup import Cgroup
 from dominie_tool.sandbox.values import ALWAYS, NOBODY, Host, Layer, Limits
 
@@ -27,6 +28,7 @@ class Descriptors:
         info: Where bwrap writes its first process' id.
         result: Where the program inside writes its result.
         runsc: gVisor's program, where there is one: it may stand where nobody else can look.
+        network: Where the program inside hands out what listens in its box, if that has a way out.
     """
 
     program: int
@@ -34,10 +36,11 @@ class Descriptors:
     info: int
     result: int
     runsc: int | None = None
+    network: int | None = None
 
     def all(self) -> tuple[int, ...]:
         """All of them."""
-        every = (self.program, self.rules, self.info, self.result, self.runsc)
+        every = (self.program, self.rules, self.info, self.result, self.runsc, self.network)
         return tuple(each for each in every if each is not None)
 
 
@@ -62,7 +65,8 @@ def command(host: Host, limits: Limits, inherited: Descriptors, cgroup: Cgroup |
 
 
 def _program(host: Host, inherited: Descriptors) -> list[str]:
-    return [host.python, "-I", "-S", "-B", gvisor.PROGRAM, str(inherited.result)]
+    handed_out = () if inherited.network is None else (str(inherited.network),)
+    return [host.python, "-I", "-S", "-B", gvisor.PROGRAM, str(inherited.result), *handed_out]
 
 
 def _arguments(host: Host, limits: Limits, inherited: Descriptors) -> Iterator[str]:
@@ -71,6 +75,8 @@ def _arguments(host: Host, limits: Limits, inherited: Descriptors) -> Iterator[s
         yield "--disable-userns"
     yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_mb << 20), "--tmpfs", "/tmp")
     yield from _programs(host)
+    if inherited.network is not None and (certificates := find_certificates()):
+        yield from ("--ro-bind", certificates, CERTIFICATES)
     yield from ("--ro-bind-data", str(inherited.program), gvisor.PROGRAM)
     yield from ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp")
     for name, value in gvisor.ENVIRONMENT.items():

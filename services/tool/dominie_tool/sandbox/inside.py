@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SOURCE_NAME = "<tool>"
+PROXY_PORT = 3128
 _USUAL = """
 ast asyncio base64 collections contextlib csv dataclasses datetime decimal functools hashlib io itertools linecache math
 random re statistics string tempfile textwrap traceback typing
@@ -121,15 +122,28 @@ def _answer(work: Mapping[str, Any]) -> bytes:
         return json.dumps({"error": _explain(error)}).encode()
 
 
+def _hand_out(network: int) -> None:
+    """Listen on the box's own loopback for somebody outside, who answers there from now on; nobody in here does."""
+    import socket
+
+    listener = socket.create_server(("127.0.0.1", PROXY_PORT), backlog=64)
+    with socket.socket(fileno=network) as line:
+        socket.send_fds(line, [b"!"], [listener.fileno()])
+    listener.close()
+
+
 def main() -> None:
     """Do the work that standard input describes."""
     result = int(sys.argv[1])
+    for network in sys.argv[2:]:
+        _hand_out(int(network))
     if not select.select([0], [], [], 0)[0]:
         for name in _USUAL:
             importlib.import_module(name)
     _write(result, b"waiting\n")
     work = json.load(sys.stdin)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.update(work.get("environment", {}))
     _limit(work["limits"])
     _write(result, b"ready\n")
     answer = _answer(work)

@@ -1,9 +1,10 @@
 """A seccomp filter: which system calls there are in a box. A list of those allowed; every other one is refused.
 
 What is not here leads around the namespaces, or lets a tool hold memory that no limit counts: io_uring, ptrace, mounts,
-namespaces, keys, BPF, shared memory of System V, `memfd_create`. Of sockets there are Unix ones alone: no network
-namespace holds AF_VSOCK (to the hypervisor), netlink, packet or crypto sockets. A name that the machine's table does
-not know is no box: what a list leaves out in silence, nobody misses. The filter's form: `seccomp(2)`.
+namespaces, keys, BPF, shared memory of System V, `memfd_create`. Of sockets there are Unix ones alone (and IP's, for a
+box whose loopback is a way out): no network namespace holds AF_VSOCK (to the hypervisor), netlink, packet or crypto
+sockets. A name that the machine's table does not know is no box: what a list leaves out in silence, nobody misses. The
+filter's form: `seccomp(2)`.
 """
 
 from __future__ import annotations
@@ -91,24 +92,26 @@ class _If:
         yield (_RETURN, 0, 0, self.otherwise)
 
 
+_SOCKETS = _If("socket", _FIRST_ARGUMENT, (socket.AF_UNIX,))
+_SOCKETS_AND_LOOPBACK = _If("socket", _FIRST_ARGUMENT, (socket.AF_UNIX, socket.AF_INET))
 _BY_ARGUMENT = (
     _If("clone", _FIRST_ARGUMENT, forbidden_bits=_NEW_NAMESPACES),
-    _If("socket", _FIRST_ARGUMENT, (socket.AF_UNIX,)),
     _If("socketpair", _FIRST_ARGUMENT, (socket.AF_UNIX,)),
     _If("ioctl", _SECOND_ARGUMENT, _IOCTLS, otherwise=_ERROR | errno.ENOTTY),
 )
 
 
 @cache
-def seccomp_filter(machine: str = platform.machine()) -> bytes:
-    """The filter as classic BPF.
+def seccomp_filter(machine: str = platform.machine(), *, loopback: bool = False) -> bytes:
+    """The filter as classic BPF; with `loopback`, a tool may speak IP, for which its box has that alone.
 
     Raises:
         SandboxUnavailable: For this machine there is none.
     """
     if machine not in SYSCALLS:
         raise SandboxUnavailable(f"the numbers of system calls are not known for {machine!r}; use a worker tool")
-    return assemble(machine, [*ALLOWED, *OLDER[machine]], SYSCALLS[machine])
+    sockets = _SOCKETS_AND_LOOPBACK if loopback else _SOCKETS
+    return assemble(machine, [*ALLOWED, *OLDER[machine]], SYSCALLS[machine], sockets)
 
 
 def oci_filter(machine: str = platform.machine()) -> dict[str, object]:
@@ -120,17 +123,18 @@ def oci_filter(machine: str = platform.machine()) -> dict[str, object]:
     seccomp_filter(machine)
     always = {"names": [*ALLOWED, *OLDER[machine]], "action": "SCMP_ACT_ALLOW"}
     unknown = {"names": ["clone3"], "action": "SCMP_ACT_TRACE"}  # which nobody does: ENOSYS, and libc takes clone
-    by_argument = [rule for each in _BY_ARGUMENT for rule in each.oci()]
+    by_argument = [rule for each in (_SOCKETS, *_BY_ARGUMENT) for rule in each.oci()]
     return {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [always, unknown, *by_argument]}
 
 
-def assemble(machine: str, allowed: Iterable[str], known: Mapping[str, int]) -> bytes:
+def assemble(machine: str, allowed: Iterable[str], known: Mapping[str, int], sockets: _If = _SOCKETS) -> bytes:
     """A filter that allows these calls.
 
     Raises:
         SandboxUnavailable: One of them is not known.
     """
-    names = [*allowed, *(each.name for each in _BY_ARGUMENT)]
+    by_argument = (sockets, *_BY_ARGUMENT)
+    names = [*allowed, *(each.name for each in by_argument)]
     if unresolved := [name for name in names if name not in known]:
         raise SandboxUnavailable(f"no system call of {machine!r} has the name {unresolved[0]!r}; report this")
     program = [
@@ -140,7 +144,7 @@ def assemble(machine: str, allowed: Iterable[str], known: Mapping[str, int]) -> 
         *_when(_AT_LEAST, _X32, _REFUSE),
         *_when(_AT_LEAST, max(known.values()) + 1, _UNKNOWN),  # newer than the table: libc then takes an older one
         *_when(_EQUAL, known["clone3"], _UNKNOWN),  # its flags are out of reach; libc then takes clone
-        *(step for each in _BY_ARGUMENT for step in _only(known[each.name], list(each.steps()))),
+        *(step for each in by_argument for step in _only(known[each.name], list(each.steps()))),
         *(step for first, last in _runs(known[name] for name in allowed) for step in _between(first, last)),
         (_RETURN, 0, 0, _REFUSE),
     ]

@@ -1,0 +1,76 @@
+"""The network of sandboxed tools: a proxy for each call, which reaches what the tool's profile lists, and tells it.
+
+Refused   a connection that the proxy does not make
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from functools import cache
+
+import anyio
+from anyio.abc import SocketListener, SocketStream
+
+from dominie_contracts.egress import Network, Reached
+from dominie_tool.egress.addresses import Address
+from dominie_tool.egress.gate import Gate, Ground
+from dominie_tool.egress.ledger import Ledger
+from dominie_tool.egress.line import Dial
+from dominie_tool.egress.proxy import Proxy
+from dominie_tool.egress.values import Bounds, Refused
+
+__all__ = ["Bounds", "Call", "Egress", "Ground", "Refused"]
+
+_BOUNDS = Bounds()
+
+
+async def dial(address: Address, port: int) -> SocketStream:
+    """Connect to an address: no name is looked up here."""
+    return await anyio.connect_tcp(str(address), port)
+
+
+class Call:
+    """The network of one call."""
+
+    def __init__(self, proxy: Proxy, ledger: Ledger) -> None:
+        self._proxy = proxy
+        self._ledger = ledger
+
+    async def serve(self, listener: SocketListener) -> None:
+        """Answer whoever connects, until this is cancelled."""
+        await listener.serve(self._proxy.answer)
+
+    def reached(self) -> Reached | None:
+        """What it has reached, and what it was refused; None where it did not try."""
+        return self._ledger.event()
+
+
+class Egress:
+    """The way out for the sandboxed tools of this process."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        *,
+        dial: Dial = dial,
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        bounds: Bounds = _BOUNDS,
+    ) -> None:
+        """Be it.
+
+        Args:
+            ground: What nobody's tool may reach.
+            dial: Connects.
+            tls: How hosts prove who they are, where the proxy speaks TLS to them; asked once, when that is wanted.
+            bounds: Of one call.
+        """
+        self._ground = ground
+        self._dial = dial
+        self._tls = cache(tls)
+        self._bounds = bounds
+
+    def open(self, network: Network) -> Call:
+        """The network of one call."""
+        ledger = Ledger(self._bounds)
+        return Call(Proxy(Gate(network, self._ground), ledger, self._dial, self._tls), ledger)

@@ -1,0 +1,217 @@
+"""Sandboxed tools that may reach hosts: real boxes, ordinary clients, and what the trail then says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from dominie_contracts import Forbidden, ToolFailed
+from dominie_contracts.egress import Network, Reached
+from dominie_contracts.registry import parse_own
+from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, Profile, ToolSpec
+from dominie_kit import NotDone
+from dominie_kit.artifacts import Artifacts
+from dominie_kit.handler_testing import Desk
+from dominie_kit.standing import Standing
+from dominie_tool.adapters.artifacts import Values
+from dominie_tool.adapters.boxes import Boxes
+from dominie_tool.aggregate import State
+from dominie_tool.egress import Egress
+from dominie_tool.egress.testing import HOST, PUBLIC, Authority, Internet, says, served
+from dominie_tool.handlers import Handlers
+from dominie_tool.projection import Catalog, Records, tool_of
+from dominie_tool.sandbox import Sandbox
+from dominie_tool.settings import Settings
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(Sandbox.missing() is not None, reason=f"NO SANDBOX IS TESTED HERE: {Sandbox.missing()}"),
+]
+SOURCE = '''
+import errno, http.client, os, socket, ssl, urllib.request
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return answer.read().decode()
+
+def tunnel(host, sni):
+    """What an ordinary client does for https, asking for another host inside if it is told to."""
+    connection = socket.create_connection(("127.0.0.1", 3128), 20)
+    connection.sendall(f"CONNECT {host}:443 HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n".encode())
+    assert b" 200 " in connection.recv(4096)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        inner = context.wrap_socket(connection, server_hostname=sni)
+    except OSError as error:
+        return "closed"
+    inner.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    return inner.recv(4096).decode()
+
+def try_out(_):
+    """Every way around the proxy."""
+    found = {}
+    for name, family, kind, address in [
+        ("internet", socket.AF_INET, socket.SOCK_STREAM, ("93.184.216.34", 80)),
+        ("dns", socket.AF_INET, socket.SOCK_DGRAM, ("8.8.8.8", 53)),
+        ("metadata", socket.AF_INET, socket.SOCK_STREAM, ("169.254.169.254", 80)),
+        ("host", socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", PORT)),
+        ("six", socket.AF_INET6, socket.SOCK_STREAM, ("::1", 3128)),
+        ("raw", socket.AF_INET, socket.SOCK_RAW, None),
+        ("netlink", socket.AF_NETLINK, socket.SOCK_RAW, None),
+        ("vsock", socket.AF_VSOCK, socket.SOCK_STREAM, None),
+    ]:
+        try:
+            with socket.socket(family, kind, 1 if name == "raw" else 0) as one:
+                one.settimeout(5)
+                if address:
+                    one.connect(address)
+            found[name] = "open"
+        except OSError as error:
+            found[name] = errno.errorcode.get(error.errno, "other")
+    try:
+        socket.create_server(("127.0.0.1", 3128))
+        found["proxy"] = "replaced"
+    except OSError as error:
+        found["proxy"] = errno.errorcode[error.errno]
+    found["ours"] = sorted(fd for fd in os.listdir("/proc/self/fd") if "socket" in _link(fd))
+    return found
+
+def _link(fd):
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return ""
+'''
+PLAIN = Settings(tool_sandbox_owners={"w-ledger": Profile(network=Network(hosts=("*",), ports=(80, 443)))})
+OPEN = Profile(network=Network(hosts=(HOST, "inside.example.com"), ports=(80, 443)))
+
+
+@pytest.fixture
+def internet() -> Internet:
+    return Internet({HOST: [[PUBLIC]], "inside.example.com": [["10.0.0.1"]]})
+
+
+@pytest.fixture
+def call(desk: Desk, have: Any, internet: Internet) -> Callable[..., Any]:
+    """Register a function as a tool and invoke it."""
+    catalog, records = Catalog(), Records()
+    desk.follow(catalog, CATALOG)
+    desk.follow(records, TOOL)
+    values = Values(Artifacts(desk.blobs))
+    boxes = Boxes(PLAIN, values, Egress(internet.ground(), dial=internet.dial))
+    handlers = Handlers(
+        desk.store,
+        desk.actions(TOOL),
+        Standing(),
+        catalog,
+        records,
+        values=values,
+        worker=boxes.run,
+        sandbox=boxes.run,
+    )
+
+    async def invoke(
+        function: str, effect: str = "read", profile: Profile | None = OPEN, source: str = SOURCE, **arguments: str
+    ) -> JsonValue:
+        await have(
+            function,
+            kind="sandboxed",
+            effect=effect,
+            source=source,
+            function=function,
+            timeout_s=60,
+            profile=profile and profile.model_dump(mode="json"),
+        )
+        context = desk.context(deadline_s=60)
+        return (await handlers.invoke(InvokeTool(tool=function, arguments=dict(arguments)), context)).result
+
+    return invoke
+
+
+async def reached(desk: Desk) -> Reached:
+    found = [parse_own(event) async for event in desk.store.read_all(category=TOOL)]
+    (told,) = [each for each in found if isinstance(each, Reached)]
+    return told
+
+
+@pytest.mark.parametrize("effect", ["read", "external"])
+async def test_a_tool_reaches_what_its_profile_lists_and_its_trail_says_so(
+    desk: Desk, internet: Internet, call: Any, effect: str
+) -> None:
+    async with served(internet, says(b"hello")):
+        assert await call("fetch", effect, url=f"http://{HOST}/x") == "hello"
+    (host,) = (await reached(desk)).hosts
+    assert (host.host, host.port, host.address, host.connections) == (HOST, 80, PUBLIC, 1)
+    assert host.sent_bytes > 50 and host.received_bytes > 5
+    assert (await desk.types(TOOL))[-2:] == ["reached.v1", "finished.v1"]
+    assert HOST.encode() not in b"".join([event.raw async for event in desk.log.read_all(category=TOOL)])
+
+
+@pytest.mark.parametrize("effect", ["read", "external"])
+async def test_what_it_is_refused_is_in_the_trail_of_its_failure(desk: Desk, call: Any, effect: str) -> None:
+    with pytest.raises(ToolFailed, match=r"403: inside\.example\.com is refused: its address is in a private network"):
+        await call("fetch", effect, url="http://inside.example.com/")
+    told = await reached(desk)
+    assert [(each.host, each.why, each.count) for each in told.refused] == [("inside.example.com", "private", 1)]
+    assert told.hosts == () and (await desk.types(TOOL))[-2:] == ["reached.v1", "finished.v1"]
+
+
+async def test_a_redirect_inside_is_refused(desk: Desk, internet: Internet, call: Any) -> None:
+    to = says(b"", b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/meta-data/")
+    async with served(internet, to):
+        with pytest.raises(ToolFailed, match="link-local"):
+            await call("fetch", url=f"http://{HOST}/")
+    assert [(each.host, each.why) for each in (await reached(desk)).refused] == [("169.254.169.254", "link-local")]
+
+
+async def test_a_tunnel_is_for_its_host_alone(desk: Desk, internet: Internet, call: Any, tmp_path: Path) -> None:
+    own = Authority(tmp_path).certificate(HOST)
+    async with served(internet, says(b"hello"), port=443, tls=own):
+        assert str(await call("tunnel", host=HOST, sni=HOST)).endswith("hello")
+    assert (await reached(desk)).refused == ()
+
+
+async def test_a_tunnel_for_another_host_is_closed(desk: Desk, internet: Internet, call: Any, tmp_path: Path) -> None:
+    own = Authority(tmp_path).certificate(HOST)
+    async with served(internet, says(b"hello"), port=443, tls=own):
+        assert await call("tunnel", host=HOST, sni="evil.net") == "closed"
+    assert [each.why for each in (await reached(desk)).refused] == ["other-name"]
+
+
+async def test_there_is_no_way_around(desk: Desk, internet: Internet, call: Any) -> None:
+    async with served(internet, says(b"hello")):
+        port = internet.listens[PUBLIC, 80]
+        found = await call("try_out", source=SOURCE.replace("PORT", str(port)), _="")
+    assert found == {
+        "internet": "ENETUNREACH",
+        "dns": "ENETUNREACH",
+        "metadata": "ENETUNREACH",
+        "host": "ECONNREFUSED",
+        "six": "EPERM",
+        "raw": "EPERM",
+        "netlink": "EPERM",
+        "vsock": "EPERM",
+        "proxy": "EADDRINUSE",
+        "ours": [],
+    }
+    assert internet.dialled == []
+
+
+async def test_without_a_network_there_is_no_proxy(desk: Desk, call: Any) -> None:
+    with pytest.raises(ToolFailed, match="urlopen error"):
+        await call("fetch", profile=None, url=f"http://{HOST}/")
+    assert "reached.v1" not in await desk.types(TOOL)
+
+
+async def test_what_is_open_no_longer_is_not_run(desk: Desk) -> None:
+    less = Settings(tool_sandbox_owners={"w-ledger": Profile(network=Network(hosts=("*.example.com",)))})
+    boxes = Boxes(less, Values(Artifacts(desk.blobs)))
+    spec = ToolSpec(name="fetch", input_schema={}, kind="sandboxed", source=SOURCE, function="fetch", profile=OPEN)
+    with pytest.raises(NotDone) as raised:
+        await boxes.run(tool_of(State(spec, "w-ledger"), spec), {}, desk.actions(TOOL).open(desk.context()))
+    assert isinstance(raised.value.problem, Forbidden)
+    assert raised.value.problem.extra == {"part": "network", "limit": "*.example.com"}
