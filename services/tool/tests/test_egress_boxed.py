@@ -10,18 +10,17 @@ from pydantic import JsonValue
 from dominie_contracts import Forbidden, ToolFailed
 from dominie_contracts.egress import Network, Reached
 from dominie_contracts.registry import parse_own
-from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, Profile, ToolSpec
+from dominie_contracts.tool import TOOL, InvokeTool, Profile, ToolSpec
 from dominie_kit import NotDone
 from dominie_kit.artifacts import Artifacts
 from dominie_kit.handler_testing import Desk
-from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.aggregate import State
 from dominie_tool.egress import Egress
 from dominie_tool.egress.testing import HOST, PUBLIC, Authority, Internet, says, served
 from dominie_tool.handlers import Handlers
-from dominie_tool.projection import Catalog, Records, tool_of
+from dominie_tool.projection import tool_of
 from dominie_tool.sandbox import Sandbox
 from dominie_tool.settings import Settings
 
@@ -96,23 +95,14 @@ def internet() -> Internet:
 
 
 @pytest.fixture
-def call(desk: Desk, have: Any, internet: Internet) -> Callable[..., Any]:
+def sandbox(desk: Desk, internet: Internet) -> Boxes:
+    """What the handlers run sandboxed tools with."""
+    return Boxes(PLAIN, Values(Artifacts(desk.blobs)), Egress(internet.ground(), dial=internet.dial))
+
+
+@pytest.fixture
+def call(desk: Desk, have: Any, handlers: Handlers) -> Callable[..., Any]:
     """Register a function as a tool and invoke it."""
-    catalog, records = Catalog(), Records()
-    desk.follow(catalog, CATALOG)
-    desk.follow(records, TOOL)
-    values = Values(Artifacts(desk.blobs))
-    boxes = Boxes(PLAIN, values, Egress(internet.ground(), dial=internet.dial))
-    handlers = Handlers(
-        desk.store,
-        desk.actions(TOOL),
-        Standing(),
-        catalog,
-        records,
-        values=values,
-        worker=boxes.run,
-        sandbox=boxes.run,
-    )
 
     async def invoke(
         function: str, effect: str = "read", profile: Profile | None = OPEN, source: str = SOURCE, **arguments: str
