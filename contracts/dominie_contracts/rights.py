@@ -58,6 +58,7 @@ PERSON_COMMANDS = (
     "guardrail.approve",
     "guardrail.approvals",
     "guardrail.limits",
+    "scheduler.ceilings",
     "audit.trail",
     "identity.delegate",
     "identity.delegations",

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from dominie_contracts.action import Priority
 from dominie_contracts.base import Command, Message, Payload
@@ -50,6 +50,50 @@ class Released(Message):
     """Reply to `ReleasePermit`."""
 
 
+class ListCeilings(Command):
+    """What runs with a ceiling may spend, and have spent with all that are run on their behalf; the latest first.
+
+    Developers and auditors see all of their tenant; other people those that act for them. A run shows up with its first
+    model call.
+    """
+
+    NAME: ClassVar[str] = "scheduler.ceilings"
+    run: str | None = None
+    """How its id begins; None: any."""
+    most: int = Field(default=200, ge=1, le=1000)
+
+
+class CeilingUse(Message):
+    """What one run may spend and has spent, in USD."""
+
+    run: str
+    agent: str
+    user: str | None
+    may_usd: NonNegativeFloat
+    """As its latest call said: a ceiling can be raised."""
+    spent_usd: NonNegativeFloat | None
+    """None: more than anybody knows, since a call had no price."""
+    under_way: NonNegativeInt
+    """Model calls that are charged to it when they end."""
+
+
+class Ceilings(Message):
+    """Reply to `ListCeilings`."""
+
+    ceilings: tuple[CeilingUse, ...]
+    more: int = 0
+    """Runs that were left off."""
+
+
+class Charge(Message):
+    """A run with a ceiling that a call is charged to."""
+
+    run: str
+    agent: str
+    """Whose run it is."""
+    may_usd: NonNegativeFloat
+
+
 class PermitGranted(Payload):
     """Written by the scheduler when a call gets its slot."""
 
@@ -62,6 +106,8 @@ class PermitGranted(Payload):
     lease_until_ms: NonNegativeInt
     charged: tuple[str, ...] = ()
     """The runs with a ceiling that the call is charged to, as `TENANT/RUN`: its own, and those that it is part of."""
+    charges: tuple[Charge, ...] = ()
+    """The same, with what each may spend."""
 
 
 class PermitReleased(Payload):
@@ -75,5 +121,5 @@ class PermitReleased(Payload):
     cost_usd: float | None
 
 
-COMMANDS: tuple[type[Command], ...] = (AskPermit, ReleasePermit)
+COMMANDS: tuple[type[Command], ...] = (AskPermit, ReleasePermit, ListCeilings)
 EVENTS: dict[str, tuple[type[Payload], ...]] = {PERMIT: (PermitGranted, PermitReleased)}

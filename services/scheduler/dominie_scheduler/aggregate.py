@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from dominie_contracts.action import Priority
-from dominie_contracts.scheduler import AskPermit, PermitGranted, PermitReleased, ReleasePermit
+from dominie_contracts.scheduler import AskPermit, Charge, PermitGranted, PermitReleased, ReleasePermit
 from dominie_contracts.token import Ceiling
 
 ORDER: dict[Priority, int] = {"interactive": 0, "standard": 1, "background": 2}
@@ -31,6 +31,16 @@ class Waiting:
     number: int
     """The order of arrival."""
     ceilings: tuple[Ceiling, ...] = ()
+    agents: Mapping[str, str] = field(default_factory=dict)
+    """By run: whose it is; of the others it is the agent's that asks."""
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """What it is charged to."""
+        return tuple(
+            Charge(run=each.run, agent=self.agents.get(each.run, self.ask.agent), may_usd=each.max_cost_usd)
+            for each in self.ceilings
+        )
 
     @property
     def charged(self) -> tuple[str, ...]:
@@ -59,7 +69,7 @@ def decide(
     now_ms: int,
     slots: int,
     waited_ms: float,
-    charged: tuple[str, ...] = (),
+    charges: tuple[Charge, ...] = (),
 ) -> list[PermitGranted | PermitReleased]:
     """What is written: a grant where a slot is free, nothing where none is; a release of what is held."""
     holders = dict(state.holders)
@@ -77,7 +87,8 @@ def decide(
                     priority=command.priority,
                     waited_ms=waited_ms,
                     lease_until_ms=until_ms,
-                    charged=charged,
+                    charged=tuple(f"{command.tenant}/{charge.run}" for charge in charges),
+                    charges=charges,
                 )
             ]
         case ReleasePermit():

@@ -1,11 +1,12 @@
 """The scheduler, put together."""
 
 from dominie_contracts.model import OFFER
-from dominie_contracts.scheduler import PERMIT, AskPermit, ReleasePermit
+from dominie_contracts.scheduler import PERMIT, AskPermit, ListCeilings, ReleasePermit
 from dominie_eventstore import EventStore
 from dominie_kit import Service
 from dominie_scheduler.handlers import Handlers
-from dominie_scheduler.projection import Offers, Slots
+from dominie_scheduler.listing import CeilingHandlers
+from dominie_scheduler.projection import Budgets, Offers, Slots
 from dominie_scheduler.settings import Settings
 
 
@@ -13,7 +14,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     """The scheduler as a service; `store` replaces the event log in tests."""
     settings = settings or Settings()
     service = Service("scheduler", settings, store=store)
-    slots, offers = Slots(), Offers()
+    slots, offers, budgets = Slots(), Offers(), Budgets()
     handlers = Handlers(
         service.store,
         service.actions(PERMIT),
@@ -24,6 +25,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     )
     service.follow(slots, PERMIT)
     service.follow(offers, OFFER)
+    service.follow(budgets, PERMIT)
     service.route(AskPermit, handlers.permit, token=False, direct=False, between=True)
     service.route(ReleasePermit, handlers.release, token=False, direct=False, between=True)
+    service.route(ListCeilings, CeilingHandlers(budgets, slots).ceilings, token=False)
     return service

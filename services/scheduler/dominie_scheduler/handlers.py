@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from dominie_contracts import BudgetExceeded, DeadlineExceeded, StreamName
+from dominie_contracts import BudgetExceeded, DeadlineExceeded, RunClaims, StreamName
 from dominie_contracts.scheduler import (
     PERMIT,
     AskPermit,
@@ -56,8 +56,8 @@ class Handlers:
         """Answer when it is this call's turn; the same permit asked for again is the same question."""
         arrived_ms = now_ms()
         until_ms = arrived_ms + min(command.deadline_ms, int(context.left_s * 1000))
-        ceilings = context.claims.ceilings if context.claims else ()
-        turn = _Turn(Waiting(command, arrived_ms, until_ms, next(self._numbers), ceilings))
+        ceilings, agents = (context.claims.ceilings, _agents(context.claims)) if context.claims else ((), {})
+        turn = _Turn(Waiting(command, arrived_ms, until_ms, next(self._numbers), ceilings, agents))
         self._queue[turn.waiting.number] = turn
         try:
             while True:
@@ -93,8 +93,8 @@ class Handlers:
         if next_waiting(self._able(at_ms), ask.model, now_ms=at_ms) is not turn.waiting:
             return None
         slots = self._offers.slots(ask.model, self._default_slots)
-        charged = turn.waiting.charged
-        for event in decide(self._slots.state, ask, now_ms=at_ms, slots=slots, waited_ms=waited_ms, charged=charged):
+        charges = turn.waiting.charges
+        for event in decide(self._slots.state, ask, now_ms=at_ms, slots=slots, waited_ms=waited_ms, charges=charges):
             assert isinstance(event, PermitGranted)
             await self._write(ask.permit, event, context, tenant=ask.tenant, expected_version=0)
             return Permit(permit=ask.permit, waited_ms=waited_ms, lease_until_ms=event.lease_until_ms)
@@ -128,3 +128,9 @@ class Handlers:
         for turn in self._queue.values():
             if turn.waiting.ask.model == model:
                 turn.changed.set()
+
+
+def _agents(claims: RunClaims) -> dict[str, str]:
+    """Whose each run is that a call is part of, its own among them; the first one of the chain is the current agent."""
+    runs = (*claims.parents, claims.run)
+    return dict(zip(runs, reversed(claims.actors), strict=True)) if len(runs) == len(claims.actors) else {}
