@@ -101,7 +101,7 @@ def test_a_persons_rights_come_from_their_groups() -> None:
         commands("finance")
         == set(PERSON_COMMANDS)
         == {
-            *("guardrail.approve", "guardrail.approvals", "guardrail.limits", "audit.trail"),
+            *("guardrail.approve", "guardrail.approvals", "guardrail.limits", "scheduler.ceilings", "audit.trail"),
             *("identity.delegate", "identity.delegations", "identity.end_delegation", "identity.end_run"),
         }
     )

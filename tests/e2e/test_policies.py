@@ -153,6 +153,7 @@ def test_a_decision_holds_what_it_takes_to_make_it_again_and_is_explained(
     what_if = cli.json("policy", "explain", "--tool", "pay", "--arguments", '{"order": "A1", "cents": 9000}')
     assert what_if["decisions"][0]["decision"] == "allow"
     assert "no action" in cli.run("policy", "explain", "ffffffff", code=1).stderr
+    assert "'a-b' is no action's id" in cli.run("policy", "explain", "a-b", code=1).stderr
 
 
 def test_another_limit_is_tried_on_the_past(cli: Cli, run: dominie.Run) -> None:

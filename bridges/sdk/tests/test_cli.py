@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from dominie import Forbidden
+from dominie import Forbidden, Invalid
 from dominie._processes import Process, record
 from dominie.answers import read_answer
 from dominie.commands import register
@@ -215,6 +215,15 @@ def test_approvals_are_shown_and_answered_by_an_approver(project: Path, open_hou
     key = KeyPair.load(project.parent / "keys" / "people" / "u-finance.seed").public
     claims = read_answer(grant.command.proof, key)
     assert (claims.action, claims.digest, claims.asks, claims.decision) == ("a1b2c3", "d" * 64, ("big@1",), "grant")
+
+
+def test_whose_list_it_is_is_said_and_who_has_no_key_is_told(project: Path, open_house: House) -> None:
+    open_house.on(ListApprovals, listed())
+    assert run("approvals", "list").stdout.strip() == "Nothing waits for u-finance."
+    for who, why in (("dev", "where agents can read it"), ("erin", "approvals enrol erin --group")):
+        refused = run("approvals", "list", "--as", who)
+        assert isinstance(refused.exception, Invalid) and why in refused.exception.detail
+    assert len(open_house.commands(ListApprovals)) == 1
 
 
 def test_an_auditor_sees_the_run_beside_the_approval(project: Path, open_house: House) -> None:

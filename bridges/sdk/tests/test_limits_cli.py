@@ -88,6 +88,11 @@ def test_one_of_each_is_shown_by_its_name(house: House) -> None:
     assert unknown.exit_code == 1 and isinstance(unknown.exception, Invalid) and "no run" in unknown.exception.detail
 
 
+def test_the_developer_may_be_named(house: House) -> None:
+    assert run("list", "--as", "dev").exit_code == 0
+    assert {asked.subject.principal for asked in house.asked} == {"u-dev"}
+
+
 def test_limits_are_shown_while_the_scheduler_is_away(house: House) -> None:
     def away(command: ListCeilings, _: object) -> Ceilings:
         raise Unavailable("the scheduler is not running", retry_after_s=99)

@@ -124,6 +124,8 @@ class Handlers:
 
     async def delegate(self, command: Delegate | EndDelegation, context: Context) -> Delegations:
         """Let an agent act for the caller, or no more."""
+        if isinstance(command, Delegate) and self._principals.find(context.tenant, command.agent) is None:
+            raise Invalid(f"no agent {command.agent!r} is registered, or it was revoked")
         caller, stream = self._writer.caller(context), StreamName(context.tenant, PRINCIPAL, context.principal)
         state = await self._writer.write(
             stream, lambda state: decide_delegation(state, command, caller, now_s=int(time.time())), context

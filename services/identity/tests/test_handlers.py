@@ -566,6 +566,18 @@ async def test_no_token_outlives_what_it_is_minted_from(acme: Instance, erin: Cr
         assert RunTokenVerifier(SIGNER.public).verify(minted.token).exp == minted.expires_s == until_s
 
 
+@pytest.mark.parametrize("agent", ["a-nobody", "a-gone", "u-dana", "desk", ""])
+async def test_nobody_lets_an_agent_act_that_is_none(acme: Instance, erin: Credentials, agent: str) -> None:
+    """A name that is mistyped is somebody else's one day."""
+    gone = Register(principal="a-gone", nkey=KeyPair.generate().public, grants=AGENT.grants)
+    await acme.handlers.register(gone, by("u-dana", key="gone"))
+    await acme.handlers.revoke(Revoke(principal="a-gone"), by("u-dana", key="revoked"))
+    lets = Delegate(agent=agent, grants=AGENT.grants, expires_s=int(time.time()) + 3600)
+    with pytest.raises(Problem):
+        await acme.handlers.delegate(lets, by("u-erin"))
+    assert "principal.delegated.v1" not in await acme.types(PRINCIPAL, "u-erin")
+
+
 @pytest.mark.parametrize("how", ["ended", "over"])
 async def test_a_delegation_that_is_gone_leaves_less_and_not_more(
     acme: Instance, how: str, monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,8 @@ from dominie_model.projection import Offered
 from dominie_model.settings import SCRIPTED, ModelSetting, Settings
 
 _START_S = 30.0
+_FREE = {"model": SCRIPTED, "input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
+"""What has no price would end the budget of its run."""
 
 
 class Providers:
@@ -28,7 +30,7 @@ class Providers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._provider: Provider | None = None
-        self.offers = settings.model_offers or {name: ModelSetting(model=SCRIPTED) for name in ("auto", "scripted")}
+        self.offers = settings.model_offers or dict.fromkeys(("auto", "scripted"), ModelSetting.model_validate(_FREE))
         self.targets: dict[str, Target] = {name: _target(offer) for name, offer in self.offers.items()}
 
     def provider(self) -> Provider:
@@ -44,7 +46,7 @@ class Providers:
             if not self._settings.model_offers:
                 script = Script.load(self._settings.model_script)
                 base = await stack.enter_async_context(serve_scripted(script))
-                own = ModelSetting.model_validate({"model": SCRIPTED, "api_base": base, "api_key": "scripted"})
+                own = ModelSetting.model_validate({**_FREE, "api_base": base, "api_key": "scripted"})
                 self.targets.update({name: _target(own) for name in self.targets})
             yield
 

@@ -17,11 +17,13 @@ def test_every_command_is_served_to_agents_and_to_services(tmp_path: Path) -> No
     assert [route.command.NAME for route in service.routes if route.token] == ["model.chat"]
 
 
-def test_without_offers_a_scripted_model_is_offered() -> None:
-    assert {name: target.model for name, target in Providers(Settings()).targets.items()} == {
+def test_without_offers_a_scripted_model_is_offered_and_is_free() -> None:
+    targets = Providers(Settings()).targets
+    assert {name: target.model for name, target in targets.items()} == {
         "auto": "openai/scripted",
         "scripted": "openai/scripted",
     }
+    assert {(target.input_cost_per_token, target.output_cost_per_token) for target in targets.values()} == {(0, 0)}
 
 
 def test_offers_are_read_from_one_setting() -> None:

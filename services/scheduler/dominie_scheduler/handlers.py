@@ -1,6 +1,7 @@
 """The scheduler's commands. One instance grants at a time: the queue lives in its memory, the permits in the log."""
 
 import itertools
+import math
 from dataclasses import dataclass, field
 
 import anyio
@@ -89,7 +90,7 @@ class Handlers:
         if held is not None and held.lease_until_ms > at_ms:
             return Permit(permit=ask.permit, waited_ms=waited_ms, lease_until_ms=held.lease_until_ms)
         if (run := exhausted(self._slots.state, turn.waiting)) is not None:
-            raise BudgetExceeded(f"run {run!r} has spent all that it may", run=run)
+            raise BudgetExceeded(_spent(run, self._slots.state.spent.get(f"{ask.tenant}/{run}", 0.0)), run=run)
         if next_waiting(self._able(at_ms), ask.model, now_ms=at_ms) is not turn.waiting:
             return None
         slots = self._offers.slots(ask.model, self._default_slots)
@@ -134,3 +135,9 @@ def _agents(claims: RunClaims) -> dict[str, str]:
     """Whose each run is that a call is part of, its own among them; the first one of the chain is the current agent."""
     runs = (*claims.parents, claims.run)
     return dict(zip(runs, reversed(claims.actors), strict=True)) if len(runs) == len(claims.actors) else {}
+
+
+def _spent(run: str, usd: float) -> str:
+    if math.isinf(usd):
+        return f"run {run!r} has a ceiling, and made a call whose price nobody knows: what is left cannot be told"
+    return f"run {run!r} has spent all that it may"

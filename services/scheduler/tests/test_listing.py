@@ -92,6 +92,8 @@ async def test_what_nobody_knows_is_not_made_up(desk: Desk) -> None:
     scene = Scene(desk)
     await scene.begin("p1", run(desk, "dear", 2))
     await scene.end("p1", None)
+    with pytest.raises(BudgetExceeded, match="nobody knows"):
+        await scene.begin("p3", run(desk, "dear", 2))
     await scene.begin("p2", run(desk, "gone", 2), lease_ms=0)
     assert await scene.rows() == [("gone", "a-desk", "u-dana", 2, 0, 0), ("dear", "a-desk", "u-dana", 2, None, 0)]
 

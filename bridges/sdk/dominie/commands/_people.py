@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dominie import Client, Credentials
+    from dominie._project import Project
 
 TIMEOUT_S = 20.0
 DEFAULT_APPROVER = "finance"
@@ -32,10 +33,23 @@ def person(name: str | None, key: Path | None) -> "Client":
     """A client as somebody with a key of their own; where nobody is named as who is logged in, else the developer."""
     from dominie import Client
 
-    if name is not None or key is not None:
+    if key is not None or (name is not None and not _is_developer(name)):
         return approver(name or "dev", key)
+    if name is not None:
+        return developer()
     found = logged_in(None)
     return developer() if found is None else Client(credentials=found, timeout_s=TIMEOUT_S)
+
+
+def _is_developer(name: str) -> bool:
+    from dominie import Unavailable
+    from dominie._config import as_user
+    from dominie._project import Project
+
+    try:
+        return Project.find().developer == as_user(name)
+    except Unavailable:
+        return False
 
 
 def approver(name: str | None, key: Path | None) -> "Client":
@@ -77,13 +91,21 @@ def credentials_of(name: str, key: Path | None) -> "Credentials":
         return Credentials(os.environ[URL], os.environ[TENANT], principal, load_keys(path))
     if path is None and project.keys is None:
         raise Invalid(f"whose key? give --key FILE or set {APPROVER_SEED_FILE}")
-    return project.credentials(principal, load_keys(path or _people(project) / f"{principal}.seed"))
+    return project.credentials(principal, load_keys(path or _seed_of(project, principal)))
 
 
-def _people(project: object) -> Path:
-    keys = getattr(project, "keys", None)
-    assert isinstance(keys, Path)
-    return keys / "people"
+def _seed_of(project: "Project", principal: str) -> Path:
+    """Where somebody's key is, beside those of the deployment."""
+    from dominie import Invalid
+
+    assert project.keys is not None
+    path = project.keys / "people" / f"{principal}.seed"
+    if path.exists():
+        return path
+    if principal == project.developer:
+        raise Invalid(f"{principal}'s key is in the project, where agents can read it: nothing is answered with that")
+    text = f"no key is at {str(path)!r}: `dominie approvals enrol {principal[2:]} --group GROUP` makes one"
+    raise Invalid(f"{text}, --key FILE names another")
 
 
 def agent_principal(name: str) -> str:

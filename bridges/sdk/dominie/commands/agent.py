@@ -177,7 +177,7 @@ def _table(console: object, found: "list[PrincipalView] | tuple[PrincipalView, .
         )
         for each in found
     ]
-    columns = ("principal", "state", "sponsor", "for, or in", "tools", "models", "namespaces")
+    columns = ("principal", "state", "sponsor", "acts for, or is in", "tools", "models", "namespaces")
     table(console, columns, rows, "Nobody is registered.")
 
 

@@ -51,7 +51,7 @@ def list_approvals(
     from dominie_contracts.guardrail import Approvals, ListApprovals
 
     with approver(as_, key) as client:
-        told = client.ask(ListApprovals(status="all" if everything else "pending"), Approvals)
+        told, who = client.ask(ListApprovals(status="all" if everything else "pending"), Approvals), client.agent
     found = told.approvals
     if told.more:
         note(f"There may be {told.more} more, older ones: answer some of these, or `show` one by its id.")
@@ -61,7 +61,7 @@ def list_approvals(
     ]
     columns = ("action", "status", "agent", "for", "wants", "asks")
     data = {"approvals": [each.model_dump(mode="json") for each in found], "more": told.more}
-    say(data, lambda console: table(console, columns, rows, "Nothing waits."), as_json=json)
+    say(data, lambda console: table(console, columns, rows, f"Nothing waits for {who}."), as_json=json)
 
 
 def show(action: Action, as_: As = None, key: Key = None, json: Json = False) -> None:

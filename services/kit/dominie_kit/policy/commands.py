@@ -49,7 +49,7 @@ def check(directory: Policies, folder: Folder = HERE, json: Json = False) -> Non
         raise typer.Exit(1) from None
     data = {"ok": True, "policies": count, "errors": [], "unknown_tools": strange}
     cedar = sum(file.name.endswith(".cedar") for file in files)
-    say(data, f"{count} policies in {cedar} files fit.", json=json)
+    say(data, f"{count} policies in {cedar} {'file fits' if cedar == 1 else 'files fit'}.", json=json)
     if strange:
         typer.echo(f"Nobody has registered {', '.join(strange)}: what names them decides nothing yet.", err=True)
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from dominie_contracts import Invalid, StreamName
 from dominie_contracts.action import Decided
 from dominie_contracts.audit import Entries, Entry, Search
@@ -37,7 +39,11 @@ def decisions_of(client: "Client", action: str) -> list[Entry]:
     Raises:
         Invalid: No action begins so, or several do, or it was never decided.
     """
-    found = client.ask(Search(action=action, earliest=True, limit=_PAGE), Entries).entries
+    try:
+        asked = Search(action=action, earliest=True, limit=_PAGE)
+    except ValidationError as error:
+        raise Invalid(f"{action!r} is no action's id: `dominie trace RUN --json` has them") from error
+    found = client.ask(asked, Entries).entries
     streams = {entry.stream for entry in found if entry.type.endswith(f".{Decided.KIND}")}
     if len(streams) != 1:
         what = "several actions begin" if streams else "no action that was decided begins"
