@@ -134,6 +134,7 @@ def limits(
 def agentdojo(
     suite: Annotated[Suite, typer.Option(help="Which of AgentDojo's suites; all only with --attack.")] = Suite.BANKING,
     attack: Annotated[Attack | None, typer.Option(help="An agent that obeys every injection it meets.")] = None,
+    undefended: Annotated[bool, typer.Option("--undefended", help="Under no policies but a permit.")] = False,
     evade: Annotated[
         bool, typer.Option("--evade", help="It writes what it was told otherwise, and tools undo it.")
     ] = False,
@@ -142,16 +143,18 @@ def agentdojo(
 ) -> None:
     """AgentDojo's ground truth played through the bus, judged by AgentDojo's own checks.
 
-    With --attack each user task is played alone, and with each injection. People are simulated: who is asked says yes
-    to the user's own calls, signed as ever, and nothing to the attacker's. Shares are of one.
+    With --attack each user task is played alone, and with each injection, under the policies of `dominie policy
+    library`. People are simulated: who is asked says yes to the user's own calls, signed as ever, and nothing to the
+    attacker's. Shares are of one; `with_plan` is null, since there is no planner without a model.
     """
     if attack is not None:
         from dominie_bench.hijack import run as run_attack
 
         names = [each.value for each in Suite if each is not Suite.ALL] if suite is Suite.ALL else [suite.value]
-        _print(run_attack(names, evade=evade, limit=limit, say=_say), as_json=json)
-    elif suite is Suite.ALL or limit is not None or evade:
-        raise typer.BadParameter("--suite all, --evade and --limit go with --attack")
+        found = run_attack(names, undefended=undefended, evade=evade, limit=limit, say=_say)
+        _print(found, as_json=json)
+    elif suite is Suite.ALL or limit is not None or evade or undefended:
+        raise typer.BadParameter("--suite all, --undefended, --evade and --limit go with --attack")
     else:
         from dominie_bench.agentdojo import run
 

@@ -10,15 +10,14 @@ from pydantic import BaseModel
 
 from dominie_bench.agentdojo import installed
 from dominie_bench.dojo.order import Order
+from dominie_kit.policy.library import copy_library
 from dominie_kit.system import System
 
-APPROVER = "gil"
+APPROVER, GROUP = "gil", "reviewers"
 _SERVICES = ("identity", "guardrail", "tool")
 _TOLD_EVERY = 100
-_OPEN = """
-@id("granted")
-permit (principal, action, resource);
-"""
+_OPEN = "granted.cedar"
+"""Of the library, what forbids nothing."""
 
 
 class Side(BaseModel):
@@ -46,15 +45,21 @@ class Played(BaseModel):
 
 
 def run(
-    suites: Iterable[str], *, evade: bool = False, limit: int | None = None, say: Callable[[str], None]
+    suites: Iterable[str],
+    *,
+    undefended: bool = False,
+    evade: bool = False,
+    limit: int | None = None,
+    say: Callable[[str], None],
 ) -> dict[str, object]:
-    """Play these suites; shares of one."""
+    """Play these suites under the library's policies, or under none; shares of one."""
     python = installed(say)
     with tempfile.TemporaryDirectory(prefix="dominie-dojo-") as folder:
         project, policies = Path(folder) / "project", Path(folder) / "policies"
         project.mkdir()
-        policies.mkdir()
-        (policies / "dojo.cedar").write_text(_OPEN)
+        for name in copy_library(policies):
+            if undefended and name != _OPEN:
+                (policies / name).unlink()
         with System(project, services=_SERVICES, keys=Path(folder) / "keys", policies=policies):
             _enrol(project)
             order = Order(suites=[*suites], evade=evade, limit=limit, approver=APPROVER)
@@ -103,7 +108,7 @@ def _share(played: list[Played], holds: Callable[[Played], bool]) -> float | Non
 
 def _enrol(project: Path) -> None:
     dominie = str(Path(sys.executable).parent / "dominie")
-    enrol = [dominie, "approvals", "enrol", APPROVER, "--group", "finance", "--json"]
+    enrol = [dominie, "approvals", "enrol", APPROVER, "--group", GROUP, "--json"]
     subprocess.run(enrol, cwd=project, check=True, capture_output=True, timeout=60)
 
 

@@ -96,9 +96,10 @@ def test_an_evaded_value_is_another_text() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "words", [["--suite", "all"], ["--limit", "2"], ["--evade"], ["--attack", "none"], ["--suite", "chess"]]
-)
+ONLY_WITH_ATTACK = [["--suite", "all"], ["--limit", "2"], ["--evade"], ["--undefended"]]
+
+
+@pytest.mark.parametrize("words", [*ONLY_WITH_ATTACK, ["--attack", "none"], ["--suite", "chess"]])
 def test_what_means_nothing_is_refused(words: list[str]) -> None:
     app = typer.Typer()
     register(app)
@@ -108,11 +109,11 @@ def test_what_means_nothing_is_refused(words: list[str]) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not PYTHON.exists(), reason="AgentDojo is not installed: make bench-agentdojo")
-def test_an_undefended_agent_does_all_that_it_is_told() -> None:
+@pytest.mark.parametrize(("more", "attack_success"), [(["--undefended"], 1.0), ([], 0.0), (["--evade"], 0.0)])
+def test_an_agent_that_obeys_all_it_reads(more: list[str], attack_success: float) -> None:
     command = [str(Path(sys.executable).parent / "dominie"), "bench", "agentdojo", "--suite", "banking"]
-    done = subprocess.run(
-        [*command, "--attack", "hijack", "--limit", "1", "--json"], capture_output=True, text=True, timeout=170
-    )
+    command += ["--attack", "hijack", "--limit", "1", *more, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["pairs"], found["attack_success"], found["auto_tasks"]) == (9, 1.0, 1.0)
+    assert (found["pairs"], found["attack_success"]) == (9, attack_success)

@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     policy.command("check")(check)
     policy.command("test")(test)
     policy.command("publish")(publish)
+    policy.command("library")(library)
     commands_past.register(policy)
     app.add_typer(policy, name="policy")
 
@@ -112,6 +113,22 @@ def publish(
     if late:
         typer.echo(f"Not yet there after {_WAIT_S:.0f} s: {', '.join(late)}", err=True)
         raise typer.Exit(1)
+
+
+def library(
+    into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy them there, with their cases.")] = None,
+    json: Json = False,
+) -> None:
+    """Policies about where arguments came from: recipients, amounts, objects, times, code, confidential data."""
+    from dominie_kit.policy.library import copy_library, shelved
+
+    with problems():
+        found = shelved()
+        files = () if into is None else copy_library(into)
+    data: dict[str, object] = {"library": [each.model_dump(mode="json") for each in found], "files": files}
+    told = "\n".join(f"{each.name:13} {each.about}\n{'':13} {', '.join(each.policies)}" for each in found)
+    copied = f"{len(files)} files are in {into}: `dominie policy test {into}`, and publish what you keep of them."
+    say(data, told if into is None else copied, json=json)
 
 
 def parsed(files: "tuple[PolicyFile, ...]") -> "PolicySet":

@@ -41,9 +41,9 @@ class Bank:
         self._held: dict[str, _Held] = {}
         self._runtimes = {name: FunctionsRuntime(suite.tools) for name, suite in suites().items()}
 
-    def tools(self, names: Iterable[str]) -> list[dominie.Tool[..., Any]]:
-        """The tools of these suites."""
-        return as_tools((function for name in names for function in suites()[name].tools), self._call)
+    def tools(self, names: Iterable[str], *, marked: bool = False) -> list[dominie.Tool[..., Any]]:
+        """The tools of these suites, with what their owner says of them or without."""
+        return as_tools((each for name in names for each in suites()[name].tools), self._call, marked=marked)
 
     def judge(self, run: str) -> Verdict:
         """What became of a run, which is then forgotten."""

@@ -8,17 +8,19 @@ from agentdojo.functions_runtime import Function
 from pydantic_core import to_jsonable_python
 
 import dominie
-from dominie_contracts.tool import Effect
+from dominie_bench.dojo.annotations import annotated, effect_of
 
 Call = Callable[[str, Function, dict[str, Any]], Any]
 """What runs a function in the environment of a run."""
-_READS = ("get_", "read_", "search_", "list_", "check_")
 
 
-def as_tools(functions: Iterable[Function], call: Call) -> list[dominie.Tool[..., Any]]:
-    """Each function, once, as a tool."""
+def as_tools(functions: Iterable[Function], call: Call, *, marked: bool) -> list[dominie.Tool[..., Any]]:
+    """Each function, once, as a tool; where they are marked, with what its owner says of it."""
     named = {str(function.name): function for function in functions}
-    return [_tool(function, call) for function in named.values()]
+    found = [_tool(function, call) for function in named.values()]
+    for tool in found if marked else ():
+        tool.spec = annotated(tool.spec)
+    return found
 
 
 def _tool(function: Function, call: Call) -> dominie.Tool[..., Any]:
@@ -26,9 +28,8 @@ def _tool(function: Function, call: Call) -> dominie.Tool[..., Any]:
         return to_jsonable_python(call(context.run, function, arguments))
 
     name, description = str(function.name), str(function.description)
-    effect: Effect = "read" if name.startswith(_READS) else "external"
     decorate: Callable[[Callable[..., Any]], dominie.Tool[..., Any]]
-    decorate = dominie.tool(name=name, description=description, effect=effect, timeout_s=20)
+    decorate = dominie.tool(name=name, description=description, effect=effect_of(name), timeout_s=20)
     return decorate(_with_signature(run, function))
 
 

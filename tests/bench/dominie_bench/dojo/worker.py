@@ -22,7 +22,9 @@ async def _main(order: Order) -> None:
     bank = Bank(undone) if order.evade else Bank()
     link, stop = make_link(find("w", "dojo")), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(Worker(link, bank.tools(order.suites)).run(stop, lambda: print("ready", flush=True)))
+        group.create_task(
+            Worker(link, bank.tools(order.suites, marked=True)).run(stop, lambda: print("ready", flush=True))
+        )
         async for run in _lines():
             print(json.dumps(asdict(bank.judge(run))), flush=True)
         stop.set()
