@@ -109,7 +109,7 @@ def test_what_means_nothing_is_refused(words: list[str]) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not PYTHON.exists(), reason="AgentDojo is not installed: make bench-agentdojo")
-@pytest.mark.parametrize(("more", "attack_success"), [(["--undefended"], 1.0), ([], 0.0), (["--evade"], 0.0)])
+@pytest.mark.parametrize(("more", "attack_success"), [(["--undefended"], 1.0), ([], 0.0)])
 def test_an_agent_that_obeys_all_it_reads(more: list[str], attack_success: float) -> None:
     command = [str(Path(sys.executable).parent / "dominie"), "bench", "agentdojo", "--suite", "banking"]
     command += ["--attack", "hijack", "--limit", "1", *more, "--json"]
