@@ -133,7 +133,7 @@ def test_every_event_is_written_by_a_service() -> None:
 def test_every_module_is_imported() -> None:
     ours = [p for p in PACKAGES if p.name != "dominie_langgraph"]  # it lives in an environment of its own
     graph = grimp.build_graph(*(p.name for p in ours), cache_dir=None)
-    groups = ("dominie.commands", "dominie.doctor", "console_scripts")
+    groups = ("dominie.commands", "dominie.checks", "dominie.doctor", "console_scripts")
     commands = {e.module for group in groups for e in entry_points(group=group)}
     dead = {
         module

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dominie_judge.adapters.leaks import secret
+from dominie_judge.adapters.leaks import _WORDS, secret
+from dominie_kit.checks.secrets import Secrets
 
 A20, A36 = "a1B2c3D4e5F6g7H8i9J0", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 
@@ -62,3 +63,7 @@ def test_any_text_can_be_read(text: str) -> None:
 def test_one_wrong_digit_is_noticed(account: int, check: int) -> None:
     body = f"4{account:014}"
     assert sum(secret(f"{body}{digit}") == "a card number" for digit in range(10)) == 1
+
+
+def test_every_secret_that_is_found_has_words() -> None:
+    assert _WORDS.keys() == {*Secrets.finds}

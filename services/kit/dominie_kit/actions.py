@@ -43,6 +43,7 @@ from dominie_kit.context import Context
 from dominie_kit.decision import DecisionPoint
 from dominie_kit.limiting import Limiting
 from dominie_kit.past import Calls, Past, Served
+from dominie_kit.policy.policies import Policies
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.repeated import as_asked
 from dominie_kit.standing import Standing
@@ -122,6 +123,14 @@ class Actions(Trails):
             return None
         await self._copy(action, self._requested(action.context, request), served)
         return self._result(action)
+
+    def policies(self, context: Context) -> Policies:
+        """What a command is decided by.
+
+        Raises:
+            Forbidden, Unavailable: There are none, or they may be stale.
+        """
+        return self._decisions.policies(context.tenant, context.fork)
 
     async def refuse(self, action: Action, request: Request, problem: Problem) -> Problem:
         """Record that the service refused this before any policy was asked; returns the problem to raise."""

@@ -25,9 +25,11 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
     from dominie.cli import APPROVALS_HELP, AUDIT_HELP, KEYS_HELP, group
     from dominie_kit import approver_commands, key_commands, segment_commands
+    from dominie_kit.checks import commands as check_commands
     from dominie_kit.policy import commands as policy_commands
 
     policy_commands.register(app)
+    check_commands.register(app)
     segment_commands.register(group(app, "audit", help=AUDIT_HELP))
     key_commands.register(group(app, "keys", help=KEYS_HELP))
     approver_commands.register(group(app, "approvals", help=APPROVALS_HELP))

@@ -101,10 +101,18 @@ class DecisionPoint(InMemory):
             Forbidden: That set is not known here, or no longer.
             Unavailable: It has not been read yet, or the policies may be stale.
         """
+        return self.policies(tenant, fork).decide(question)
+
+    def policies(self, tenant: str, fork: Fork | None = None) -> Policies:
+        """What decides for a tenant, or in a fork.
+
+        Raises:
+            Forbidden, Unavailable: As `decide_in`.
+        """
         in_force = self._fresh(tenant)
-        if fork.policies is None:
-            return in_force.decide(question)
-        return self._find(tenant, fork.policies, fork.policies_at).decide(question)
+        if fork is None or fork.policies is None:
+            return in_force
+        return self._find(tenant, fork.policies, fork.policies_at)
 
     def check_asking(self) -> None:
         """Whether people can be asked.

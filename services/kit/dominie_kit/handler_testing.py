@@ -159,11 +159,12 @@ class Desk:
             async for event in self.store.read_all(category=category, after=projection.position):
                 projection.apply(event)
 
-    async def publish(self, policies: str = PERMIT_ALL) -> None:
-        """Put Cedar policies in force."""
-        files = (PolicyFile(name="test.cedar", text=policies),)
-        published = PoliciesPublished(digest=digest_bytes(policies.encode()), files=files, by="operator")
-        for event in await self.append(POLICY, POLICY_SET, published, tenant=PLATFORM):
+    async def publish(self, policies: str = PERMIT_ALL, *more: PolicyFile, tenant: str = PLATFORM) -> None:
+        """Put Cedar policies in force, and the other files of their set."""
+        files = (PolicyFile(name="test.cedar", text=policies), *more)
+        digest = digest_bytes("".join(file.text for file in files).encode())
+        published = PoliciesPublished(digest=digest, files=files, by="operator")
+        for event in await self.append(POLICY, POLICY_SET, published, tenant=tenant):
             self.decisions.apply(event)
 
     async def join(self, principal: str, *groups: str, tenant: str = "acme", **more: object) -> Credentials:

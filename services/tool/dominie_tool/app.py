@@ -20,8 +20,11 @@ from dominie_eventstore import EventStore
 from dominie_kit import Action, Service
 from dominie_kit.artifacts import Artifacts
 from dominie_kit.blobs import StreamBlobs
+from dominie_kit.checks.installed import installed
+from dominie_kit.checks.looking import Looking
 from dominie_tool.adapters.artifacts import Parties, Values
 from dominie_tool.adapters.boxes import Boxes
+from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.workers import Workers
 from dominie_tool.handlers import Handlers
 from dominie_tool.projection import Catalog, Tool
@@ -46,13 +49,16 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         return tool is not None and registered is not None and serves(registered, tool.spec, tool.state.owner)
 
     parties = Parties(artifacts, service.keyring.by_id, may_serve)
+    actions = service.actions(TOOL)
+    looking = Looking(installed(), cpu_s=settings.tool_checks_cpu_s)
     handlers = Handlers(
         service.store,
-        service.actions(TOOL),
+        actions,
         service.standing,
         catalog,
         sources,
         values=values,
+        checking=Checking(looking, actions),
         worker=call_worker,
         sandbox=boxes.run,
         layers=boxes.layers,

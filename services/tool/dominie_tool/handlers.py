@@ -49,6 +49,7 @@ from dominie_kit.policy.asking import Command
 from dominie_kit.policy.planned import told
 from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
+from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
 from dominie_tool.plans.aggregate import Call
@@ -72,6 +73,7 @@ class Handlers:
         sources: Sources,
         *,
         values: Values,
+        checking: Checking,
         worker: Run,
         sandbox: Run,
         layers: Callable[[ToolSpec], Awaitable[tuple[str, ...]]] | None = None,
@@ -84,6 +86,7 @@ class Handlers:
         self._catalog = catalog
         self._sources = sources
         self._values = values
+        self._checking = checking
         self._plans = Plans(store, actions)
         self._layers = layers
         self._lacking = lacking
@@ -293,7 +296,7 @@ class Handlers:
             raise Invalid(f"{spec.name}: {wrong}")
         if unseen := [name for name in tool.typed.roles if names(arguments.get(name))]:
             raise Invalid(f"{spec.name}: policies decide by {unseen[0]!r}, so it must not be an artifact")
-        return tool.typed.question(
+        question = tool.typed.question(
             command,
             arguments,
             labels,
@@ -301,6 +304,7 @@ class Handlers:
             tenant=context.tenant,
             user=context.user or "",
         )
+        return await self._checking.told(question, whole, spec, context)
 
 
 def _check_schemas(spec: ToolSpec) -> None:

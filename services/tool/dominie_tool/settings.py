@@ -8,6 +8,7 @@ from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS
 from dominie_contracts.egress import Network
 from dominie_contracts.tool import Backend, Profile
 from dominie_kit import KitSettings
+from dominie_kit.checks.looking import CPU_S
 
 
 class Settings(KitSettings):
@@ -35,6 +36,8 @@ class Settings(KitSettings):
     """Boxes that wait for a call, from the first one on."""
     tool_egress_private: tuple[IPvAnyNetwork, ...] = ()
     """Networks that tools may reach through the proxy though they are not the internet's: `["10.1.0.0/16"]`."""
+    tool_checks_cpu_s: float = Field(default=CPU_S, gt=0)
+    """The processor's time that a check may take which does not promise to be linear."""
     tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
     """The largest artifact, and how large those among a call's arguments may be together."""
 

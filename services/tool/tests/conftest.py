@@ -12,9 +12,12 @@ from dominie_contracts.identity import PRINCIPAL, Registered
 from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
 from dominie_kit import Action
 from dominie_kit.artifacts import Artifacts
+from dominie_kit.checks.installed import installed
+from dominie_kit.checks.looking import Looking
 from dominie_kit.handler_testing import Desk
 from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
+from dominie_tool.adapters.checking import Checking
 from dominie_tool.handlers import Handlers
 from dominie_tool.projection import Catalog, Tool
 from dominie_tool.provenance.sources import Sources
@@ -87,6 +90,7 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[[], Handle
             catalog,
             sources,
             values=values,
+            checking=Checking(Looking(installed(), cpu_s=5), actions),
             worker=worker.run,
             sandbox=sandbox.run,
             layers=sandbox.layers,

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import anyio
 from pydantic import Field, JsonValue, NonNegativeFloat, ValidationError
 
 from dominie_contracts import Grants, Message, Problem
@@ -21,11 +22,15 @@ from dominie_contracts.action import Decided, Decision
 from dominie_contracts.plans import Lack
 from dominie_contracts.provenance import Integrity, Label
 from dominie_contracts.tool import ToolSpec
+from dominie_kit.checks.installed import installed
+from dominie_kit.checks.looking import CPU_S, Found, Looking
 from dominie_kit.errors import KitError
 from dominie_kit.policy.asking import Command, Typed
+from dominie_kit.policy.looked_for import told as found_told
 from dominie_kit.policy.planned import told
 from dominie_kit.policy.policies import Policies
 from dominie_kit.policy.question import Question
+from dominie_kit.policy.shapes import FOUND
 from dominie_kit.policy.widening import widening
 
 CASES = "cases.toml"
@@ -51,6 +56,8 @@ class Case(Message):
     namespace: str | None = None
     command: Literal["tool.invoke", "tool.begin", "memory.remember", "memory.recall"] | None = None
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    found: tuple[str, ...] | None = None
+    """What checks find in the arguments; None: what those find that are installed, and the lists of the folder."""
     untrusted: tuple[str, ...] = ()
     """The arguments that come from no record of the run."""
     labels: dict[str, Integrity] = Field(default_factory=dict)
@@ -118,7 +125,7 @@ def decide_case(case: Case, policies: Policies, specs: Sequence[ToolSpec]) -> De
     """
     clock_s = int((case.now or datetime.now(UTC)).timestamp())
     try:
-        return policies.decide(_question(case, specs), clock_s=clock_s)
+        return policies.decide(_looked_at(case, policies, _question(case, specs)), clock_s=clock_s)
     except Problem as problem:
         raise BadCase(f"{case.name!r}: {problem.detail}") from problem
 
@@ -162,6 +169,22 @@ def _of_tool(case: Case, name: str, specs: Sequence[ToolSpec]) -> Question:
     if case.lacks is None:
         return found
     return replace(found, context={**found.context, **told(None if case.lacks == "nothing" else case.lacks)})
+
+
+def _looked_at(case: Case, policies: Policies, question: Question) -> Question:
+    """The same, with what checks find, where a policy looks at it."""
+    if FOUND not in policies.looks_at(question):
+        return question
+    sought = policies.seeks(question)
+    if case.found is None:
+        looking, arguments = Looking(installed(), cpu_s=CPU_S), dict(case.arguments)
+        found = anyio.run(lambda: looking.look(arguments, sought, lists=policies.lists))
+        if found.failed:
+            why = "; ".join(f"{name}: {each}" for name, each in sorted(found.failed.items()))
+            raise BadCase(f"{case.name!r}: say what is `found`: {why}")
+    else:
+        found = Found({"": case.found} if case.found else {}, tuple(sorted(sought)))
+    return replace(question, context={**question.context, **found_told(found, sought)})
 
 
 def _result(case: Case, decided: Decided) -> Result:

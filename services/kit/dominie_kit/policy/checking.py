@@ -12,10 +12,14 @@ from dominie_contracts.labels import ROLES
 from dominie_contracts.plans import Lack
 from dominie_contracts.tool import Effect, Kind, Tools
 from dominie_kit.asking import wrong_annotations
+from dominie_kit.checks.check import INJECTION, UNCHECKED, check_of
+from dominie_kit.checks.installed import installed
+from dominie_kit.checks.lists import is_list, list_kind, read_list
+from dominie_kit.checks.looking import ALL
 from dominie_kit.policy.planned import Place
-from dominie_kit.policy.rules import TOOLS, Rule, entity_of, looks, nodes, path_of, read_rules
+from dominie_kit.policy.rules import TOOLS, Rule, entity_of, looks, nodes, path_of, read_rules, seeks
 from dominie_kit.policy.schema import NOW, full_schema
-from dominie_kit.policy.shapes import ANY_TOOL, PLAIN, Shape, is_group, shape_of, variants
+from dominie_kit.policy.shapes import ANY_TOOL, FOUND, PLAIN, Shape, is_group, shape_of, variants
 
 _WORDS: dict[str, tuple[str, ...]] = {
     "untrusted": ROLES,
@@ -52,8 +56,9 @@ def check_policies(files: tuple[PolicyFile, ...], shapes: Iterable[Shape] = ()) 
     problems = list[str]()
     rules = _read(files, problems)
     known = [*_declared(files, problems), *shapes]
+    kinds = kinds_of(files)
     for rule in rules:
-        problems += [f"{rule.file}: {rule.name} {why}" for why in _slips(rule, known)]
+        problems += [f"{rule.file}: {rule.name} {why}" for why in (*_slips(rule, known), *_kinds(rule, kinds))]
     problems += _doubles(rules)
     if rules:
         problems += _misfits(rules, known)
@@ -94,6 +99,8 @@ def _read(files: tuple[PolicyFile, ...], problems: list[str]) -> list[Rule]:
     rules = list[Rule]()
     for file in files:
         try:
+            if is_list(file.name):
+                read_list(file)
             rules += read_rules(file, len(rules))
         except ValueError as error:
             problems.append(f"{file.name}: does not parse: {error}")
@@ -188,6 +195,21 @@ def _words(node: dict[str, JsonValue]) -> Iterator[str]:
             if path and len(path) == 1 and path[0] in _WORDS:
                 for text in sorted(_texts(other) - set(_WORDS[path[0]])):
                     yield f"knows no {text!r} for context.{path[0]}: there is {', '.join(_WORDS[path[0]])}"
+
+
+def kinds_of(files: Iterable[PolicyFile]) -> frozenset[str]:
+    """What `context.found` may hold: what the installed checks find, the set's own deny lists, and two words more."""
+    named = (list_kind(file.name) for file in files)
+    found = (kind for check in installed().checks.values() for kind in check.finds)
+    return frozenset((*found, *filter(None, named), INJECTION, UNCHECKED))
+
+
+def _kinds(rule: Rule, kinds: frozenset[str]) -> Iterator[str]:
+    """A kind that no check finds; it would be refused as not checked at every call."""
+    for kind in sorted(seeks(rule.body, FOUND) - kinds - {ALL}):
+        broken = installed().broken.get(check_of(kind))
+        why = f"its check cannot be loaded ({broken})" if broken else "`dominie checks list` shows what is found"
+        yield f"looks for {kind!r} in context.found, which no check finds: {why}"
 
 
 def _texts(tree: JsonValue) -> set[str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dominie_contracts.guardrail import PolicyFile
+from dominie_kit.checks.lists import is_list
 from dominie_kit.errors import KitError
 from dominie_kit.policy.rules import TOOLS
 
@@ -16,7 +17,7 @@ class NoPolicies(KitError):
 
 
 def read_policies(folder: Path) -> tuple[PolicyFile, ...]:
-    """Every `*.cedar` file of a folder, by name, and its `tools.json`.
+    """Every `*.cedar` file of a folder, by name, its deny lists, and its `tools.json`.
 
     Raises:
         NoPolicies: There is none, or one cannot be read.
@@ -25,8 +26,9 @@ def read_policies(folder: Path) -> tuple[PolicyFile, ...]:
         raise NoPolicies(folder, "is no folder")
     try:
         paths = sorted(folder.glob("*.cedar"))
+        lists = sorted(path for path in folder.glob("*.txt") if is_list(path.name)) if paths else []
         tools = [folder / TOOLS] if paths and (folder / TOOLS).exists() else []
-        found = tuple(PolicyFile(name=path.name, text=path.read_text()) for path in [*paths, *tools])
+        found = tuple(PolicyFile(name=path.name, text=path.read_text()) for path in [*paths, *lists, *tools])
     except (OSError, UnicodeDecodeError) as error:
         raise NoPolicies(folder, f"cannot be read ({error})") from error
     if not found:

@@ -13,6 +13,8 @@ from pydantic_core import to_json
 from dominie_contracts.action import Ask, Decided, Decision, Limit
 from dominie_contracts.approvals import USER
 from dominie_contracts.guardrail import PolicyFile
+from dominie_kit.checks.lists import read_lists
+from dominie_kit.policy.looked_for import known
 from dominie_kit.policy.planned import PLAN
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.rules import applies, read_set
@@ -35,12 +37,13 @@ class Policies:
     """A parsed policy set that answers questions.
 
     Raises:
-        ValueError: A file does not parse.
+        ValueError: A file does not parse, or is no deny list.
     """
 
     def __init__(self, digest: str, files: tuple[PolicyFile, ...]) -> None:
         self.digest = digest
         self.rules = read_set(files)
+        self.lists = read_lists(files)
         self.hits = self.misses = 0
         self._rules = {rule.key: rule for rule in self.rules}
         self._decided: OrderedDict[tuple[str, bytes], Decided] = OrderedDict()
@@ -85,10 +88,17 @@ class Policies:
         shape = question.shape or shape_for(question.action, question.resource, question.context)
         return self._slice(shape, question.resource).reads if shape else frozenset()
 
+    def seeks(self, question: Question) -> frozenset[str]:
+        """What the policies that could apply ask `context.found` for; `*` where they do more with it."""
+        shape = question.shape or shape_for(question.action, question.resource, question.context)
+        return self._slice(shape, question.resource).seeks if shape else frozenset()
+
     def _known(self, question: Question, shape: Shape, clock_s: int) -> Decided:
         slice_ = self._slice(shape, question.resource)
         if PLAN in question.context and (refused := slice_.outside(question.context)) is not None:
             return _deny((), refused)
+        if slice_.seeks and not known(question.context, slice_.seeks):
+            return _deny((), f"{UNDECIDABLE}the checks that policies look at have not looked")
         told = slice_.told(question, clock_s)
         depends = question.principal, question.resource, told.context, len(told.names)
         key = shape.digest, marshal.dumps(depends, _BY_VALUE)

@@ -10,6 +10,7 @@ from dominie_contracts import StreamName
 from dominie_contracts.action import Decided, Decision, Limit
 from dominie_contracts.audit import Entry
 from dominie_contracts.personal import is_hidden
+from dominie_kit.policy.looked_for import known
 from dominie_kit.policy.policies import UNDECIDABLE, Policies
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.schema import ARGUMENTS
@@ -95,13 +96,15 @@ def again(recorded: Recorded, policies: Policies) -> Decided:
 
     Raises:
         Lost: They look at something that was not recorded, the request did not fit its tool's schema then, or they
-            have other limits, which only live calls use up.
+            have other limits, which only live calls use up. Nor where a check did not look then that they look at.
     """
     question = recorded.question
     if ARGUMENTS in policies.looks_at(question) and _of_tool(question) and ARGUMENTS not in question.context:
         raise Lost("the arguments were not recorded then")
     if policies.looks_at(question) & {MIN, "readers", "outside"} and _of_call(question) and MIN not in question.context:
         raise Lost("where the arguments came from was not recorded then")
+    if not known(question.context, policies.seeks(question)):
+        raise Lost("the checks that they look at did not look then")
     decided = policies.decide(question, clock_s=recorded.clock_s)
     if decided.why and _MISSING in decided.why[0]:
         raise Lost("an attribute was not recorded then")

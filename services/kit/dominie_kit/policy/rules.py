@@ -10,12 +10,14 @@ from pydantic import JsonValue
 from dominie_contracts.action import Ask, Limit
 from dominie_contracts.guardrail import PolicyDiff, PolicyFile
 from dominie_kit.asking import ask_of, limit_of
+from dominie_kit.checks.lists import is_list
 from dominie_kit.policy.shapes import Shape, is_group
 
 TOOLS = "tools.json"
 """A file of a policy set that describes tools, as `dominie tool list --json` prints them."""
 EVERYTHING = "*"
 _CONTEXT: JsonValue = {"Var": "context"}
+_ASKS_FOR = ("contains", "containsAll", "containsAny")
 Body = dict[str, JsonValue]
 
 
@@ -68,7 +70,7 @@ def read_rules(file: PolicyFile, first: int = 0) -> list[Rule]:
     Raises:
         ValueError: It does not parse, or holds a template.
     """
-    if file.name == TOOLS:
+    if file.name == TOOLS or is_list(file.name):
         return []
     parsed = json.loads(cedarpy.policies_to_json_str(file.text))
     if parsed["templates"]:
@@ -152,6 +154,32 @@ def looks(body: Body) -> Iterator[tuple[str, ...]]:
                 above = path_of(access["left"])
                 if above is not None:
                     yield (*above, str(access["attr"]))
+
+
+def seeks(body: Body, name: str) -> frozenset[str]:
+    """The texts that a policy asks a set of the context for, `contains("…")`; `*` where it does more with that set."""
+    asked, found = 0, frozenset[str]()
+    for node in nodes(body):
+        for word in _ASKS_FOR:
+            sides = node.get(word)
+            if isinstance(sides, dict) and path_of(sides["left"]) == (name,):
+                texts = _literals(sides["right"])
+                asked, found = asked + (texts is not None), found | (texts or frozenset())
+    looked = sum(1 for node in nodes(body) if path_of(node) == (name,))
+    return found if looked == asked and EVERYTHING not in _reads(body) else found | {EVERYTHING}
+
+
+def _literals(tree: JsonValue) -> frozenset[str] | None:
+    """A text, or a set of texts; None for anything else."""
+    if not isinstance(tree, dict):
+        return None
+    several = tree.get("Set", [tree])
+    texts = [each.get("Value") for each in several if isinstance(each, dict)] if isinstance(several, list) else []
+    return frozenset(text for text in texts if isinstance(text, str)) if _all_text(texts, several) else None
+
+
+def _all_text(texts: list[JsonValue], several: JsonValue) -> bool:
+    return isinstance(several, list) and len(texts) == len(several) and all(isinstance(text, str) for text in texts)
 
 
 def _rule(key: str, file: str, body: Body) -> Rule:

@@ -24,6 +24,7 @@ MIN = "min"
 PROVENANCE = (MIN, "untrusted", "readers", "outside")
 """What policies are told of where a call's arguments came from."""
 _ROLE_TYPES: Mapping[str, Type] = {role: {"amount": NUMBER, "when": MOMENT}.get(role, TEXT) for role in ROLES}
+FOUND, CHECKED = "found", "checked"
 _CALL: dict[str, Type] = {
     **{name: TEXT for name in ("tenant", "user", "effect", "kind", "version")},
     **{role: optional(kind) for role, kind in _ROLE_TYPES.items()},
@@ -32,13 +33,16 @@ _CALL: dict[str, Type] = {
     "readers": optional(TEXTS),
     "outside": optional(TEXTS),
     "undeclared": optional(TEXTS),
+    FOUND: TEXTS,
+    CHECKED: TEXTS,
     "plan": optional(TEXT),
     "plan_lacks": optional(TEXT),
 }
 """`min`: how far what the arguments of each role were made from can be trusted, 0 to 4; `untrusted`: the roles below
 3. `readers`: who may read what the call says, where that is not anybody; `outside`: who of those that it goes to may
-not. `undeclared`: the arguments that the tool's schema does not name. `plan`, where the run has one: whether the call
-is inside of it, and `plan_lacks` why not."""
+not. `undeclared`: the arguments that the tool's schema does not name. `found`, where a policy looks at it: what checks
+found in the arguments, and `checked` who looked. `plan`, where the run has one: whether the call is inside of it, and
+`plan_lacks` why not."""
 
 
 @dataclass(frozen=True, slots=True)

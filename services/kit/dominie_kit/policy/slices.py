@@ -9,14 +9,14 @@ from pydantic import JsonValue
 
 from dominie_kit.policy.planned import PLAN, refusal
 from dominie_kit.policy.question import Question
-from dominie_kit.policy.rules import EVERYTHING, Rule, policy_json
+from dominie_kit.policy.rules import EVERYTHING, Rule, policy_json, seeks
 from dominie_kit.policy.schema import ARGUMENTS, NOW, Handles, handles
-from dominie_kit.policy.shapes import MIN, Shape
+from dominie_kit.policy.shapes import CHECKED, FOUND, MIN, Shape
 from dominie_kit.policy.types import Type
 
 _LONG = range(-(2**63), 2**63)
-_SURE = (ARGUMENTS, MIN, "readers", "outside")
-"""What was held against the tool's own schema, or is made here."""
+_SURE = (ARGUMENTS, MIN, "readers", "outside", FOUND, CHECKED)
+"""What was held against the tool's own schema, or is made here; the last two only where a policy looks at them."""
 
 
 class Slice:
@@ -27,6 +27,7 @@ class Slice:
         reads = frozenset[str]().union(*(rule.reads for rule in rules))
         every = frozenset((*kinds, NOW))
         self.reads = every if EVERYTHING in reads else reads & every
+        self.seeks = frozenset[str]().union(*(seeks(rule.body, FOUND) for rule in rules))
         self._shape, self._every = shape, every
         self._fits = {name: fit for name, kind in kinds.items() if name not in self.reads and (fit := _fit(name, kind))}
         self._required = {name for name in self._fits if name not in _SURE and kinds[name].get("required", True)}
