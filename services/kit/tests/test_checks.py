@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from dominie_contracts.guardrail import PolicyFile
 from dominie_kit.checks.check import Check
@@ -137,7 +138,12 @@ def test_an_account_has_one_pair_of_check_digits(account: int) -> None:
 
 
 def test_texts_are_told_by_pointer_with_names_and_numbers() -> None:
-    value = {"to": ["dana@example.com"], "a/b": {"4111111111111111": True}, "card": 4111111111111111, "none": None}
+    value: JsonValue = {
+        "to": ["dana@example.com"],
+        "a/b": {"4111111111111111": True},
+        "card": 4111111111111111,
+        "none": None,
+    }
     rows = [(each.pointer, each.text) for each in texts(value)]
     assert ("/to/0", "dana@example.com") in rows
     assert ("/a~1b/4111111111111111", "4111111111111111") in rows

@@ -6,6 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import ApprovalRequired, Forbidden, Invalid, Unavailable
+from dominie_contracts.action import Decided
 from dominie_contracts.guardrail import PolicyFile
 from dominie_contracts.tool import TOOL, BeginLocal, InvokeTool
 from dominie_kit.checks.texts import MOST
@@ -30,9 +31,11 @@ def call(**arguments: JsonValue) -> InvokeTool:
     return InvokeTool(tool="mail", arguments=arguments)
 
 
-async def decided(desk: Desk) -> dict[str, Any]:
-    events = [event async for event in desk.store.read_all(category=TOOL) if event.type == "tool.decided.v1"]
-    context: dict[str, Any] = events[-1].envelope.data["request"]["context"]
+async def decided(desk: Desk) -> dict[str, JsonValue]:
+    events = [event async for event in desk.store.read_all(category=TOOL)]
+    last = [Decided.model_validate(event.envelope.data) for event in events if event.type == "tool.decided.v1"][-1]
+    context = last.request["context"]
+    assert isinstance(context, dict)
     return context
 
 
