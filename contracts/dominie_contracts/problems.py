@@ -3,7 +3,8 @@
 Problem
 ├── Unauthenticated    who you are was not shown, or no longer holds
 ├── Forbidden          who you are may not do this
-│   └── Held           the judges kept an answer back
+│   ├── Held           the judges kept an answer back
+│   └── ReviewRequired somebody has to look at what changed first
 ├── ApprovalRequired   a person has to say yes first
 ├── QuotaExceeded      too much at once
 ├── BudgetExceeded     too much spent
@@ -84,6 +85,12 @@ class Held(Forbidden):
     type, title, status = "held", "Answer held back", 403
 
 
+class ReviewRequired(Forbidden):
+    """An MCP server is not what was accepted of it; `extra` holds `server` and what `differs`."""
+
+    type, title, status = "review-required", "Review required", 403
+
+
 class ApprovalRequired(Problem):
     """A person has to say yes first; `extra` holds `action`, `digest`, `groups` and the `asks` that are left."""
 
@@ -150,6 +157,7 @@ _BY_TYPE: dict[str, type[Problem]] = {
         Unauthenticated,
         Forbidden,
         Held,
+        ReviewRequired,
         ApprovalRequired,
         QuotaExceeded,
         BudgetExceeded,

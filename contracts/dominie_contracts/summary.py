@@ -7,7 +7,7 @@ from itertools import islice
 
 from pydantic import JsonValue, ValidationError
 
-from dominie_contracts import guardrail, identity, judge, keys, memory, model, runs, scheduler, tool
+from dominie_contracts import guardrail, identity, judge, keys, memory, model, runs, scheduler, servers, tool
 from dominie_contracts.action import (
     Approved,
     Ask,
@@ -248,6 +248,19 @@ def _of_service(payload: Payload) -> str | None:
             return f"tool {spec.name} {spec.version} ({spec.kind}, {spec.effect}) registered by {payload.owner}"
         case Reached():
             return _reached(payload)
+        case tool.ToolRemoved():
+            return f"tool {payload.name} removed by {payload.by}"
+        case servers.ServerAccepted():
+            tools = _names([each.name for each in payload.listing.tools])
+            return f"MCP server {payload.server.name} ({tools}) accepted by {payload.by}"
+        case servers.ServerChanged():
+            return (
+                f"MCP server {payload.name} is not what was accepted: {_names(payload.differs)}; refused until reviewed"
+            )
+        case servers.ServerRemoved():
+            return f"MCP server {payload.name} removed by {payload.by}"
+        case servers.ServerAsked():
+            return f"MCP server {payload.name} asked for {_names(list(payload.refused))}, and was refused"
         case tool.PlanTaken():
             return f"step {payload.step + 1} of the run's plan taken"
         case memory.Remembered():

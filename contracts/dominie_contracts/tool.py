@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, JsonValue
 
+from dominie_contracts import servers
 from dominie_contracts.action import TRAIL, Matter, Noted, noted_in
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, CallPass, MediaType, names
 from dominie_contracts.base import Command, Message, Payload
@@ -11,8 +12,8 @@ from dominie_contracts.egress import Network, Reached
 from dominie_contracts.provenance import Integrity
 
 TOOL, CATALOG, PLAN = "tool", "catalog", "plan"
-Effect = Literal["read", "write", "external"]
-Kind = Literal["worker", "sandboxed", "local"]
+Effect = servers.Effect
+Kind = Literal["worker", "sandboxed", "local", "mcp"]
 Backend = Literal["bubblewrap", "runsc"]
 """What holds a sandboxed tool: `runsc` is gVisor, whose own kernel answers its system calls."""
 MAX_TIMEOUT_S = 300.0
@@ -220,6 +221,14 @@ class ToolRegistered(Payload):
     owner: str
 
 
+class ToolRemoved(Payload):
+    """Written by the tool service when an MCP server does not offer a tool any more, or is removed."""
+
+    KIND: ClassVar[str] = "removed.v1"
+    name: str
+    by: str
+
+
 class PlanTaken(Payload):
     """Written by the tool service, in the stream of a run with a plan, before a call that is of a step begins."""
 
@@ -239,10 +248,11 @@ COMMANDS: tuple[type[Command], ...] = (
     ListTools,
     PutChunk,
     RegisterTool,
+    *servers.COMMANDS,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     TOOL: (*TRAIL, Reached),
     **{noted_in(TOOL, matter): (Noted,) for matter in get_args(Matter)},
-    CATALOG: (ToolRegistered,),
+    CATALOG: (ToolRegistered, ToolRemoved, *servers.EVENTS),
     PLAN: (PlanTaken,),
 }

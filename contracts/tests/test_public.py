@@ -30,6 +30,7 @@ def test_the_public_names() -> None:
         "ProblemDetails",
         "QuotaExceeded",
         "Recorded",
+        "ReviewRequired",
         "RunClaims",
         "StreamName",
         "ToolFailed",

@@ -48,9 +48,19 @@ from dominie_contracts.runs import (
     RunWidened,
 )
 from dominie_contracts.scheduler import PermitGranted, PermitReleased
+from dominie_contracts.servers import (
+    Listing,
+    Served,
+    Server,
+    ServerAccepted,
+    ServerAsked,
+    ServerChanged,
+    ServerRemoved,
+    Words,
+)
 from dominie_contracts.summary import MAX_CHARS, clip, duration, money, signature, summarise
 from dominie_contracts.token import Fork
-from dominie_contracts.tool import PlanTaken, ToolRegistered, ToolSpec
+from dominie_contracts.tool import PlanTaken, ToolRegistered, ToolRemoved, ToolSpec
 
 AT = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)
 AT_MS = int(AT.timestamp() * 1000)
@@ -361,6 +371,28 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "catalog",
         ToolRegistered(spec=REFUND, owner="w-ledger"),
         "tool refund 1 (worker, external) registered by w-ledger",
+    ),
+    ("catalog", ToolRemoved(name="mcp.time.now", by="u-dana"), "tool mcp.time.now removed by u-dana"),
+    (
+        "catalog",
+        ServerAccepted(
+            server=Server(name="time", command=("/usr/bin/time-server",)),
+            listing=Listing(tools=(Served(name="now", input_schema={}), Served(name="zones", input_schema={}))),
+            words=Words(),
+            by="u-dana",
+        ),
+        "MCP server time (now, zones) accepted by u-dana",
+    ),
+    (
+        "catalog",
+        ServerChanged(name="time", accepted="a", digest="b", differs=("now description",)),
+        "MCP server time is not what was accepted: now description; refused until reviewed",
+    ),
+    ("catalog", ServerRemoved(name="time", by="u-dana"), "MCP server time removed by u-dana"),
+    (
+        "catalog",
+        ServerAsked(name="time", action="x", refused={"roots/list": 2}),
+        "MCP server time asked for roots/list, and was refused",
     ),
     (
         "memory",

@@ -6,6 +6,7 @@ from typing import Literal
 from dominie_contracts import Forbidden, Invalid
 from dominie_contracts.digests import digest_json
 from dominie_contracts.egress import Network
+from dominie_contracts.servers import PREFIX
 from dominie_contracts.tool import Profile, RegisterTool, ToolRegistered, ToolSpec
 from dominie_tool.egress.hosts import covers
 
@@ -44,6 +45,8 @@ def decide(state: State, command: RegisterTool, by: Registrant) -> list[ToolRegi
         raise Forbidden(f"{by.principal} may not register {spec.name!r}")
     if state.owner not in (None, by.principal) and not by.developer:
         raise Forbidden(f"{spec.name!r} belongs to {state.owner}")
+    if spec.kind == "mcp" or spec.name.startswith(PREFIX):
+        raise Invalid(f"{spec.name!r}: an MCP server's tools are registered by `dominie mcp add`, and they alone")
     if spec.kind == "local":
         raise Invalid("a local tool is not registered: it runs in the agent's own process")
     if (spec.kind == "sandboxed") != (spec.source is not None and spec.function is not None):

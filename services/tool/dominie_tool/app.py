@@ -4,6 +4,7 @@ from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
 from dominie_contracts.rights import serves
+from dominie_contracts.servers import ListServers, MountServer, ReviewServer, UnmountServer
 from dominie_contracts.tool import (
     CATALOG,
     TOOL,
@@ -15,6 +16,7 @@ from dominie_contracts.tool import (
     ListTools,
     PutChunk,
     RegisterTool,
+    ToolSpec,
 )
 from dominie_eventstore import EventStore
 from dominie_kit import Action, Service
@@ -27,8 +29,13 @@ from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.workers import Workers
 from dominie_tool.handlers import Handlers
+from dominie_tool.mcp.calls import Calls
+from dominie_tool.mcp.handlers import Register, ServerHandlers
+from dominie_tool.mcp.servers import Running
+from dominie_tool.mcp.session import Bounds
 from dominie_tool.projection import Catalog, Tool
 from dominie_tool.provenance.sources import Sources
+from dominie_tool.sandbox import Limits
 from dominie_tool.settings import Settings
 
 
@@ -44,10 +51,23 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     async def call_worker(tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
         return await workers.call(tool.spec, arguments, action.id, action.context)
 
+    async def layers(spec: ToolSpec) -> tuple[str, ...]:
+        return await (calls.layers() if spec.kind == "mcp" else boxes.layers(spec))
+
     def may_serve(tenant: str, worker: str, name: str) -> bool:
         tool, registered = catalog.find(tenant, name), service.standing.find(tenant, worker)
         return tool is not None and registered is not None and serves(registered, tool.spec, tool.state.owner)
 
+    bounds = Bounds(
+        Limits(memory_mb=settings.tool_mcp_memory_mb, processes=settings.tool_mcp_processes, scratch_mb=64),
+        start_s=settings.tool_mcp_start_s,
+        output_bytes=settings.tool_mcp_output_bytes,
+        secret=(settings.keys, settings.state),
+    )
+    running = Running(bounds, most=settings.tool_mcp_servers, idle_s=settings.tool_mcp_idle_s)
+    register = Register(service.store, service.actions(TOOL), catalog)
+    calls = Calls(running, values, register)
+    servers = ServerHandlers(register, catalog, calls)
     parties = Parties(artifacts, service.keyring.by_id, may_serve)
     actions = service.actions(TOOL)
     looking = Looking(installed(), cpu_s=settings.tool_checks_cpu_s)
@@ -61,16 +81,22 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         checking=Checking(looking, actions),
         worker=call_worker,
         sandbox=boxes.run,
-        layers=boxes.layers,
+        mcp=calls.run,
+        layers=layers,
         lacking=boxes.lacking,
         most=settings.most_of,
     )
     service.resource(workers.listening)
     service.resource(boxes.open)
+    service.resource(running.open)
     service.follow(catalog, CATALOG)
     service.follow(sources, TOOL, takes=(Finished,))
     service.route(RegisterTool, handlers.register, token=False)
     service.route(ListTools, handlers.list_tools, token=False)
+    service.route(MountServer, servers.mount, token=False)
+    service.route(ReviewServer, servers.review, token=False)
+    service.route(ListServers, servers.list_servers, token=False)
+    service.route(UnmountServer, servers.unmount, token=False)
     service.route(InvokeTool, handlers.invoke, resource="tool")
     service.route(BeginLocal, handlers.begin)
     service.route(FinishLocal, handlers.finish)

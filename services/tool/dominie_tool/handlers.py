@@ -28,6 +28,7 @@ from dominie_contracts.registry import parse_own
 from dominie_contracts.results import label_result
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.seen import label_arguments
+from dominie_contracts.servers import parts
 from dominie_contracts.tool import (
     CATALOG,
     BeginLocal,
@@ -52,6 +53,7 @@ from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
+from dominie_tool.mcp.calls import review_required
 from dominie_tool.plans.aggregate import Call
 from dominie_tool.plans.following import Plans
 from dominie_tool.projection import Catalog, Tool, tool_of
@@ -59,6 +61,10 @@ from dominie_tool.provenance.sources import Sources
 
 R = TypeVar("R", ToolResult, Begun)
 Run = Callable[[Tool, dict[str, JsonValue], Action], Awaitable[JsonValue]]
+
+
+ISOLATED = ("sandboxed", "mcp")
+"""The kinds that run in a box: nothing of a call is left outside, so that it may be done again."""
 
 
 class Handlers:
@@ -78,6 +84,7 @@ class Handlers:
         sandbox: Run,
         layers: Callable[[ToolSpec], Awaitable[tuple[str, ...]]] | None = None,
         lacking: Callable[[ToolSpec], Awaitable[str | None]] | None = None,
+        mcp: Run | None = None,
         most: Callable[[str], Profile] = lambda owner: Profile(),
     ) -> None:
         self._store = store
@@ -91,7 +98,7 @@ class Handlers:
         self._layers = layers
         self._lacking = lacking
         self._most = most
-        self._kinds: dict[str, Run] = {"worker": worker, "sandboxed": sandbox}
+        self._kinds: dict[str, Run] = {"worker": worker, "sandboxed": sandbox, "mcp": mcp or sandbox}
 
     async def register(self, command: RegisterTool, context: Context) -> RegisteredTool:
         """Register a tool, or its next version."""
@@ -123,7 +130,8 @@ class Handlers:
         if context.claims is None and context.principal.startswith("a-"):
             raise Unauthenticated("tool.list needs a run token; mint one with identity.token")
         if context.claims is not None:
-            specs = [spec for spec in specs if context.grants.allow("tools", spec.name)]
+            granted = [spec for spec in specs if context.grants.allow("tools", spec.name)]
+            specs = [spec for spec in granted if self._unreviewed(spec, context) is None]
         return Tools(tools=tuple(spec.model_copy(update={"source": None}) for spec in specs))
 
     async def invoke(self, command: InvokeTool, context: Context) -> ToolResult:
@@ -141,6 +149,8 @@ class Handlers:
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         labels = await self._labels(tool, command.arguments, context)
         request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=_integrity(labels))
+        if (unreviewed := self._unreviewed(tool.spec, context)) is not None:
+            raise await self._actions.refuse(action, request, unreviewed)
         async with self._values.whole(command.arguments, context) as whole:
             try:
                 question = await self._question("tool.invoke", tool, command.arguments, whole, labels, context)
@@ -158,7 +168,7 @@ class Handlers:
             finished = _finished(tool.spec, result, begun, context.user or "")
             return Outcome(finished, tuple(action.beside))
 
-        spec = tool.spec
+        spec, isolated = tool.spec, tool.spec.kind in ISOLATED
         done = await self._actions.perform(
             action,
             request,
@@ -166,9 +176,9 @@ class Handlers:
             Work(
                 work,
                 effect=spec.effect != "read",
-                repeatable=spec.idempotent or spec.kind == "sandboxed" or spec.effect == "read",
-                enforcement="isolated" if spec.kind == "sandboxed" else "worker",
-                layers=await self._layers(spec) if spec.kind == "sandboxed" and self._layers else (),
+                repeatable=spec.idempotent or isolated or spec.effect == "read",
+                enforcement="isolated" if isolated else "worker",
+                layers=await self._layers(spec) if isolated and self._layers else (),
                 notes=tool.notes,
             ),
         )
@@ -230,6 +240,14 @@ class Handlers:
         elif action.state.status != "finished":
             raise Conflict(f"the call {command.action!r} is {action.state.status}, not started")
         return ToolResult(result=command.result, labels={}, action=action.id)
+
+    def _unreviewed(self, spec: ToolSpec, context: Context) -> Problem | None:
+        """Of a tool of an MCP server, that the server is not what was accepted."""
+        if spec.kind != "mcp":
+            return None
+        name, _ = parts(spec.name)
+        changed = self._catalog.server(context.tenant, name).changed
+        return review_required(name, changed.differs) if changed else None
 
     async def _accept(self, tool: Tool, result: JsonValue, context: Context) -> None:
         """See that a result's artifacts are there: who cannot tell must not say that the tool has failed."""

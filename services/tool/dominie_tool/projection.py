@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dominie_contracts import Recorded
+from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Matter
 from dominie_contracts.labels import Role, names_readers
 from dominie_contracts.registry import parse_event
-from dominie_contracts.tool import ToolRegistered, ToolSpec
+from dominie_contracts.servers import PREFIX
+from dominie_contracts.tool import ToolRegistered, ToolRemoved, ToolSpec
 from dominie_eventstore import InMemory
 from dominie_kit.policy.asking import Typed
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import State, binding_version, evolve
+from dominie_tool.mcp import aggregate as mcp
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +56,23 @@ class Catalog(InMemory):
         self.position = 0
         self._tools: dict[tuple[str, str], Tool] = {}
         self._restricting: set[str] = set()
+        self._servers: dict[tuple[str, str], mcp.State] = {}
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
         self.position = event.position
         payload = parse_event(event.envelope.type, event.envelope.data)
+        tenant = event.envelope.tenant
         if isinstance(payload, ToolRegistered):
-            key = (event.envelope.tenant, payload.spec.name)
-            self._tools[key] = tool_of(evolve(State(), payload), payload.spec)
             if names_readers(payload.spec.output_schema):
-                self._restricting.add(event.envelope.tenant)
+                self._restricting.add(tenant)
+            self._tools[tenant, payload.spec.name] = tool_of(evolve(State(), payload), payload.spec)
+        elif isinstance(payload, ToolRemoved):
+            self._tools.pop((tenant, payload.name), None)
+        stream = StreamName.parse(event.envelope.stream).id
+        if payload is not None and stream.startswith(PREFIX):
+            key = (tenant, stream.removeprefix(PREFIX))
+            self._servers[key] = mcp.evolve(self._servers.get(key, mcp.State()), payload)
 
     def find(self, tenant: str, name: str) -> Tool | None:
         """A tool of a tenant."""
@@ -76,3 +85,12 @@ class Catalog(InMemory):
     def all(self, tenant: str) -> list[ToolSpec]:
         """A tenant's tools, by name."""
         return [tool.spec for (owner, _), tool in sorted(self._tools.items()) if owner == tenant]
+
+    def server(self, tenant: str, name: str) -> mcp.State:
+        """An MCP server of a tenant as it stands."""
+        return self._servers.get((tenant, name), mcp.State())
+
+    def servers(self, tenant: str) -> list[mcp.State]:
+        """A tenant's MCP servers, by name."""
+        found = sorted(self._servers.items())
+        return [state for (owner, _), state in found if owner == tenant and state.accepted is not None]

@@ -38,6 +38,18 @@ class Settings(KitSettings):
     """Networks that tools may reach through the proxy though they are not the internet's: `["10.1.0.0/16"]`."""
     tool_checks_cpu_s: float = Field(default=CPU_S, gt=0)
     """The processor's time that a check may take which does not promise to be linear."""
+    tool_mcp_servers: int = Field(default=8, ge=1)
+    """MCP servers that run at once, each for one person."""
+    tool_mcp_idle_s: float = Field(default=300.0, gt=0)
+    """How long one runs that nobody calls."""
+    tool_mcp_start_s: float = Field(default=30.0, gt=0)
+    """How long one may take until it says what it offers."""
+    tool_mcp_memory_mb: int = Field(default=512, ge=16)
+    """Memory of one, its scratch folder included."""
+    tool_mcp_processes: int = Field(default=64, ge=1)
+    """Processes and threads of one."""
+    tool_mcp_output_bytes: int = Field(default=4 * 2**20, ge=4096)
+    """What one may write for each request."""
     tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
     """The largest artifact, and how large those among a call's arguments may be together."""
 

@@ -12,6 +12,7 @@ from dominie.commands import (
     fork,
     limits,
     login,
+    mcp,
     plan,
     protect,
     ps,
@@ -23,6 +24,7 @@ from dominie.commands import (
 
 def register(app: typer.Typer) -> None:
     """Add the sdk's commands to `dominie`."""
-    for module in (login, execute, ps, agent, delegate, plan, tools, approvals, limits, audit, replay, fork, version):
+    modules = (login, execute, ps, agent, delegate, plan, tools, mcp, approvals, limits, audit, replay, fork, version)
+    for module in modules:
         module.register(app)
     protect.register(group(app, "keys", help=KEYS_HELP))

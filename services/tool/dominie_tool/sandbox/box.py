@@ -65,38 +65,54 @@ async def open_box(host: Host, limits: Limits, *, networked: bool = False) -> As
 
 @asynccontextmanager
 async def _started(host: Host, limits: Limits, cgroup: Cgroup | None, *, networked: bool) -> AsyncIterator[Box]:
-    with ExitStack() as ours:
-        with ExitStack() as theirs:
-            (info, tell_info), (result, tell_result) = _pipe(ours, theirs), _pipe(ours, theirs)
-            prints, tell_prints = _pipe(ours, theirs)
-            network, hand_out = _line(ours, theirs) if networked else (None, None)
-            rules = gvisor.configuration(host, limits) if host.runsc else seccomp_filter(loopback=networked)
-            given = _memory_file(theirs, _PROGRAM), _memory_file(theirs, rules)
-            runsc = _file(theirs, host.runsc) if host.runsc else None
-            inherited = Descriptors(*given, tell_info, tell_result, runsc, hand_out)
-            with anyio.CancelScope(shield=True):
-                process = await anyio.open_process(
-                    command(host, limits, inherited, cgroup),
-                    stdout=tell_prints,
-                    stderr=subprocess.STDOUT,
-                    cwd="/",
-                    env={},
-                    start_new_session=True,
-                    pass_fds=inherited.all(),
-                )
-        first = None
-        try:
-            await anyio.wait_readable(info)
-            first = _adopt(process.pid, info)
+    with ExitStack() as ours, ExitStack() as theirs:
+        (info, tell_info), (result, tell_result) = pipe(ours, theirs), pipe(ours, theirs)
+        prints, tell_prints = pipe(ours, theirs)
+        network, hand_out = _line(ours, theirs) if networked else (None, None)
+        rules = gvisor.configuration(host, limits) if host.runsc else seccomp_filter(loopback=networked)
+        given = memory_file(theirs, _PROGRAM), memory_file(theirs, rules)
+        runsc = _file(theirs, host.runsc) if host.runsc else None
+        inherited = Descriptors(*given, tell_info, tell_result, runsc, hand_out)
+        line = command(host, limits, inherited, cgroup)
+        async with launched(
+            line, info, theirs, inherited.all(), stdout=tell_prints, stderr=subprocess.STDOUT
+        ) as process:
             yield Box(process, prints, result, cgroup, network)
-        finally:
-            if first is None:
-                first = _adopt(process.pid, info)
-            with anyio.move_on_after(_END_S, shield=True):
-                await _end(process, first)
 
 
-def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+@asynccontextmanager
+async def launched(
+    line: list[str], info: int, theirs: ExitStack, inherited: tuple[int, ...], *, stdout: int, stderr: int
+) -> AsyncIterator[Process]:
+    """Start bwrap by its whole command; at the end kill whatever is in the box, and wait for that.
+
+    Args:
+        line: The command.
+        info: Where bwrap tells its first process' id, to read.
+        theirs: What is the box's alone, and closed here once it has started.
+        inherited: The descriptors that it inherits.
+        stdout: As for a subprocess.
+        stderr: As for a subprocess.
+    """
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(
+            line, stdout=stdout, stderr=stderr, cwd="/", env={}, start_new_session=True, pass_fds=inherited
+        )
+    theirs.close()
+    first = None
+    try:
+        await anyio.wait_readable(info)
+        first = _adopt(process.pid, info)
+        yield process
+    finally:
+        if first is None:
+            first = _adopt(process.pid, info)
+        with anyio.move_on_after(_END_S, shield=True):
+            await _end(process, first)
+
+
+def pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """A pipe's two ends, the first of which does not block, each closed by its owner."""
     read, write = os.pipe()
     reader.callback(os.close, read)
     writer.callback(os.close, write)
@@ -119,7 +135,8 @@ def _line(reader: ExitStack, writer: ExitStack) -> tuple[socket.socket, int]:
     return read, write.fileno()
 
 
-def _memory_file(owner: ExitStack, data: bytes) -> int:
+def memory_file(owner: ExitStack, data: bytes) -> int:
+    """A file that a box inherits, with this in it."""
     descriptor = os.memfd_create("box")
     owner.callback(os.close, descriptor)
     os.write(descriptor, data)

@@ -6,7 +6,7 @@ What runs in there is the program inside, or gVisor's kernel, and in that the pr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -52,16 +52,21 @@ def layers(host: Host) -> tuple[Layer, ...]:
 
 def command(host: Host, limits: Limits, inherited: Descriptors, cgroup: Cgroup | None) -> list[str]:
     """The whole command."""
-    line: list[str] = ["/bin/sh", "-c", _JOIN, "sh", *(cgroup.joins() if cgroup else ()), "--"]
-    if host.setpriv:
-        line += [host.setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-    shared = ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv")
     if inherited.runsc is not None:
         runsc = f"/proc/self/fd/{inherited.runsc}"
         inside, own = _outside_gvisor(host, inherited), gvisor.start(runsc, inherited.result)
     else:
-        inside, own = _arguments(host, limits, inherited), _program(host, inherited)
-    return [*line, host.bwrap, *shared, "--info-fd", str(inherited.info), *inside, "--", *own]
+        inside, own = walls(host, limits, inherited.rules, _seen(inherited)), _program(host, inherited)
+    return [*enter(host, cgroup, inherited.info), *inside, "--", *own]
+
+
+def enter(host: Host, cgroup: Cgroup | None, info: int) -> list[str]:
+    """What comes before a box's walls: join the cgroup, drop the host's root, start bwrap in namespaces of its own."""
+    line: list[str] = ["/bin/sh", "-c", _JOIN, "sh", *(cgroup.joins() if cgroup else ()), "--"]
+    if host.setpriv:
+        line += [host.setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+    shared = ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv")
+    return [*line, host.bwrap, *shared, "--info-fd", str(info)]
 
 
 def _program(host: Host, inherited: Descriptors) -> list[str]:
@@ -69,19 +74,24 @@ def _program(host: Host, inherited: Descriptors) -> list[str]:
     return [host.python, "-I", "-S", "-B", gvisor.PROGRAM, str(inherited.result), *handed_out]
 
 
-def _arguments(host: Host, limits: Limits, inherited: Descriptors) -> Iterator[str]:
+def _seen(inherited: Descriptors) -> Iterator[str]:
+    if inherited.network is not None and (certificates := find_certificates()):
+        yield from ("--ro-bind", certificates, CERTIFICATES)
+    yield from ("--ro-bind-data", str(inherited.program), gvisor.PROGRAM)
+
+
+def walls(host: Host, limits: Limits, rules: int, seen: Iterable[str]) -> Iterator[str]:
+    """A box's walls, as bwrap's arguments; `rules` is the seccomp filter, `seen` what it sees beside what all do."""
     yield from ("--uid", str(NOBODY), "--gid", str(NOBODY), "--cap-drop", "ALL", "--hostname", "box")
     if host.lock_userns:
         yield "--disable-userns"
     yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_mb << 20), "--tmpfs", "/tmp")
     yield from _programs(host)
-    if inherited.network is not None and (certificates := find_certificates()):
-        yield from ("--ro-bind", certificates, CERTIFICATES)
-    yield from ("--ro-bind-data", str(inherited.program), gvisor.PROGRAM)
+    yield from seen
     yield from ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp")
     for name, value in gvisor.ENVIRONMENT.items():
         yield from ("--setenv", name, value)
-    yield from ("--seccomp", str(inherited.rules))
+    yield from ("--seccomp", str(rules))
 
 
 def _outside_gvisor(host: Host, inherited: Descriptors) -> Iterator[str]:

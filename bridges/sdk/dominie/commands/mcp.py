@@ -1,0 +1,214 @@
+"""`dominie mcp add | review | list | show | remove`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dominie.commands._show import Json, note, safe, say, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dominie_contracts.servers import Difference, Server, ServerReview, ServerView, Words
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What the server is called here.")]
+Effects = Annotated[
+    list[str] | None, typer.Option("--effect", metavar="TOOL=EFFECT", help="What a tool does: read, write or external.")
+]
+Roles = Annotated[
+    list[str] | None, typer.Option("--role", metavar="TOOL.ARG=ROLE", help="What an argument is to policies.")
+]
+Hints = Annotated[bool, typer.Option("--trust-hints", help="Take effects from the server's own hints.")]
+START_S = 90.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add `mcp`."""
+    servers = typer.Typer(help="MCP servers, whose tools agents call.", no_args_is_help=True)
+    servers.command("add")(add)
+    servers.command("review")(review)
+    servers.command("list")(list_servers)
+    servers.command("show")(show)
+    servers.command("remove")(remove)
+    app.add_typer(servers, name="mcp")
+
+
+def add(
+    name: Name,
+    command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What starts it.")] = None,
+    url: Annotated[str | None, typer.Option(help="Or where it is served over HTTP.")] = None,
+    read: Annotated[
+        list[Path] | None, typer.Option("--read", metavar="PATH", help="What else it may read, beside its program.")
+    ] = None,
+    effect: Effects = None,
+    role: Roles = None,
+    trust_hints: Hints = False,
+    json: Json = False,
+) -> None:
+    """Start a server in a sandbox, and register its tools as they are now."""
+    from dominie.commands._people import developer
+    from dominie_contracts.servers import Mounted, MountServer
+
+    reads = tuple(str(path.resolve()) for path in read or [])
+    server = _server(name, command=tuple(map(_whole, command or [])), reads=reads, url=url)
+    words = _words(effect, role, trust_hints)
+    with developer() as client:
+        done = client.ask(MountServer(server=server, words=words), Mounted, timeout_s=START_S)
+    if not json:
+        note(f"{name} is {'registered' if done.changed else 'registered already'}.")
+    say(done.model_dump(mode="json"), lambda console: _tools(console, done.server), as_json=json)
+
+
+def review(
+    name: Name,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept what it is now, without being asked.")] = False,
+    digest: Annotated[str | None, typer.Option(help="Accept this and nothing else; `review --json` says it.")] = None,
+    effect: Effects = None,
+    role: Roles = None,
+    trust_hints: Hints = False,
+    json: Json = False,
+) -> None:
+    """What of a server is not as it was accepted; accept it."""
+    from dominie.commands._people import developer
+    from dominie_contracts.servers import ReviewServer, ServerReview
+
+    words = _words(effect, role, trust_hints) if effect or role or trust_hints else None
+    with developer() as client:
+        found = client.ask(ReviewServer(name=name), ServerReview, timeout_s=START_S)
+        if not json:
+            say({}, lambda console: _differences(console, found), as_json=False)
+        wanted = found.digest if accept or (not json and digest is None and _asked(found, words)) else digest
+        if wanted is not None:
+            found = client.ask(ReviewServer(name=name, accept=wanted, words=words), ServerReview, timeout_s=START_S)
+    if json:
+        say(found.model_dump(mode="json"), lambda console: None, as_json=True)
+    elif found.accepted:
+        note(f"Accepted: {name} at {found.digest[:12]}.")
+
+
+def list_servers(json: Json = False) -> None:
+    """Which servers there are."""
+    from dominie.commands._people import developer
+    from dominie_contracts.servers import ListServers, Servers
+
+    with developer() as client:
+        found = client.ask(ListServers(), Servers)
+    rows = [
+        (each.server.name, _standing(each), len(each.tools), each.by, each.digest[:12], each.server.place)
+        for each in found.servers
+    ]
+    columns = ("server", "standing", "tools", "accepted by", "digest", "command")
+    say(
+        found.model_dump(mode="json"),
+        lambda console: table(console, columns, rows, "No MCP servers; `dominie mcp add NAME -- COMMAND` adds one."),
+        as_json=json,
+    )
+
+
+def show(name: Name, json: Json = False) -> None:
+    """One server: its tools, and what is pinned of it."""
+    from dominie import Invalid
+    from dominie.commands._people import developer
+    from dominie_contracts.servers import ListServers, Servers
+
+    with developer() as client:
+        servers = client.ask(ListServers(), Servers).servers
+    found = next((each for each in servers if each.server.name == name), None)
+    if found is None:
+        raise Invalid(f"there is no MCP server {name!r}; `dominie mcp list` shows which there are")
+    say(found.model_dump(mode="json"), lambda console: _shown(console, found), as_json=json)
+
+
+def remove(name: Name, json: Json = False) -> None:
+    """Remove a server and its tools."""
+    from dominie.commands._people import developer
+    from dominie_contracts.servers import Unmounted, UnmountServer
+
+    with developer() as client:
+        gone = client.ask(UnmountServer(name=name), Unmounted)
+    if not json:
+        note(f"{name} is removed, with {len(gone.tools)} tools.")
+    say(gone.model_dump(mode="json"), lambda console: None, as_json=json)
+
+
+def _server(name: str, **parts: object) -> "Server":
+    from pydantic import ValidationError
+
+    from dominie_contracts import Invalid
+    from dominie_contracts.servers import Server
+
+    try:
+        return Server.model_validate({"name": name, **parts})
+    except ValidationError as error:
+        raise Invalid(f"{name!r} cannot be an MCP server: {error.errors()[0]['msg']}") from error
+
+
+def _whole(word: str) -> str:
+    """A word of a command, a file of this folder by its whole path: the service runs elsewhere."""
+    if "/" in word and Path(word).exists():
+        return os.path.abspath(word)
+    return word
+
+
+def _words(effects: list[str] | None, roles: list[str] | None, trust_hints: bool) -> "Words":
+    from pydantic import ValidationError
+
+    from dominie_contracts import Invalid
+    from dominie_contracts.servers import Words
+
+    by_tool: dict[str, dict[str, str]] = {}
+    for said in roles or []:
+        place, _, role = said.rpartition("=")
+        tool, _, argument = place.rpartition(".")
+        by_tool.setdefault(tool, {})[argument] = role
+    said_effects = {tool: effect for tool, _, effect in (said.rpartition("=") for said in effects or [])}
+    try:
+        return Words.model_validate({"trust_hints": trust_hints, "effects": said_effects, "roles": by_tool})
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise Invalid(f"{where}: {error.errors()[0]['msg']}") from error
+
+
+def _asked(found: "ServerReview", words: "Words | None") -> bool:
+    if not found.differences and words is None and not found.server.changed:
+        return False
+    return typer.confirm("Accept this?", default=False, err=True)
+
+
+def _standing(server: "ServerView") -> str:
+    return "changed: review it" if server.changed else "accepted"
+
+
+def _tools(console: "Console", server: "ServerView") -> None:
+    rows = [(each.name, each.version, each.effect, each.description.partition("\n")[0]) for each in server.tools]
+    table(console, ("tool", "version", "effect", "description"), rows, "It has no tools.")
+
+
+def _shown(console: "Console", server: "ServerView") -> None:
+    from rich.text import Text
+
+    console.print(Text(safe(f"{server.server.place}\naccepted by {server.by}, {server.digest}; {_standing(server)}")))
+    if server.instructions:
+        console.print(Text(safe(server.instructions), style="dim"))
+    _tools(console, server)
+    table(console, ("pinned", "digest"), sorted(server.program.items()), "Nothing of its program is pinned.")
+
+
+def _differences(console: "Console", found: "ServerReview") -> None:
+    from rich.text import Text
+
+    if not found.differences:
+        console.print(Text(f"{found.server.server.name} is what was accepted.", style="dim"))
+    for each in found.differences:
+        console.print(Text(safe(each.what), style="bold"))
+        for line in _lines(each):
+            console.print(Text(safe(line), style={"-": "red", "+": "green"}.get(line[:1], "dim")))
+
+
+def _lines(difference: "Difference") -> list[str]:
+    from difflib import unified_diff
+
+    before, after = difference.before.splitlines(), difference.after.splitlines()
+    return list(unified_diff(before, after, lineterm="", n=2))[2:]

@@ -1,0 +1,1 @@
+"""MCP servers: started in boxes of their own, pinned as they were accepted, called like any tool."""

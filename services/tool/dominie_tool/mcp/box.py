@@ -1,0 +1,89 @@
+"""The box of one MCP server: it lives as long, with the program to read and nothing to write to but `/tmp`."""
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from anyio import to_thread
+from anyio.abc import Process
+
+from dominie_contracts import Unavailable
+from dominie_tool.mcp.program import Program
+from dominie_tool.sandbox.box import launched, memory_file, pipe
+from dominie_tool.sandbox.cgroup import Cgroup
+from dominie_tool.sandbox.command import enter, walls
+from dominie_tool.sandbox.host import survey
+from dominie_tool.sandbox.seccomp import seccomp_filter
+from dominie_tool.sandbox.values import Fault, Host, Limits
+
+_CPU_S = 3600
+"""Of the processor's time in a server's whole life: one that spins ends then, and is started anew."""
+_BOUNDED = """
+import os, resource, sys
+processes, cpu_s, size = map(int, sys.argv[1:4])
+bounds = {
+    resource.RLIMIT_NPROC: processes + 1, resource.RLIMIT_CPU: cpu_s, resource.RLIMIT_FSIZE: size,
+    resource.RLIMIT_NOFILE: 1024, resource.RLIMIT_CORE: 0, resource.RLIMIT_MEMLOCK: 0,
+}
+for which, bound in bounds.items():
+    resource.setrlimit(which, (bound, bound))
+os.nice(5)
+os.execv(sys.argv[4], sys.argv[4:])
+"""
+"""Run in the box before the server: the limits of each of its processes, which nothing can raise again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBox:
+    """A running server's box: its outermost process, and what bounds it."""
+
+    process: Process
+    cgroup: Cgroup
+
+
+@asynccontextmanager
+async def open_server(program: Program, limits: Limits) -> AsyncIterator[ServerBox]:
+    """Start a server in a box; at the end nothing of it is left.
+
+    Raises:
+        Unavailable: This machine cannot hold it.
+        OSError: It could not be started.
+    """
+    host = await to_thread.run_sync(survey)
+    if isinstance(host, Fault):
+        raise Unavailable(f"MCP servers cannot run here: {host.reason}")
+    if host.cgroups is None:
+        raise Unavailable("MCP servers cannot run here: they have threads, and no cgroup bounds their memory")
+    cgroup = await to_thread.run_sync(Cgroup.make, host.cgroups, limits)
+    try:
+        with ExitStack() as ours, ExitStack() as theirs:
+            info, tell_info = pipe(ours, theirs)
+            filter_ = memory_file(theirs, seccomp_filter())
+            line = [*enter(host, cgroup, tell_info), *_walls(host, limits, program, filter_), "--"]
+            line += _inside(host, limits, program)
+            inherited = (filter_, tell_info)
+            async with launched(
+                line, info, theirs, inherited, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as process:
+                yield ServerBox(process, cgroup)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(cgroup.remove)
+
+
+def _walls(host: Host, limits: Limits, program: Program, filter_: int) -> Iterator[str]:
+    """A tool's walls, and what the program needs to read."""
+    paths = program.command[0], os.path.realpath(program.command[0])
+    folders = dict.fromkeys(map(os.path.dirname, paths))
+    seen = [part for path in sorted(program.seen) for part in ("--ro-bind", path, path)]
+    hidden = [part for path in program.hidden for part in ("--size", "4096", "--tmpfs", path)]
+    yield from walls(host, limits, filter_, [*seen, *hidden])
+    yield from ("--setenv", "PATH", ":".join([*folders, "/usr/local/bin", "/usr/bin"]))
+
+
+def _inside(host: Host, limits: Limits, program: Program) -> list[str]:
+    bounds = [str(limits.processes), str(_CPU_S), str(limits.scratch_mb << 20)]
+    return [host.python, "-I", "-S", "-c", _BOUNDED, *bounds, *program.command]

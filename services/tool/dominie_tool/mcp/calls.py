@@ -1,0 +1,153 @@
+"""What is asked of MCP servers: what they offer, and calls, each within its time and of what was accepted."""
+
+from collections import Counter
+from typing import Protocol
+
+import anyio
+from anyio import to_thread
+from pydantic import JsonValue
+
+from dominie_contracts import DeadlineExceeded, Invalid, ReviewRequired, ToolFailed, Unavailable
+from dominie_contracts.servers import Listing, Server, ServerAccepted, parts
+from dominie_kit import Action, Context, NotDone
+from dominie_tool.adapters.artifacts import Values
+from dominie_tool.adapters.schemas import InputSchema
+from dominie_tool.mcp.aggregate import State, differences
+from dominie_tool.mcp.errors import Broken, Failed
+from dominie_tool.mcp.servers import Running
+from dominie_tool.mcp.session import Session, Whose
+from dominie_tool.projection import Tool
+from dominie_tool.sandbox import Sandbox
+
+
+class Register(Protocol):
+    """Where what is accepted of servers stands, and what is met of them is written."""
+
+    def state(self, tenant: str, name: str) -> State:
+        """A server as it stands."""
+
+    async def met(self, context: Context, name: str, found: Listing) -> State:
+        """It is not what was accepted, as far as is known here; the server as it stands after that."""
+
+    async def asked(self, action: Action, name: str, refused: Counter[str]) -> None:
+        """It asked for what no server is given."""
+
+
+class Calls:
+    """The way to the tools of MCP servers."""
+
+    def __init__(self, running: Running, values: Values, register: Register) -> None:
+        self._running = running
+        self._values = values
+        self._register = register
+
+    async def look(self, server: Server, context: Context, *, anew: bool = True) -> Listing:
+        """What a server offers now: one of the caller's own, started anew or as they have looked at it before.
+
+        Raises:
+            ToolFailed: It does not speak as it should.
+            Invalid: There is no such program.
+            Unavailable: It cannot be run here.
+        """
+        whose = Whose(context.tenant, context.principal)
+        if anew:
+            self._running.end(whose, server.name)
+        try:
+            async with self._running.held(server, whose) as session:
+                return await session.listing()
+        except Broken as broken:
+            raise ToolFailed(str(broken)) from broken
+
+    async def layers(self) -> tuple[str, ...]:
+        """What holds a server here; nothing where none can run."""
+        return await to_thread.run_sync(Sandbox.layers)
+
+    def end(self, tenant: str, name: str) -> None:
+        """End everybody's server of that name."""
+        self._running.end(Whose(tenant, ""), name)
+
+    async def run(self, tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
+        """Call a tool of a server.
+
+        Raises:
+            NotDone: Its server cannot be run here.
+            ReviewRequired: Its server is not what was accepted.
+            Invalid: Its server, or the program of that, is not there any more.
+            ToolFailed: It failed, or its server did.
+        """
+        name, _ = parts(tool.spec.name)
+        accepted = self._register.state(action.context.tenant, name).accepted
+        if accepted is None:
+            raise Invalid(f"the MCP server {name!r} was removed")
+        try:
+            given = await self._values.load(arguments, action.context)
+            with anyio.fail_after(tool.spec.timeout_s):
+                result = await self._run(tool, accepted, given, action)
+        except TimeoutError as late:
+            raise ToolFailed(f"{tool.spec.name}: timeout: it took longer than {tool.spec.timeout_s:g} s") from late
+        except (Broken, Failed) as failed:
+            raise ToolFailed(f"{tool.spec.name}: {failed}") from failed
+        except (Unavailable, DeadlineExceeded) as problem:
+            raise NotDone(problem) from problem
+        return await self._result(tool, result, action.context)
+
+    async def _run(
+        self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action
+    ) -> JsonValue:
+        name, called = parts(tool.spec.name)
+        async with self._running.held(
+            accepted.server, Whose(action.context.tenant, action.context.user or "")
+        ) as found:
+            await self._check(found, accepted, action.context)
+            try:
+                return await _called(found, called, given)
+            finally:
+                if refused := found.asked():
+                    with anyio.CancelScope(shield=True):
+                        await self._register.asked(action, name, refused)
+
+    async def _check(self, session: Session, accepted: ServerAccepted, context: Context) -> None:
+        """What it offers is what was accepted: asked at each call."""
+        found = await session.listing()
+        if found.digest == accepted.listing.digest:
+            return
+        state = await self._register.met(context, accepted.server.name, found)
+        if state.accepted is not None and state.accepted.listing.digest == found.digest:
+            return  # it was accepted a moment ago
+        session.faulty = True
+        differs = tuple(difference.what for difference in differences(accepted.listing, found))
+        raise review_required(accepted.server.name, differs)
+
+    async def _result(self, tool: Tool, result: JsonValue, context: Context) -> JsonValue:
+        """What came back, if it is what the accepted schema says; what is large of it is an artifact."""
+        schema = tool.spec.output_schema
+        try:
+            wrong = await InputSchema(schema).wrong_value(result) if schema else None
+            short = await self._values.shorten(result, context)
+        except Invalid as error:
+            raise ToolFailed(f"{tool.spec.name}: its result: {error.detail}") from error
+        except Unavailable as error:
+            raise NotDone(error) from error
+        if wrong is not None:
+            raise ToolFailed(f"{tool.spec.name}: its result: {wrong}")
+        return short
+
+
+def review_required(name: str, differs: tuple[str, ...]) -> ReviewRequired:
+    """The problem with a server that is not what was accepted."""
+    what = ", ".join(differs[:8])
+    return ReviewRequired(
+        f"the MCP server {name!r} is not what was accepted ({what}): `dominie mcp review {name}` shows what changed",
+        server=name,
+        differs=list(differs),
+    )
+
+
+async def _called(session: Session, tool: str, given: dict[str, JsonValue]) -> JsonValue:
+    try:
+        return await session.call(tool, given)
+    except Failed:
+        raise
+    except BaseException:  # it broke, or its time is up: what it still does is ended with it
+        session.faulty = True
+        raise

@@ -1,0 +1,13 @@
+"""What goes wrong with a server; the texts say what, for people.
+
+Broken   it does not do what the protocol says, so it is ended
+Failed   it does, and a tool of it says that it failed
+"""
+
+
+class Broken(Exception):
+    """A server does not do what the protocol says, or takes too long."""
+
+
+class Failed(Exception):
+    """A tool says that it failed, or wants what it is not given."""

@@ -1,0 +1,110 @@
+"""The servers that run: one for each tenant, user and server, started when called, a bounded number."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio.abc import TaskGroup
+
+from dominie_contracts import Unavailable
+from dominie_contracts.servers import Server
+from dominie_tool.mcp.session import Bounds, Session, Whose
+
+
+class Running:
+    """The servers that this process has running."""
+
+    def __init__(self, bounds: Bounds, *, most: int, idle_s: float) -> None:
+        self._bounds = bounds
+        self._most = most
+        self._idle_s = idle_s
+        self._sessions: list[Session] = []
+        self._tasks: TaskGroup | None = None
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Have servers run for as long as this is open; then none is left."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                yield
+            finally:
+                self._tasks = None
+                tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def held(self, server: Server, whose: Whose) -> AsyncIterator[Session]:
+        """Somebody's server, which is started where it does not run, and not ended while this is open.
+
+        Raises:
+            Broken: It does not speak as it should.
+            Unavailable: This machine cannot hold it, or holds as many as it may.
+            Invalid: There is no such program.
+        """
+        session = self._find(server, whose) or await self._start(server, whose)
+        session.busy += 1
+        try:
+            await session.ready.wait()
+            if session.failed is not None:
+                raise session.failed
+            yield session
+        finally:
+            session.busy -= 1
+            session.used = anyio.current_time()
+            if session.faulty:
+                session.stop.set()
+
+    def end(self, whose: Whose, name: str) -> None:
+        """End somebody's server of that name, with what is under way in it; where no user is named, everybody's."""
+        for session in self._sessions:
+            theirs = session.whose.tenant == whose.tenant and whose.user in ("", session.whose.user)
+            if theirs and session.server.name == name:
+                session.faulty = True
+                session.stop.set()
+
+    def _find(self, server: Server, whose: Whose) -> Session | None:
+        wanted = (server, whose)
+        return next((each for each in self._sessions if not each.faulty and (each.server, each.whose) == wanted), None)
+
+    async def _start(self, server: Server, whose: Whose) -> Session:
+        while len(self._sessions) >= self._most:
+            await self._make_room()
+        if (found := self._find(server, whose)) is not None:
+            return found  # somebody else has started it meanwhile
+        if self._tasks is None:
+            raise Unavailable("the tool service is stopping", retry_after_s=1)
+        session = Session(server, whose, self._bounds)
+        self._sessions.append(session)
+        self._tasks.start_soon(self._keep, session)
+        return session
+
+    async def _make_room(self) -> None:
+        """End the server that nobody has called for the longest time."""
+        idle = [each for each in self._sessions if not each.busy]
+        if not idle:
+            raise Unavailable(f"{self._most} MCP servers are at work here, as many as may be", retry_after_s=1)
+        oldest = min(idle, key=lambda each: each.used)
+        oldest.faulty = True
+        oldest.stop.set()
+        await oldest.ended.wait()
+
+    async def _keep(self, session: Session) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._end_idle, session)
+            try:
+                await session.run()
+            finally:
+                self._sessions.remove(session)
+                tasks.cancel_scope.cancel()
+
+    async def _end_idle(self, session: Session) -> None:
+        while True:
+            left = self._idle_s if session.busy else session.used + self._idle_s - anyio.current_time()
+            if left <= 0:
+                session.faulty = True
+                session.stop.set()
+                return
+            await anyio.sleep(left)
