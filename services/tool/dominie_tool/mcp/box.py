@@ -57,7 +57,7 @@ async def open_server(program: Program, limits: Limits) -> AsyncIterator[ServerB
         raise Unavailable(f"MCP servers cannot run here: {host.reason}")
     if host.cgroups is None:
         raise Unavailable("MCP servers cannot run here: they have threads, and no cgroup bounds their memory")
-    cgroup = await to_thread.run_sync(Cgroup.make, host.cgroups, limits)
+    cgroup = await to_thread.run_sync(Cgroup.make, host.cgroups, limits, host.own)
     try:
         with ExitStack() as ours, ExitStack() as theirs:
             info, tell_info = pipe(ours, theirs)
