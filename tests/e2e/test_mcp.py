@@ -4,8 +4,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from importlib.metadata import distribution
@@ -19,11 +19,25 @@ import dominie
 from dominie_contracts import Forbidden, Invalid, ReviewRequired, ToolFailed
 from dominie_kit.system import System
 from dominie_tool.sandbox import Sandbox
+from dominie_tool.sandbox.host import survey
+from dominie_tool.sandbox.values import Host
 
+
+def python() -> str | None:
+    """An interpreter of this version that what is in a box can read."""
+    own, host = os.path.realpath(sys.executable), survey()
+    if os.geteuid() or all(folder.stat().st_mode & 1 for folder in Path(own).parents):
+        return own
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return host.python if isinstance(host, Host) and host.python.endswith(version) else None
+
+
+PYTHON = python()
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(
-        "cgroup" not in Sandbox.layers(), reason=f"NO MCP SERVER IS TESTED HERE: {Sandbox.missing() or 'no cgroup'}"
+        PYTHON is None or "cgroup" not in Sandbox.layers(),
+        reason=f"NO MCP SERVER IS TESTED HERE: {Sandbox.missing() or 'no cgroup, or no Python that a box can read'}",
     ),
 ]
 SERVICES = ("identity", "guardrail", "tool", "audit")
@@ -60,7 +74,8 @@ def server() -> Iterator[Path]:
     """A virtual environment with the server alone, as a user would have made one; what is in a box may read it."""
     folder = Path(tempfile.mkdtemp(prefix="mcp-"))
     folder.chmod(0o755)
-    venv.create(folder, symlinks=True)
+    assert PYTHON is not None
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
     packages = next(folder.glob("lib/python*/site-packages"))
     install(SERVER, packages)
     script = folder / "bin" / SERVER

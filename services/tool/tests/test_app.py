@@ -24,4 +24,5 @@ def test_every_command_is_served(tmp_path: Path) -> None:
     assert {route.command for route in service.routes} == set(COMMANDS)
     assert [route.command.NAME for route in service.routes if route.resource] == ["tool.invoke"]
     without = {route.command.NAME for route in service.routes if not route.token}
-    assert without == {"tool.register", "tool.list", "tool.put", "tool.keep", "tool.fetch"}
+    servers = {f"tool.{each}" for each in ("mount", "review", "servers", "unmount")}
+    assert without == {"tool.register", "tool.list", "tool.put", "tool.keep", "tool.fetch", *servers}

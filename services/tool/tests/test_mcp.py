@@ -1,9 +1,7 @@
 """MCP servers, in their boxes, through the handlers: good ones, changed ones, and those that do what they can."""
 
 import json
-import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -42,6 +40,8 @@ from dominie_tool.mcp.session import Bounds
 from dominie_tool.projection import Catalog
 from dominie_tool.provenance.sources import Sources
 from dominie_tool.sandbox import Limits, Sandbox
+from dominie_tool.sandbox.host import survey
+from dominie_tool.sandbox.values import Host
 
 pytestmark = [
     pytest.mark.anyio,
@@ -88,7 +88,9 @@ class House:
 
     @property
     def server(self) -> Server:
-        command = (os.path.realpath(sys.executable), str(self.folder / "server.py"))
+        host = survey()
+        assert isinstance(host, Host)
+        command = (host.python, str(self.folder / "server.py"))
         return Server(name="test", command=command, reads=(str(self.folder / "words"),))
 
     async def mount(self, server: Server | None = None, **words: Any) -> Mounted:
