@@ -29,9 +29,12 @@ from dominie_contracts.servers import (
 )
 from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ListTools, RegisterTool, ToolSpec
 from dominie_kit.artifacts import Artifacts
+from dominie_kit.checks.installed import installed
+from dominie_kit.checks.looking import Looking
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
+from dominie_tool.adapters.checking import Checking
 from dominie_tool.handlers import Handlers
 from dominie_tool.mcp.calls import Calls
 from dominie_tool.mcp.handlers import Register, ServerHandlers
@@ -135,6 +138,7 @@ async def keeping(desk: Desk, folder: Path, bounds: Bounds = BOUNDS, **more: Any
         values=values,
         worker=nobody,
         sandbox=nobody,
+        checking=Checking(Looking(installed(), cpu_s=5), actions),
         mcp=calls.run,
         layers=layers,
     )
