@@ -179,8 +179,8 @@ class Finished(Payload):
     here; what has none is untrusted."""
     readers: Annotated[dict[str, tuple[str, ...]], PERSONAL, HIDEABLE] = Field(default_factory=dict)
     """In the same way, who may read it; what has none, anybody may."""
-    sources: tuple[str, ...] = ()
-    """What it was made from, beside this action itself (`provenance.Label.sources`)."""
+    label: Label | None = None
+    """Of the whole result, with what that was made from; None: it is untrusted."""
     duration_ms: float
     cost_usd: float | None = None
     """None: not priced, which is not free."""

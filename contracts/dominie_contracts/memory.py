@@ -7,6 +7,7 @@ from pydantic import Field
 from dominie_contracts.action import TRAIL, Noted, noted_in
 from dominie_contracts.base import Command, Message, Payload
 from dominie_contracts.personal import PERSONAL
+from dominie_contracts.provenance import Label
 
 MEMORY = "memory"
 MAX_TEXT_CHARS = 20_000
@@ -29,6 +30,8 @@ class Remembered(Payload):
     subject: str
     """Whose memory it is: the user."""
     text: Annotated[str, PERSONAL]
+    label: Label | None = None
+    """Of all that its run had been given then; None: it was kept before that was noted, so it is untrusted."""
 
 
 class Kept(Message):
@@ -53,6 +56,8 @@ class Memory(Message):
     text: str
     score: float
     time: str
+    label: Label = Label(integrity="untrusted")
+    """What it was made from."""
 
 
 class Memories(Message):
@@ -81,6 +86,8 @@ class TurnAdded(Payload):
     subject: str
     role: Role
     text: Annotated[str, PERSONAL]
+    label: Label | None = None
+    """As in `Remembered`."""
 
 
 class ListTurns(Command):
@@ -96,6 +103,8 @@ class Turn(Message):
     role: Role
     text: str
     time: str
+    label: Label = Label(integrity="untrusted")
+    """What it was made from."""
 
 
 class Turns(Message):

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar, get_args
 from pydantic import JsonValue
 
 from dominie_contracts.labels import Schema, escaped, is_artifact, leaves, marks_of
-from dominie_contracts.provenance import LEVELS, Integrity, Label, both
+from dominie_contracts.provenance import Integrity, Label, join
 from dominie_contracts.typed import plain
 
 T = TypeVar("T")
@@ -30,6 +30,8 @@ class Labels(NamedTuple):
 
     integrity: dict[str, Integrity]
     readers: dict[str, tuple[str, ...]]
+    whole: Label
+    """Of all of it together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,13 @@ def label_result(result: JsonValue, schema: Schema, user: str = "") -> Labels:
     found = list(_leaves(result, _Here(schema, root=schema), "", user))
     integrity: dict[str, Integrity] = {at: here.integrity for at, here in found if here.integrity != "untrusted"}
     readers = {at: here.readers for at, here in found if here.readers is not None}
+    whole = join(
+        Label(integrity=each, readers=who) for each, who in {(here.integrity, here.readers) for _, here in found}
+    )
     if max(_size(integrity), _size(readers)) <= MAX_POINTERS_BYTES and max(len(integrity), len(readers)) <= MAX_LEAVES:
-        return Labels(integrity, readers)
-    worst = min((here.integrity for _, here in found), key=lambda each: LEVELS[each])
-    all_: tuple[str, ...] | None = None
-    for _, here in found:
-        all_ = both(all_, here.readers)
-    return Labels({} if worst == "untrusted" else {"": worst}, {} if all_ is None else {"": all_})
+        return Labels(integrity, readers, whole)
+    named: dict[str, Integrity] = {} if whole.level == 0 else {"": whole.integrity}
+    return Labels(named, {} if whole.readers is None else {"": whole.readers}, whole)
 
 
 def labelled(
@@ -97,7 +99,7 @@ def _leaves(value: JsonValue, above: _Here, pointer: str, user: str, depth: int 
     here = _marked(above)
     if depth > _DEEP:
         yield pointer, replace(here, integrity="untrusted")
-    elif isinstance(value, dict) and not is_artifact(value):
+    elif isinstance(value, dict) and value and not is_artifact(value):
         parts = here.schema.get("properties")
         known = parts if isinstance(parts, dict) else {}
         for key, part in value.items():
@@ -106,7 +108,7 @@ def _leaves(value: JsonValue, above: _Here, pointer: str, user: str, depth: int 
             foreign = here.foreign or not _is_by(user, value, marks_of(schema).get("author"))
             at = f"{pointer}/{escaped(key)}"
             yield from _leaves(part, replace(here, schema=schema, foreign=foreign), at, user, depth + 1)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and value:
         items = here.schema.get("items")
         schema = _resolved(items, here.root) if isinstance(items, dict) else {}
         for index, part in enumerate(value):

@@ -128,9 +128,9 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
         *("tool_parked", "model_parked", "memory_parked", "widening_parked"),
     ),
     "scheduler": ("principal", "policy", "permit", "offer"),
-    "model": ("principal", "policy", "model", "offer", "approval"),
-    "tool": ("principal", "policy", "tool", "catalog", "approval", "run"),
-    "memory": ("principal", "policy", "memory", "approval"),
+    "model": ("principal", "policy", "model", "offer", "approval", "tool"),
+    "tool": ("principal", "policy", "tool", "catalog", "approval", "run", "model", "memory"),
+    "memory": ("principal", "policy", "memory", "approval", "tool", "model"),
     "judge": ("principal", "policy", "judge", "tool", "tool_amounts"),
 }
 """Which categories of events a service reads; audit and gateway read all."""

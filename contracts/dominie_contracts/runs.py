@@ -9,6 +9,7 @@ from dominie_contracts.personal import PERSONAL
 from dominie_contracts.plans import Plan
 from dominie_contracts.token import Ceiling, Fork, Grants
 
+MAX_REQUEST_CHARS = 64_000
 Basis = Literal["service", "delegation", "registration", "subject-token", "exchange", "asserted"]
 """Why an agent acts for a user: they are its own; a stored delegation; its registration names them; their own token;
 on behalf of another run; or, in local development, because it says so."""
@@ -23,6 +24,8 @@ class MintRunToken(Command):
     run: str = Field(min_length=1, max_length=100)
     session: str | None = Field(default=None, max_length=200)
     request_digest: str | None = None
+    request: str | None = Field(default=None, max_length=MAX_REQUEST_CHARS)
+    """What the user asked, in their own words: what stands there has the integrity `user` in this run."""
     narrow: Grants | None = None
     """Less than the agent's own grants."""
     subject_token: str | None = Field(default=None, max_length=128 * 1024)
@@ -194,6 +197,8 @@ class RunOpened(Payload):
     """What it is held to, where it was opened with a plan (`plans.Plan`)."""
     plan_run: str | None = None
     """Whose plan it follows, where it is another run's."""
+    request: Annotated[str | None, PERSONAL] = None
+    """What the user asked; `request_digest` is its SHA-256."""
 
 
 class RunGranted(Payload):

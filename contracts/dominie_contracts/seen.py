@@ -16,7 +16,10 @@ from dominie_contracts.problems import PROBLEM_BASE
 from dominie_contracts.provenance import NOTHING, Label, join
 from dominie_contracts.results import labelled
 from dominie_contracts.typed import SHORT, Form, Unit, forms, plain, sums
+from dominie_contracts.words import Words
 
+LOST = Label(integrity="untrusted", readers=())
+"""Of what nobody knows any more: it may have been anything."""
 MADE = Label(integrity="agent")
 """Of what an agent makes of nothing worse."""
 MAX_FORMS = 50_000
@@ -28,6 +31,21 @@ _OWN = tuple(
     for each in ("forbidden", "invalid", "conflict", "quota-exceeded", "budget-exceeded", "deadline-exceeded")
 )
 """The problems that the platform states in its own words; of any other the text may be a tool's."""
+
+
+def given(finished: Finished, source: str) -> Label:
+    """The label of a whole outcome, for the run that it was given to."""
+    if finished.problem is not None:
+        return of_problem(finished.problem.type, source)
+    whole = finished.label
+    if whole is None:
+        return Label(integrity="untrusted", sources=(source,))
+    return whole.model_copy(update={"sources": (source,)})
+
+
+def of_problem(type_: str, source: str) -> Label:
+    """Of what a failure says: its text may be the tool's."""
+    return Label(integrity="platform" if type_ in _OWN else "untrusted", sources=(source,))
 
 
 class Argument(NamedTuple):
@@ -55,30 +73,28 @@ class Seen:
 
     def take(self, finished: Finished, source: str) -> None:
         """An outcome that was given to the run."""
-        problem = finished.problem
-        if problem is not None:
-            self._join(Label(integrity="platform" if problem.type in _OWN else "untrusted", sources=(source,)))
-            self._doubt(problem.detail)
+        self.join = join((self.join, given(finished, source)))
+        if finished.problem is not None:
+            self._doubt(finished.problem.detail)
             return
-        found = labelled(finished.result, finished.labels, finished.readers, source)
-        whole = set[Label]()
-        for leaf, label in found:
-            whole.add(label)
+        for leaf, label in labelled(finished.result, finished.labels, finished.readers, source):
             self._leaf(leaf, label)
-        self._join(*whole)
 
     def lose(self) -> None:
         """Nothing is known of what came before: it may have been anything."""
         self.full = True
-        self._join(Label(integrity="untrusted", readers=()))
+        self.join = join((self.join, LOST))
 
-    def label(self, argument: Argument) -> Label:
-        """Where an argument came from: of all its leaves, each as the best source that has it whole."""
-        found = [self._best(part, argument.unit) for part in _parts(argument.value)]
+    def label(self, argument: Argument, *, more: Label = NOTHING, words: Words | None = None) -> Label:
+        """Where an argument came from: of all its leaves, each as the best source that has it whole.
+
+        Args:
+            more: What else the run was given, that nothing is found in.
+            words: The user's, in this request.
+        """
+        made = join((self.join, more))
+        found = [self._best(part, argument.unit, made, words) for part in _parts(argument.value)]
         return join(found) if found else NOTHING
-
-    def _join(self, *labels: Label) -> None:
-        self.join = join((self.join, *labels))
 
     def _leaf(self, leaf: JsonValue, label: Label) -> None:
         if label.level == 0:
@@ -105,12 +121,12 @@ class Seen:
         self._doubtful |= {_loose(form) for form in found if form.short}
         self.full = self.full or len(self._doubtful) > MAX_FORMS
 
-    def _best(self, leaf: JsonValue, unit: Unit | None) -> Label:
-        best = self.join
+    def _best(self, leaf: JsonValue, unit: Unit | None, made: Label, words: Words | None) -> Label:
+        best = made
         asked = forms(leaf) if unit is None else sums(leaf, unit)
         doubted = any(form.short and (self.full or _loose(form) in self._doubtful) for form in asked)
         for form in sorted(asked):
-            known = self._known.get(form)
+            known = words.label if words is not None and words.hold(form) else self._known.get(form)
             if known is not None and _better(known, best) and not (form.short and doubted):
                 best = known
         return best
@@ -141,7 +157,17 @@ def _parts(value: JsonValue) -> Iterable[JsonValue]:
 
 
 def label_arguments(
-    arguments: Mapping[str, JsonValue], names: Iterable[str], units: Mapping[str, Unit], seen: Seen
+    arguments: Mapping[str, JsonValue],
+    names: Iterable[str],
+    units: Mapping[str, Unit],
+    seen: Seen,
+    *,
+    more: Label = NOTHING,
+    words: Words | None = None,
 ) -> dict[str, Label]:
     """The label of each named argument that is there."""
-    return {name: seen.label(Argument(arguments[name], units.get(name))) for name in names if name in arguments}
+    return {
+        name: seen.label(Argument(arguments[name], units.get(name)), more=more, words=words)
+        for name in names
+        if name in arguments
+    }

@@ -23,7 +23,7 @@ Unit = Literal["minor", "major"]
 SHORT = 6
 """Characters: what is shorter is found by chance."""
 _DIGITS = 30
-_LONG = 2_000
+MAX_CHARS = 2_000
 """Characters: what is longer is text alone."""
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
@@ -37,7 +37,9 @@ _EMAIL = re.compile(r"[^@\s<>()\[\],;:\"]+@[^@\s<>()\[\],;:\"]+\.[^@\s<>()\[\],;
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?P<month>(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6})\.?"
-_DATES = (
+MONEY = re.compile(rf"(?:{_SIGN}) ?\d[\d.,']*(?<![.,'])|\d[\d.,']*(?<![.,']) ?(?:{_SIGN})(?!\w)")
+"""A sum of money in a text."""
+WRITTEN_DATES = (
     re.compile(r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})"),
     re.compile(rf"(?P<day>\d{{1,2}})(?:st|nd|rd|th|\.)?(?: of)? {_MONTH},? (?P<year>\d{{4}})", re.IGNORECASE),
     re.compile(rf"{_MONTH} (?P<day>\d{{1,2}})(?:st|nd|rd|th)?,? (?P<year>\d{{4}})", re.IGNORECASE),
@@ -89,7 +91,7 @@ def sums(value: JsonValue, unit: Unit) -> frozenset[Form]:
 
 def _of_text(text: str) -> Iterator[Form]:
     yield Form("text", text)
-    if len(text) > _LONG:
+    if len(text) > MAX_CHARS:
         return
     if _EMAIL.fullmatch(text):
         yield Form("email", text.lower())
@@ -139,7 +141,7 @@ def _moments(text: str) -> Iterator[Form]:
             utc = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
             yield Form("time", str(utc.timestamp()))
         return
-    for pattern in _DATES:
+    for pattern in WRITTEN_DATES:
         if (found := pattern.fullmatch(text)) is not None:
             month = found["month"]
             number = int(month) if month.isdecimal() else _MONTHS.index(month[:3].lower()) + 1

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
+from dominie_contracts.provenance import Label
 from dominie_contracts.results import MAX_LEAVES, label_at, label_result, labelled
 
 RECORD: dict[str, JsonValue] = {"x-dominie": {"integrity": "record"}}
@@ -22,7 +23,10 @@ def test_the_nearest_mark_counts_and_what_has_none_is_untrusted() -> None:
     found = label_result({"id": 7, "note": "hi", "to": {"a": [1]}}, schema)
     assert found.integrity == {"/id": "record", "/to/a/0": "record"}
     assert found.readers == {"/id": ("@x.org",), "/note": ("@x.org",), "/to/a/0": ("ada@x.org",)}
-    assert label_result({"id": 7}, {}) == ({}, {})
+    assert label_result({"id": 7}, {}) == ({}, {}, Label(integrity="untrusted"))
+    assert found.whole == Label(integrity="untrusted", readers=("ada@x.org",))
+    nothing: list[JsonValue] = [{}, [], None, {"a": {}}]
+    assert [label_result(each, {}).whole.level for each in nothing] == [0] * 4
 
 
 @pytest.mark.parametrize("level", ["user", "platform", "agent"])
@@ -87,7 +91,7 @@ def test_labels_that_are_too_many_become_their_join() -> None:
     found = label_result(many, mixed)
     assert (found.integrity, found.readers) == ({"": "agent"}, {"": ("ada@x.org",)})
     worst: Any = {**RECORD, "properties": {"7": marked(integrity="untrusted")}}
-    assert label_result(many, worst) == ({}, {})
+    assert label_result(many, worst) == ({}, {}, Label(integrity="untrusted"))
     long: JsonValue = {"k" * 50_000: 1, "l" * 50_000: 2}
     assert label_result(long, RECORD).integrity == {"": "record"}
     deep: JsonValue = "x"

@@ -16,7 +16,6 @@ from dominie._run import AsyncRun
 from dominie.answers import sign_answer
 from dominie_contracts import Command, Diverged, Invalid, Message
 from dominie_contracts.action import Ask
-from dominie_contracts.digests import digest_bytes
 from dominie_contracts.guardrail import Answered, Approvals, ApprovalView, Approve, ListApprovals
 from dominie_contracts.plans import Plan
 from dominie_contracts.runs import MintRunToken
@@ -104,7 +103,7 @@ class AsyncClient:
             user: On whose behalf, as `"dana"`; None: the developer, or `DOMINIE_USER`.
             session: The conversation that it belongs to.
             id: The run's id; a restarted agent that gives the same one repeats nothing. None: a new one.
-            request: What the user asked; its digest is bound into the run.
+            request: What the user asked, word for word: the run is bound to it, and what stands there is the user's.
             plan: Which tools, how often, with which arguments fixed; the run is held to it.
             max_cost_usd: What the run may spend on models, with all that is handed on.
             subject_token: What the user signed for this run (`dominie agent token`).
@@ -121,7 +120,7 @@ class AsyncClient:
             user=whom,
             run=self._run_id(id),
             session=session,
-            request_digest=None if request is None else digest_bytes(request.encode()),
+            request=request,
             plan=plan,
             max_cost_usd=max_cost_usd,
             subject_token=subject_token,

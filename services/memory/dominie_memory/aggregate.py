@@ -1,17 +1,24 @@
 """What is kept: a memory in a namespace, or a turn of a session. Pure."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
 from dominie_contracts import Invalid
-from dominie_contracts.memory import AddTurn, Remember, Remembered, TurnAdded
+from dominie_contracts.memory import MEMORY, AddTurn, Remember, Remembered, TurnAdded
+from dominie_contracts.provenance import Label, bounded, join
+from dominie_contracts.seen import MADE
 
 PRIVATE = "user"
 """The namespace that each user has of their own; every other one is shared by whoever is granted it in the tenant."""
 Scope = tuple[str, str]
 """What a reader sees: a namespace or a session, and whose."""
 _NAMESPACE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+
+
+PLATFORMS = Label(integrity="platform")
+"""Of what memory itself says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,7 @@ class State:
 
 
 def decide(
-    state: State, command: Remember | AddTurn, *, id: str, user: str, session: str | None = None
+    state: State, command: Remember | AddTurn, *, id: str, user: str, session: str | None = None, label: Label = MADE
 ) -> list[Remembered | TurnAdded]:
     """What is written: the text that is kept, once.
 
@@ -35,9 +42,10 @@ def decide(
     match command:
         case Remember():
             namespace = check_namespace(command.namespace)
-            return [Remembered(id=id, namespace=namespace, subject=user, text=text)]
+            return [Remembered(id=id, namespace=namespace, subject=user, text=text, label=label)]
         case AddTurn():
-            return [TurnAdded(id=id, session=check_session(session), subject=user, role=command.role, text=text)]
+            session = check_session(session)
+            return [TurnAdded(id=id, session=session, subject=user, role=command.role, text=text, label=label)]
         case _:
             assert_never(command)
 
@@ -45,6 +53,18 @@ def decide(
 def evolve(state: State, event: Remembered | TurnAdded) -> State:
     """The action after one more event; what is kept first stands."""
     return state if state.kept is not None else State(event)
+
+
+def label_of(kept: Remembered | TurnAdded) -> Label:
+    """What a kept text was made from."""
+    return kept.label or Label(integrity="untrusted")
+
+
+def found_label(kept: Iterable[Remembered | TurnAdded]) -> Label:
+    """Of texts that are found together: as good as the worst, and made from them; that there are none, memory says."""
+    texts = tuple(kept)
+    whole = join(map(label_of, texts)) if texts else PLATFORMS
+    return whole.model_copy(update={"sources": bounded(f"{MEMORY}:{each.id}" for each in texts)})
 
 
 def check_namespace(namespace: str) -> str:

@@ -21,29 +21,45 @@ from dominie_contracts.memory import (
     TurnAdded,
     Turns,
 )
+from dominie_contracts.provenance import Label, join
 from dominie_contracts.registry import parse_own
+from dominie_contracts.seen import MADE
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
+from dominie_kit.given import Given
 from dominie_kit.keyring import INDEX, Keyring
-from dominie_memory.aggregate import State, check_namespace, check_session, decide, memory_scope, turn_scope
+from dominie_memory.aggregate import (
+    PLATFORMS,
+    State,
+    check_namespace,
+    check_session,
+    decide,
+    found_label,
+    label_of,
+    memory_scope,
+    turn_scope,
+)
 from dominie_memory.projection import Library
 
-Done = tuple[JsonValue, Sequence[Payload]]
-"""A result, and what is written beside it."""
+Done = tuple[JsonValue, Sequence[Payload], Label]
+"""A result, what is written beside it, and what the result was made from."""
 
 
 class Handlers:
     """Answers `remember`, `recall`, `add_turn` and `turns`."""
 
-    def __init__(self, actions: Actions, library: Library, keyring: Keyring) -> None:
+    def __init__(self, actions: Actions, library: Library, keyring: Keyring, given: Sequence[Given]) -> None:
         self._actions = actions
         self._library = library
         self._keyring = keyring
+        self._given = given
 
     async def remember(self, command: Remember, context: Context) -> Kept:
         """Keep a text in a namespace."""
+        await context.read_your_writes()
 
         def keep(action: Action) -> Done:
-            return {"id": action.id}, decide(State(), command, id=action.id, user=_user(context))
+            kept = decide(State(), command, id=action.id, user=_user(context), label=self._made(context))
+            return {"id": action.id}, kept, PLATFORMS
 
         action = await self._in_namespace(command, context, keep)
         return _kept(action)
@@ -56,7 +72,8 @@ class Handlers:
 
         def search(action: Action) -> Done:
             hits = self._library.search(context.tenant, scope, command.query, command.limit)
-            return [{"id": hit.id, "score": hit.score} for hit in hits], ()
+            texts = self._library.memories(context.tenant, scope, [hit.id for hit in hits]).values()
+            return [{"id": hit.id, "score": hit.score} for hit in hits], (), found_label(map(_remembered, texts))
 
         action = await self._in_namespace(command, context, search)
         scores = {cast(str, hit["id"]): cast(float, hit["score"]) for hit in _found(action)}
@@ -66,10 +83,12 @@ class Handlers:
 
     async def add_turn(self, command: AddTurn, context: Context) -> Kept:
         """Keep one turn of the run's session."""
+        await context.read_your_writes()
 
         def keep(action: Action) -> Done:
-            session = context.claims.session if context.claims else None
-            return {"id": action.id}, decide(State(), command, id=action.id, user=_user(context), session=session)
+            session, label = context.claims.session if context.claims else None, self._made(context)
+            kept = decide(State(), command, id=action.id, user=_user(context), session=session, label=label)
+            return {"id": action.id}, kept, PLATFORMS
 
         action = await self._in_session(command, context, keep)
         return _kept(action)
@@ -81,11 +100,17 @@ class Handlers:
         scope = turn_scope(context.claims.session or "" if context.claims else "", _user(context))
 
         def look(action: Action) -> Done:
-            return [{"id": id} for id in self._library.last_turns(context.tenant, scope, command.limit)], ()
+            ids = self._library.last_turns(context.tenant, scope, command.limit)
+            texts = self._library.turns(context.tenant, scope, ids)
+            return [{"id": id} for id in ids], (), found_label(map(_added, texts))
 
         action = await self._in_session(command, context, look)
         sealed = self._library.turns(context.tenant, scope, [cast(str, turn["id"]) for turn in _found(action)])
         return Turns(turns=tuple(map(_turn, await self._keyring.open(sealed))))
+
+    def _made(self, context: Context) -> Label:
+        """Of what is made of all that the run was given so far."""
+        return join((MADE, *(given.of(context.tenant, context.run) for given in self._given)))
 
     async def _in_namespace(self, command: Remember | Recall, context: Context, do: Callable[[Action], Done]) -> Action:
         """Do what grants and policies allow in a namespace."""
@@ -122,23 +147,34 @@ class Handlers:
 def _work(do: Callable[[Action], Done]) -> Work:
     async def run(action: Action) -> Outcome:
         begun = time.perf_counter()
-        result, more = do(action)
+        result, more, label = do(action)
         duration_ms = round((time.perf_counter() - begun) * 1000, 3)
-        return Outcome(Finished(outcome="ok", result=result, duration_ms=duration_ms), tuple(more))
+        return Outcome(Finished(outcome="ok", result=result, label=label, duration_ms=duration_ms), tuple(more))
 
     return Work(run)
 
 
 def _memory(id: str, event: Recorded, score: float) -> Memory:
-    payload = parse_own(event)
-    assert isinstance(payload, Remembered)
-    return Memory(id=id, text=payload.text, score=score, time=event.envelope.time.isoformat())
+    kept = _remembered(event)
+    time = event.envelope.time.isoformat()
+    return Memory(id=id, text=kept.text, score=score, time=time, label=label_of(kept))
 
 
 def _turn(event: Recorded) -> Turn:
+    kept = _added(event)
+    return Turn(role=kept.role, text=kept.text, time=event.envelope.time.isoformat(), label=label_of(kept))
+
+
+def _remembered(event: Recorded) -> Remembered:
+    payload = parse_own(event)
+    assert isinstance(payload, Remembered)
+    return payload
+
+
+def _added(event: Recorded) -> TurnAdded:
     payload = parse_own(event)
     assert isinstance(payload, TurnAdded)
-    return Turn(role=payload.role, text=payload.text, time=event.envelope.time.isoformat())
+    return payload
 
 
 def _kept(action: Action) -> Kept:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from dominie_contracts.memory import MEMORY
+from dominie_contracts.tool import TOOL
+from dominie_kit.given import Given
 from dominie_kit.handler_testing import Desk, term
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library
@@ -32,4 +34,7 @@ async def desk(library: Library) -> Desk:
 
 @pytest.fixture
 def handlers(desk: Desk, library: Library) -> Handlers:
-    return Handlers(desk.actions(MEMORY), library, desk.keyring)
+    given = {category: Given() for category in (TOOL, MEMORY)}
+    for category, each in given.items():
+        desk.follow(each, category)
+    return Handlers(desk.actions(MEMORY), library, desk.keyring, tuple(given.values()))

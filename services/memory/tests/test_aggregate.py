@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from dominie_contracts import Invalid
 from dominie_contracts.memory import AddTurn, Remember, Remembered, TurnAdded
+from dominie_contracts.seen import MADE
 from dominie_memory.aggregate import State, check_namespace, decide, evolve, memory_scope, turn_scope
 
 TEXTS = st.text(min_size=1, max_size=50)
@@ -16,13 +17,13 @@ COMMANDS = st.builds(Remember, namespace=st.just("user"), text=TEXTS) | st.build
 
 def test_a_memory_is_kept() -> None:
     command = Remember(namespace="user", text="prefers e-mail")
-    kept = Remembered(id="1", namespace="user", subject="u-dana", text="prefers e-mail")
+    kept = Remembered(id="1", namespace="user", subject="u-dana", text="prefers e-mail", label=MADE)
     assert decide(State(), command, id="1", user="u-dana") == [kept]
 
 
 def test_a_turn_is_kept() -> None:
     command = AddTurn(role="user", text="hello")
-    kept = TurnAdded(id="1", session="t-17", subject="u-dana", role="user", text="hello")
+    kept = TurnAdded(id="1", session="t-17", subject="u-dana", role="user", text="hello", label=MADE)
     assert decide(State(), command, id="1", user="u-dana", session="t-17") == [kept]
 
 

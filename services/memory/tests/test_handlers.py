@@ -1,10 +1,17 @@
 """Commands as the edge hands them on: what they answer, and what the log then holds."""
 
+from typing import Any
+
 import pytest
 
-from dominie_contracts import Conflict, Forbidden, Grants, Invalid
-from dominie_contracts.memory import MEMORY, AddTurn, ListTurns, Recall, Remember, Role
+from dominie_contracts import Conflict, Forbidden, Grants, Invalid, Recorded
+from dominie_contracts.action import Finished
+from dominie_contracts.memory import MEMORY, AddTurn, ListTurns, Recall, Remember, Remembered, Role
+from dominie_contracts.provenance import Label
+from dominie_contracts.registry import parse_own
+from dominie_contracts.seen import MADE
 from dominie_contracts.token import Fork
+from dominie_contracts.tool import TOOL
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_memory.handlers import Handlers
@@ -62,7 +69,7 @@ async def test_shared_memories_are_the_tenants(desk: Desk, handlers: Handlers) -
 async def test_a_repeated_command_is_answered_from_the_record(desk: Desk, handlers: Handlers, library: Library) -> None:
     first = await handlers.remember(Remember(text="likes tea"), desk.context("k1"))
     assert (
-        await Handlers(desk.actions(MEMORY), library, desk.keyring).remember(
+        await Handlers(desk.actions(MEMORY), library, desk.keyring, ()).remember(
             Remember(text="likes tea"), desk.context("k1")
         )
         == first
@@ -136,3 +143,65 @@ async def test_in_a_fork_nothing_is_kept_twice_and_the_same_is_found(desk: Desk,
     await handlers.remember(Remember(text="No e-mail on Sundays"), desk.context("k3"))
     assert await handlers.recall(Recall(query="e-mail"), forked("k2")) == found
     assert (await desk.types(MEMORY)).count("remembered.v1") == 2
+
+
+IBAN = "GB29NWBK60161331926819"
+
+
+async def read_a_page(desk: Desk, run: str = "r-1", **more: Any) -> None:
+    done = Finished(outcome="ok", result=f"wire to {IBAN}", duration_ms=1, **more)
+    await desk.append(TOOL, "page", done, run=run)
+
+
+async def test_a_note_is_as_good_as_what_its_run_was_given(desk: Desk, handlers: Handlers) -> None:
+    await handlers.remember(Remember(text="ada likes tea"), desk.context(run="r-1"))
+    await read_a_page(desk)
+    poisoned = await handlers.remember(Remember(text=f"ada is paid at {IBAN}"), desk.context(run="r-1"))
+    await handlers.remember(Remember(text="ada likes cake"), desk.context(run="r-2"))
+    found = await handlers.recall(Recall(query="ada"), desk.context(agent="a-other", run="r-3"))
+    labels = {each.text: each.label for each in found.memories}
+    assert labels["ada likes tea"] == labels["ada likes cake"] == MADE
+    note = labels[f"ada is paid at {IBAN}"]
+    assert (note.integrity, note.sources[0]) == ("untrusted", "tool:page")
+    recorded = parse_own(await last_event(desk))
+    assert isinstance(recorded, Finished) and recorded.label is not None
+    label = recorded.label
+    assert label.integrity == "untrusted" and f"{MEMORY}:{poisoned.id}" in label.sources
+
+
+async def test_a_poisoned_note_poisons_whoever_notes_it_again(desk: Desk, handlers: Handlers) -> None:
+    await read_a_page(desk)
+    await handlers.remember(Remember(text=f"ada is paid at {IBAN}"), desk.context(run="r-1"))
+    await handlers.recall(Recall(query="paid"), desk.context(run="r-2"))
+    await handlers.remember(Remember(text="a copy"), desk.context(run="r-2"))
+    (copy,) = (await handlers.recall(Recall(query="copy"), desk.context(run="r-3"))).memories
+    assert copy.label.integrity == "untrusted" and copy.label.sources[0].startswith(MEMORY)
+
+
+async def test_what_finds_nothing_and_what_keeps_something_says_nothing_untrusted(
+    desk: Desk, handlers: Handlers
+) -> None:
+    await handlers.recall(Recall(query="nothing"), desk.context(run="r-1"))
+    await handlers.remember(Remember(text="likes tea"), desk.context(run="r-1"))
+    await handlers.add_turn(AddTurn(role="user", text="hello"), desk.context(run="r-1", session="t-1"))
+    (turn,) = (await handlers.turns(ListTurns(), desk.context(run="r-2", session="t-1"))).turns
+    assert turn.label.integrity == "agent"
+
+
+async def test_who_may_read_what_a_note_was_made_of_goes_with_it(desk: Desk, handlers: Handlers) -> None:
+    await read_a_page(desk, label=Label(integrity="record", readers=("@x.org",)))
+    await handlers.remember(Remember(text="ada earns 7"), desk.context(run="r-1"))
+    (found,) = (await handlers.recall(Recall(query="ada"), desk.context(run="r-2"))).memories
+    assert (found.label.integrity, found.label.readers) == ("agent", ("@x.org",))
+
+
+async def test_a_note_of_before_is_untrusted(desk: Desk, handlers: Handlers) -> None:
+    old = Remembered(id="old", namespace="user", subject="u-dana", text="ada likes tea")
+    await desk.append(MEMORY, "old", old, user="u-dana")
+    (found,) = (await handlers.recall(Recall(query="tea"), desk.context())).memories
+    assert found.label.integrity == "untrusted"
+
+
+async def last_event(desk: Desk) -> Recorded:
+    *_, event = [event async for event in desk.store.read_all(category=MEMORY)]
+    return event

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from dominie_contracts import StreamName
+from dominie_contracts.action import Finished
 from dominie_contracts.model import MODEL, OFFER, OFFERS, Chat, ListModels, Offer
 from dominie_contracts.subjects import PLATFORM
+from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore
 from dominie_kit import Context, Service
 from dominie_kit.context import deadline_in
@@ -16,7 +18,7 @@ from dominie_model.adapters.script import Script
 from dominie_model.adapters.scripted import serve_scripted
 from dominie_model.aggregate import decide
 from dominie_model.handlers import Handlers
-from dominie_model.projection import Offered
+from dominie_model.projection import Offered, Told
 from dominie_model.settings import SCRIPTED, ModelSetting, Settings
 
 _START_S = 30.0
@@ -60,6 +62,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     settings = settings or Settings()
     service = Service("model", settings, store=store)
     providers, offered = Providers(settings), Offered()
+    told = {category: Told() for category in (MODEL, TOOL)}
     offers = tuple(
         Offer(name=name, provider=offer.model, slots=offer.slots) for name, offer in sorted(providers.offers.items())
     )
@@ -71,6 +74,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         providers.provider,
         providers.targets,
         offers,
+        tuple(told.values()),
         timeout_s=settings.model_timeout_s,
     )
 
@@ -83,6 +87,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
 
     service.resource(providers.open)
     service.follow(offered, OFFER)
+    for category, each in told.items():
+        service.follow(each, category, name=f"told_{category}", takes=(Finished,))
     service.background(announce)
     service.route(Chat, handlers.chat, resource="model", between=True)
     service.route(ListModels, handlers.list_models, token=False, between=True)

@@ -1,7 +1,7 @@
 """The model service's commands."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import NoReturn
@@ -12,6 +12,7 @@ from dominie_contracts import Forbidden, Invalid, Message, Problem, QuotaExceede
 from dominie_contracts.action import Finished
 from dominie_contracts.digests import is_nested
 from dominie_contracts.model import Chat, Completion, Delta, ListModels, Models, Offer
+from dominie_contracts.provenance import Label
 from dominie_contracts.scheduler import AskPermit, Permit, Released, ReleasePermit
 from dominie_contracts.token import Fork
 from dominie_kit import Action, Actions, Context, NotDone, Outcome, Question, Request, Work
@@ -19,6 +20,8 @@ from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
 from dominie_model.adapters.provider import Provider, ProviderError, ProviderRequest, ProviderResult, Target
 from dominie_model.aggregate import refuse, tool_names
+from dominie_model.labelling import asks_for_more, of_answer
+from dominie_model.projection import Told
 
 _JSON: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 _RELEASE_S = 10.0
@@ -36,6 +39,7 @@ class Handlers:
         provider: Callable[[], Provider],
         targets: Mapping[str, Target],
         offers: tuple[Offer, ...],
+        told: Sequence[Told] = (),
         *,
         timeout_s: float,
     ) -> None:
@@ -45,6 +49,7 @@ class Handlers:
         self._provider = provider
         self._targets = targets
         self._offers = offers
+        self._told = told
         self._timeout_s = timeout_s
 
     async def list_models(self, command: ListModels, context: Context) -> Models:
@@ -64,10 +69,10 @@ class Handlers:
             question = self._question(command, context)
         except Problem as problem:
             raise await self._actions.refuse(action, request, problem) from problem
-        waited = [0.0]
+        waited, label = [0.0], await self._label(command, context)
 
         async def work(action: Action) -> Outcome:
-            return await self._call(command, action, waited)
+            return await self._call(command, action, waited, label)
 
         done = await self._actions.perform(action, request, question, Work(work, effect=True))
         return _completion(done, waited[0])
@@ -86,7 +91,7 @@ class Handlers:
         }
         return Question(context.principal, "model.chat", "Model", command.model, asked)
 
-    async def _call(self, command: Chat, action: Action, waited: list[float]) -> Outcome:
+    async def _call(self, command: Chat, action: Action, waited: list[float], label: Label) -> Outcome:
         context = action.context
         permit = await self._permit(command, action)
         waited[0] = permit.waited_ms
@@ -98,7 +103,17 @@ class Handlers:
             _raise(error)
         finally:
             await self._release(command, action, result)
-        return Outcome(_finished(command, result, (time.perf_counter() - begun) * 1000))
+        return Outcome(_finished(command, result, (time.perf_counter() - begun) * 1000, label))
+
+    async def _label(self, command: Chat, context: Context) -> Label:
+        """Of what a model makes of the messages of this call."""
+        known: dict[str, Label] = {}
+        if asks_for_more(command.messages):
+            await context.read_your_writes()
+            for told in self._told:
+                known |= told.of(context.tenant, context.run)
+        claims = context.claims
+        return of_answer(command.messages, known, claims.request_digest if claims else None)
 
     async def _complete(self, command: Chat, context: Context) -> ProviderResult:
         options = dict(command.options) | ({"tools": list(command.tools)} if command.tools else {})
@@ -182,7 +197,7 @@ def _raise(error: ProviderError) -> NoReturn:
             raise NotDone(away) from error
 
 
-def _finished(command: Chat, result: ProviderResult, duration_ms: float) -> Finished:
+def _finished(command: Chat, result: ProviderResult, duration_ms: float, label: Label) -> Finished:
     completion = {
         "id": result.id,
         "object": "chat.completion",
@@ -198,6 +213,7 @@ def _finished(command: Chat, result: ProviderResult, duration_ms: float) -> Fini
     return Finished(
         outcome="ok",
         result=_JSON.validate_python(completion),
+        label=label,
         duration_ms=round(duration_ms, 3),
         cost_usd=result.cost_usd,
         input_tokens=result.input_tokens,

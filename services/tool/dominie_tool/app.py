@@ -3,6 +3,8 @@
 from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
+from dominie_contracts.memory import MEMORY
+from dominie_contracts.model import MODEL
 from dominie_contracts.rights import serves
 from dominie_contracts.servers import ListServers, MountServer, ReviewServer, UnmountServer
 from dominie_contracts.tool import (
@@ -24,6 +26,7 @@ from dominie_kit.artifacts import Artifacts
 from dominie_kit.blobs import StreamBlobs
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import Looking
+from dominie_kit.given import Given
 from dominie_tool.adapters.artifacts import Parties, Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.checking import Checking
@@ -44,6 +47,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     settings = settings or Settings()
     service = Service("tool", settings, store=store)
     catalog, sources = Catalog(), Sources()
+    said, remembered = Given(), Given()
     artifacts = Artifacts(StreamBlobs(service.inner.client), max_bytes=settings.tool_artifact_bytes)
     values = Values(artifacts)
     workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings, values)
@@ -77,6 +81,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.standing,
         catalog,
         sources,
+        (said, remembered),
         values=values,
         checking=Checking(looking, actions),
         worker=call_worker,
@@ -91,6 +96,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.resource(running.open)
     service.follow(catalog, CATALOG)
     service.follow(sources, TOOL, takes=(Finished,))
+    service.follow(said, MODEL, name="given_model", takes=(Finished,))
+    service.follow(remembered, MEMORY, name="given_memory", takes=(Finished,))
     service.route(RegisterTool, handlers.register, token=False)
     service.route(ListTools, handlers.list_tools, token=False)
     service.route(MountServer, servers.mount, token=False)

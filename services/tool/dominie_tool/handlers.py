@@ -23,7 +23,7 @@ from dominie_contracts import (
 from dominie_contracts.action import Finished
 from dominie_contracts.artifact import names
 from dominie_contracts.labels import wrong_marks
-from dominie_contracts.provenance import Integrity, Label
+from dominie_contracts.provenance import Integrity, Label, both, join
 from dominie_contracts.registry import parse_own
 from dominie_contracts.results import label_result
 from dominie_contracts.rights import DEVELOPERS
@@ -46,6 +46,7 @@ from dominie_contracts.tool import (
 )
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
+from dominie_kit.given import Given
 from dominie_kit.policy.asking import Command
 from dominie_kit.policy.planned import told
 from dominie_kit.standing import Standing
@@ -57,6 +58,7 @@ from dominie_tool.mcp.calls import review_required
 from dominie_tool.plans.aggregate import Call
 from dominie_tool.plans.following import Plans
 from dominie_tool.projection import Catalog, Tool, tool_of
+from dominie_tool.provenance.requests import Requests
 from dominie_tool.provenance.sources import Sources
 
 R = TypeVar("R", ToolResult, Begun)
@@ -77,6 +79,7 @@ class Handlers:
         standing: Standing,
         catalog: Catalog,
         sources: Sources,
+        others: tuple[Given, ...] = (),
         *,
         values: Values,
         checking: Checking,
@@ -92,6 +95,8 @@ class Handlers:
         self._standing = standing
         self._catalog = catalog
         self._sources = sources
+        self._others = others
+        self._requests = Requests(store)
         self._values = values
         self._checking = checking
         self._plans = Plans(store, actions)
@@ -285,8 +290,10 @@ class Handlers:
             return {}
         await context.read_your_writes()
         seen = self._sources.of(context.tenant, context.run)
-        names = arguments if restricts and seen.join.readers is not None else tool.typed.roles
-        return label_arguments(arguments, names, tool.typed.units, seen)
+        more = join(given.of(context.tenant, context.run) for given in self._others)
+        words = await self._requests.words(context)
+        names = arguments if restricts and both(seen.join.readers, more.readers) is not None else tool.typed.roles
+        return label_arguments(arguments, names, tool.typed.units, seen, more=more, words=words)
 
     async def _planned(self, question: Question, action: Action, arguments: dict[str, JsonValue]) -> Question:
         """In a run with a plan, policies are told whether the call is inside of it."""
@@ -350,6 +357,7 @@ def _finished(spec: ToolSpec, result: JsonValue, begun: float, user: str) -> Fin
         result=result,
         labels=labels.integrity,
         readers=labels.readers,
+        label=labels.whole,
         duration_ms=round((time.perf_counter() - begun) * 1000, 3),
     )
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from dominie_contracts.action import Finished, Requested, Unknown
+from dominie_contracts.provenance import join
+from dominie_contracts.results import labelled
 from dominie_contracts.seen import Argument
 from dominie_contracts.tool import TOOL
 from dominie_kit.handler_testing import Desk
@@ -32,7 +34,9 @@ FINISHES = st.tuples(
 
 
 def finished(result: JsonValue, **labels: Any) -> Finished:
-    return Finished(outcome="ok", result=result, labels={f"/{at}": each for at, each in labels.items()}, duration_ms=1)
+    named = {f"/{at}": each for at, each in labels.items()}
+    label = join(each for _, each in labelled(result, named, {}, "tool:x"))
+    return Finished(outcome="ok", result=result, labels=named, label=label, duration_ms=1)
 
 
 async def given_to(sources: Sources, desk: Desk, *outcomes: Finished, run: str | None = "r-1", id: str = "s") -> None:

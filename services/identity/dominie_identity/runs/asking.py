@@ -22,6 +22,7 @@ class Asking:
     run: str
     session: str | None = None
     request_digest: str | None = None
+    request: str | None = None
     plan_digest: str | None = None
     narrow: Grants | None = None
     max_cost_usd: float | None = None
@@ -51,6 +52,7 @@ class Asking:
             user=self.user,
             session=self.session,
             request_digest=self.request_digest,
+            request=self.request,
             plan_digest=self.plan_digest,
             plan=None if self.plan is None else self.plan.model_dump(mode="json"),
             plan_run=self._plan_run,
@@ -70,7 +72,8 @@ def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | 
     Raises:
         Invalid: It names two plans, or two requests.
     """
-    requests = {digest for digest in (command.request_digest, shown and shown.request_digest) if digest}
+    words = None if command.request is None else digest_bytes(command.request.encode())
+    requests = {digest for digest in (words, command.request_digest, shown and shown.request_digest) if digest}
     if len(requests) > 1:
         raise Invalid("the user signed for another request: the digests that are given differ")
     plan = command.plan or (shown.plan if shown else None)
@@ -83,6 +86,7 @@ def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | 
         command.run,
         session=command.session,
         request_digest=next(iter(requests), None),
+        request=command.request,
         plan_digest=next(iter(digests), None),
         plan=plan,
         narrow=command.narrow,
