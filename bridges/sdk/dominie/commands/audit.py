@@ -58,16 +58,27 @@ def _checked(client: "Client", found: "LogReport", keys: "Sequence[WitnessKey]",
 
 
 def trace(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")], json: Json = False) -> None:
-    """Every event of one run, in order."""
+    """Every event of one run, in order; and of what was refused or asked about, where it came from."""
     from dominie import Invalid
+    from dominie.commands._origins import origins, print_origins
     from dominie.commands._people import developer
-    from dominie_contracts.audit import Entries, Trail
+    from dominie_contracts.audit import Entries, Search, Trail
 
     with developer() as client:
         found = client.ask(Trail(run=run), Entries)
+        came = origins(
+            found.entries,
+            lambda action: client.ask(Search(action=action, earliest=True), Entries).entries,
+        )
     if not found.entries:
         raise Invalid(f"no run {run!r} is on record; `dominie ps` shows the latest")
-    say(found.model_dump(mode="json"), lambda console: print_entries(console, found), as_json=json)
+
+    def human(console: "Console") -> None:
+        print_entries(console, found)
+        print_origins(console, came)
+
+    data = {**found.model_dump(mode="json"), "origins": [origin.model_dump(mode="json") for origin in came]}
+    say(data, human, as_json=json)
 
 
 def print_entries(console: "Console", found: "Entries") -> None:
