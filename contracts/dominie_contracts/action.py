@@ -181,6 +181,8 @@ class Finished(Payload):
     """In the same way, who may read it; what has none, anybody may."""
     label: Label | None = None
     """Of the whole result, with what that was made from; None: it is untrusted."""
+    found: Annotated[dict[str, tuple[str, ...]], PERSONAL, HIDEABLE] = Field(default_factory=dict)
+    """By pointer, what checks found in the result: `pii.iban`; `unchecked` where one could not look."""
     duration_ms: float
     cost_usd: float | None = None
     """None: not priced, which is not free."""

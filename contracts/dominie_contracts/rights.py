@@ -108,7 +108,7 @@ WORKER_COMMANDS = ("tool.register", *ARTIFACT_COMMANDS)
 
 CALLS: dict[str, tuple[str, ...]] = {
     "model": ("scheduler.permit", "scheduler.release", "audit.record", "guardrail.reserve"),
-    "tool": ("audit.record", "guardrail.reserve"),
+    "tool": ("audit.record", "guardrail.reserve", "model.chat"),
     "memory": ("audit.record", "guardrail.reserve"),
     "judge": ("model.chat", "audit.record"),
     "gateway": (

@@ -169,6 +169,8 @@ def _finished(finished: Finished) -> str:
         parts.append(f"{finished.input_tokens or 0} + {finished.output_tokens or 0} tokens")
     if finished.cost_usd is not None:
         parts.append(money(finished.cost_usd))
+    kinds = sorted({kind for each in finished.found.values() for kind in each})
+    parts += [f"found {', '.join(kinds)}"] if kinds else []
     parts += [_value(found.stand_in) for found in islice(references(finished.result), _ARTIFACTS)]
     return ", ".join(parts)
 

@@ -9,6 +9,7 @@ import pytest
 
 from dominie_contracts.guardrail import PolicyFile
 from dominie_kit.checks.apart import NotLooked
+from dominie_kit.checks.doctor import probe
 from dominie_kit.checks.installed import Installed, installed
 from dominie_kit.checks.lists import read_lists
 from dominie_kit.checks.looking import ALL, Found, Looking
@@ -81,6 +82,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installed]
     installed.cache_clear()
     yield installed()
     installed.cache_clear()
+
+
+def test_the_doctor_says_so(here: Installed) -> None:
+    rows = {each.name: each for each in probe()}
+    assert rows["checks of content"].holds and "pii" in rows["checks of content"].found
+    assert "RuntimeError: boom" in rows["check 'crash'"].todo and not rows["check 'crash'"].holds
 
 
 async def look(here: Installed, text: str, *sought: str, cpu_s: float = 10) -> Found:

@@ -4,7 +4,7 @@ from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
 from dominie_contracts.memory import MEMORY
-from dominie_contracts.model import MODEL
+from dominie_contracts.model import MODEL, Chat, Completion
 from dominie_contracts.rights import serves
 from dominie_contracts.servers import ListServers, MountServer, ReviewServer, UnmountServer
 from dominie_contracts.tool import (
@@ -21,7 +21,7 @@ from dominie_contracts.tool import (
     ToolSpec,
 )
 from dominie_eventstore import EventStore
-from dominie_kit import Action, Service
+from dominie_kit import Action, Actions, Context, Service
 from dominie_kit.artifacts import Artifacts
 from dominie_kit.blobs import StreamBlobs
 from dominie_kit.checks.installed import installed
@@ -30,6 +30,7 @@ from dominie_kit.given import Given
 from dominie_tool.adapters.artifacts import Parties, Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.checking import Checking
+from dominie_tool.adapters.classifier import Classifier
 from dominie_tool.adapters.workers import Workers
 from dominie_tool.handlers import Handlers
 from dominie_tool.mcp.calls import Calls
@@ -74,7 +75,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     servers = ServerHandlers(register, catalog, calls)
     parties = Parties(artifacts, service.keyring.by_id, may_serve)
     actions = service.actions(TOOL)
-    looking = Looking(installed(), cpu_s=settings.tool_checks_cpu_s)
+    checking = _checking(settings, service, actions)
     handlers = Handlers(
         service.store,
         actions,
@@ -83,7 +84,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         sources,
         (said, remembered),
         values=values,
-        checking=Checking(looking, actions),
+        checking=checking,
         worker=call_worker,
         sandbox=boxes.run,
         mcp=calls.run,
@@ -111,3 +112,16 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(KeepArtifact, parties.keep, token=False)
     service.route(FetchChunk, parties.fetch, token=False)
     return service
+
+
+def _checking(settings: Settings, service: Service, actions: Actions) -> Checking:
+    async def ask(context: Context, chat: Chat, key: str) -> Completion:
+        return await service.inner.call(context, chat, Completion, key=key)
+
+    model = settings.tool_checks_model
+    return Checking(
+        Looking(installed(), cpu_s=settings.tool_checks_cpu_s),
+        actions,
+        results=settings.result_checks,
+        classifier=Classifier(model, ask, timeout_s=settings.tool_checks_model_s) if model else None,
+    )

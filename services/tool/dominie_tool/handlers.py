@@ -25,7 +25,7 @@ from dominie_contracts.artifact import names
 from dominie_contracts.labels import wrong_marks
 from dominie_contracts.provenance import Integrity, Label, both, join
 from dominie_contracts.registry import parse_own
-from dominie_contracts.results import label_result
+from dominie_contracts.results import Labels, label_result
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.seen import label_arguments
 from dominie_contracts.servers import parts
@@ -51,7 +51,7 @@ from dominie_kit.policy.asking import Command
 from dominie_kit.policy.planned import told
 from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
-from dominie_tool.adapters.checking import Checking
+from dominie_tool.adapters.checking import Checking, relabelled
 from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
 from dominie_tool.mcp.calls import review_required
@@ -170,7 +170,8 @@ class Handlers:
             begun = time.perf_counter()
             result = await run(tool, command.arguments, action)
             await self._accept(tool, result, context)
-            finished = _finished(tool.spec, result, begun, context.user or "")
+            found = await self._checking.found(result, context)
+            finished = _finished(tool.spec, result, begun, context.user or "", found)
             return Outcome(finished, tuple(action.beside))
 
         spec, isolated = tool.spec, tool.spec.kind in ISOLATED
@@ -234,10 +235,15 @@ class Handlers:
         if action.state.status == "started":
             await self._values.accept(command.result, context)
             problem = ToolFailed(f"{requested.resource}: {command.error}").details if command.error else None
+            found = await self._checking.found(command.result, context)
+            labels = relabelled(Labels({}, {}, Label(integrity="untrusted")), found)
             finished = Finished(
                 outcome="error" if problem else "ok",
                 result=command.result,
                 problem=problem,
+                readers=labels.readers,
+                label=labels.whole if found else None,
+                found=found,
                 duration_ms=command.duration_ms,
             )
             with suppress(WrongExpectedVersion):
@@ -285,7 +291,7 @@ class Handlers:
 
     async def _labels(self, tool: Tool, arguments: dict[str, JsonValue], context: Context) -> dict[str, Label]:
         """Where the arguments came from: those with a role, and all in a run that holds what not everybody may read."""
-        restricts = self._catalog.restricts(context.tenant)
+        restricts = self._checking.restricts or self._catalog.restricts(context.tenant)
         if not (tool.typed.roles or restricts):
             return {}
         await context.read_your_writes()
@@ -350,14 +356,17 @@ def _integrity(labels: Mapping[str, Label]) -> dict[str, Integrity]:
     return {name: label.integrity for name, label in labels.items()}
 
 
-def _finished(spec: ToolSpec, result: JsonValue, begun: float, user: str) -> Finished:
-    labels = label_result(result, spec.output_schema, user)
+def _finished(
+    spec: ToolSpec, result: JsonValue, begun: float, user: str, found: dict[str, tuple[str, ...]]
+) -> Finished:
+    labels = relabelled(label_result(result, spec.output_schema, user), found)
     return Finished(
         outcome="ok",
         result=result,
         labels=labels.integrity,
         readers=labels.readers,
         label=labels.whole,
+        found=found,
         duration_ms=round((time.perf_counter() - begun) * 1000, 3),
     )
 

@@ -1,13 +1,16 @@
 """Settings of the tool service."""
 
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork, model_validator
 
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS
 from dominie_contracts.egress import Network
 from dominie_contracts.tool import Backend, Profile
 from dominie_kit import KitSettings
+from dominie_kit.checks.check import DENY, INJECTION
+from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import CPU_S
 
 
@@ -38,6 +41,12 @@ class Settings(KitSettings):
     """Networks that tools may reach through the proxy though they are not the internet's: `["10.1.0.0/16"]`."""
     tool_checks_cpu_s: float = Field(default=CPU_S, gt=0)
     """The processor's time that a check may take which does not promise to be linear."""
+    tool_checks_results: str = ""
+    """The checks that look at results, parted by commas: `secret,pii`, `deny` for every deny list."""
+    tool_checks_model: str = ""
+    """The model that is asked for `injection`, with the run's own token; none by default."""
+    tool_checks_model_s: float = Field(default=5.0, gt=0)
+    """How long it may think; never more than half of what is left of the command's time."""
     tool_mcp_servers: int = Field(default=8, ge=1)
     """MCP servers that run at once, each for one person."""
     tool_mcp_idle_s: float = Field(default=300.0, gt=0)
@@ -52,6 +61,20 @@ class Settings(KitSettings):
     """What one may write for each request."""
     tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
     """The largest artifact, and how large those among a call's arguments may be together."""
+
+    @property
+    def result_checks(self) -> tuple[str, ...]:
+        """The names of the checks that look at results."""
+        return tuple(self.tool_checks_results.replace(",", " ").split())
+
+    @model_validator(mode="after")
+    def _checks_are_there(self) -> Self:
+        here, known = installed(), {DENY, *([INJECTION] if self.tool_checks_model else [])}
+        for name in self.result_checks:
+            if name not in here.checks.keys() | known:
+                why = here.broken.get(name, f"there is {', '.join(sorted(here.checks.keys() | known))}")
+                raise ValueError(f"DOMINIE_TOOL_CHECKS_RESULTS names {name!r}, which cannot look: {why}")
+        return self
 
     def most_of(self, owner: str) -> Profile:
         """What the tools of an owner may ask for."""

@@ -73,10 +73,10 @@ def sandbox(desk: Desk) -> Runner:
 
 
 @pytest.fixture
-def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[[], Handlers]:
+def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[..., Handlers]:
     """Another instance of the service at each call, with read models of its own."""
 
-    def build() -> Handlers:
+    def build(checking: Checking | None = None) -> Handlers:
         catalog, sources, standing = Catalog(), Sources(), Standing()
         desk.follow(catalog, CATALOG)
         desk.follow(sources, TOOL)
@@ -90,7 +90,7 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[[], Handle
             catalog,
             sources,
             values=values,
-            checking=Checking(Looking(installed(), cpu_s=5), actions),
+            checking=checking or Checking(Looking(installed(), cpu_s=5), actions),
             worker=worker.run,
             sandbox=sandbox.run,
             layers=sandbox.layers,
