@@ -26,6 +26,7 @@ from dominie_contracts.base import Payload
 from dominie_contracts.egress import Reached
 from dominie_contracts.personal import is_erased, is_hidden
 from dominie_contracts.registry import parse_event
+from dominie_contracts.secrets import SecretKept, SecretRemoved
 from dominie_contracts.token import Grants
 
 MAX_CHARS = 300
@@ -248,6 +249,11 @@ def _of_service(payload: Payload) -> str | None:
         case tool.ToolRegistered():
             spec = payload.spec
             return f"tool {spec.name} {spec.version} ({spec.kind}, {spec.effect}) registered by {payload.owner}"
+        case SecretKept():
+            tools = f", for {_names(payload.tools)} too" if payload.tools else ""
+            return f"secret {payload.name} kept by {payload.by}, for {_names(payload.hosts)}{tools}"
+        case SecretRemoved():
+            return f"secret {payload.name} removed by {payload.by}"
         case Reached():
             return _reached(payload)
         case tool.ToolRemoved():

@@ -10,6 +10,7 @@ from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, Ca
 from dominie_contracts.base import Command, Message, Payload
 from dominie_contracts.egress import Network, Reached
 from dominie_contracts.provenance import Integrity
+from dominie_contracts.secrets import SECRET, KeepSecret, ListSecrets, RemoveSecret, SecretKept, SecretRemoved
 
 TOOL, CATALOG, PLAN = "tool", "catalog", "plan"
 Effect = servers.Effect
@@ -248,6 +249,9 @@ COMMANDS: tuple[type[Command], ...] = (
     ListTools,
     PutChunk,
     RegisterTool,
+    KeepSecret,
+    ListSecrets,
+    RemoveSecret,
     *servers.COMMANDS,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
@@ -255,4 +259,5 @@ EVENTS: dict[str, tuple[type[Payload], ...]] = {
     **{noted_in(TOOL, matter): (Noted,) for matter in get_args(Matter)},
     CATALOG: (ToolRegistered, ToolRemoved, *servers.EVENTS),
     PLAN: (PlanTaken,),
+    SECRET: (SecretKept, SecretRemoved),
 }

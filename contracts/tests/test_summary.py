@@ -48,6 +48,7 @@ from dominie_contracts.runs import (
     RunWidened,
 )
 from dominie_contracts.scheduler import PermitGranted, PermitReleased
+from dominie_contracts.secrets import SecretKept, SecretRemoved
 from dominie_contracts.servers import (
     Listing,
     Served,
@@ -257,6 +258,12 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "reached api.example.org:443 (120 B out, 3.1 kB in); "
         "refused: 169.254.169.254:80 link-local 3x, no host no-request, 7 more",
     ),
+    (
+        "secret",
+        SecretKept(name="API_KEY", hosts=("api.example.org",), tools=("fetch",), sealed="x", by="u-dana"),
+        "secret API_KEY kept by u-dana, for api.example.org, for fetch too",
+    ),
+    ("secret", SecretRemoved(name="API_KEY", by="u-dana"), "secret API_KEY removed by u-dana"),
     (
         "tool",
         Reached(refused=(Unreached(host="$erased", port=443, why="private", count=1),)),

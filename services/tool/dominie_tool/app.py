@@ -6,6 +6,7 @@ from dominie_contracts.action import Finished
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL, Chat, Completion
 from dominie_contracts.rights import serves
+from dominie_contracts.secrets import SECRET, KeepSecret, ListSecrets, RemoveSecret
 from dominie_contracts.servers import ListServers, MountServer, ReviewServer, UnmountServer
 from dominie_contracts.tool import (
     CATALOG,
@@ -40,6 +41,8 @@ from dominie_tool.mcp.session import Bounds
 from dominie_tool.projection import Catalog, Tool
 from dominie_tool.provenance.sources import Sources
 from dominie_tool.sandbox import Limits
+from dominie_tool.secrets.handlers import Keeping, Vault
+from dominie_tool.secrets.projection import Kept
 from dominie_tool.settings import Settings
 
 
@@ -51,7 +54,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     said, remembered = Given(), Given()
     artifacts = Artifacts(StreamBlobs(service.inner.client), max_bytes=settings.tool_artifact_bytes)
     values = Values(artifacts)
-    workers, boxes = Workers(service.inner.client, service.instance), Boxes(settings, values)
+    kept = Kept()
+    keeping = Keeping(service.store, service.actions(SECRET), kept, service.keyring.of)
+    boxes = Boxes(settings, values, None, Vault(kept, service.keyring.of).of)
+    workers = Workers(service.inner.client, service.instance)
 
     async def call_worker(tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
         return await workers.call(tool.spec, arguments, action.id, action.context)
@@ -99,6 +105,10 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.follow(sources, TOOL, takes=(Finished,))
     service.follow(said, MODEL, name="given_model", takes=(Finished,))
     service.follow(remembered, MEMORY, name="given_memory", takes=(Finished,))
+    service.follow(kept, SECRET, name="secrets")
+    service.route(KeepSecret, keeping.keep, token=False)
+    service.route(RemoveSecret, keeping.remove, token=False)
+    service.route(ListSecrets, keeping.all, token=False)
     service.route(RegisterTool, handlers.register, token=False)
     service.route(ListTools, handlers.list_tools, token=False)
     service.route(MountServer, servers.mount, token=False)

@@ -1,13 +1,17 @@
 """Sandboxed tools that may reach hosts: real boxes, ordinary clients, and what the trail then says."""
 
+import base64
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio.abc import ByteStream
 from pydantic import JsonValue
 
-from dominie_contracts import Forbidden, ToolFailed
+from dominie_contracts import Forbidden, Invalid, ToolFailed
 from dominie_contracts.egress import Network, Reached
 from dominie_contracts.registry import parse_own
 from dominie_contracts.tool import TOOL, InvokeTool, Profile, ToolSpec
@@ -17,8 +21,8 @@ from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.aggregate import State
-from dominie_tool.egress import Egress
-from dominie_tool.egress.testing import HOST, PUBLIC, Authority, Internet, says, served
+from dominie_tool.egress import Egress, Secret
+from dominie_tool.egress.testing import HOST, PUBLIC, Answer, Authority, Internet, says, served
 from dominie_tool.handlers import Handlers
 from dominie_tool.projection import tool_of
 from dominie_tool.sandbox import Sandbox
@@ -30,7 +34,7 @@ pytestmark = [
     pytest.mark.skipif(Sandbox.missing() is not None, reason=f"NO SANDBOX IS TESTED HERE: {Sandbox.missing()}"),
 ]
 SOURCE = '''
-import errno, http.client, os, socket, ssl, urllib.request
+import base64, errno, http.client, os, socket, ssl, urllib.request
 
 def fetch(url):
     with urllib.request.urlopen(url, timeout=20) as answer:
@@ -79,6 +83,23 @@ def try_out(_):
     found["ours"] = sorted(fd for fd in os.listdir("/proc/self/fd") if "socket" in _link(fd))
     return found
 
+def ask(url, how):
+    """Say the secret to a host, and say what came back."""
+    key = os.environ["API_KEY"]
+    header = {"bearer": "Bearer " + key, "basic": "Basic " + base64.b64encode(b"me:" + key.encode()).decode()}[how]
+    try:
+        request = urllib.request.Request(url, headers={"Authorization": header})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            said = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return {"refused": error.reason}
+    print(said, base64.b64encode(said.encode()).decode(), flush=True)
+    if "print" in url:
+        os._exit(1)
+    if "raise" in url:
+        raise ValueError(said)
+    return {"mine": key[:15], "known": said in os.environ.values(), said: [said, said.encode().hex()]}
+
 def _link(fd):
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
@@ -86,6 +107,8 @@ def _link(fd):
         return ""
 '''
 PLAIN = Settings(tool_sandbox_owners={"w-ledger": Profile(network=Network(hosts=("*",), ports=(80, 443)))})
+KEY = "s3cr3t-of-dana/with+signs"
+ONLY_TLS = Profile(network=Network(hosts=(HOST,)))
 OPEN = Profile(network=Network(hosts=(HOST, "inside.example.com"), ports=(80, 443)))
 
 
@@ -95,9 +118,23 @@ def internet() -> Internet:
 
 
 @pytest.fixture
-def sandbox(desk: Desk, internet: Internet) -> Boxes:
-    """What the handlers run sandboxed tools with."""
-    return Boxes(PLAIN, Values(Artifacts(desk.blobs)), Egress(internet.ground(), dial=internet.dial))
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def sandbox(desk: Desk, internet: Internet, authority: Authority) -> Boxes:
+    """What the handlers run sandboxed tools with, and one secret."""
+
+    async def secrets(tenant: str, spec: ToolSpec, owner: str) -> tuple[Secret, ...]:
+        if spec.name != "ask":
+            return ()
+        if "b.example.com" in str(spec.profile):
+            raise Invalid("no such secret")
+        return (Secret("API_KEY", KEY, (HOST,)),)
+
+    egress = Egress(internet.ground(), dial=internet.dial, tls=authority.trust)
+    return Boxes(PLAIN, Values(Artifacts(desk.blobs)), egress, secrets)
 
 
 @pytest.fixture
@@ -158,18 +195,83 @@ async def test_a_redirect_inside_is_refused(desk: Desk, internet: Internet, call
     assert [(each.host, each.why) for each in (await reached(desk)).refused] == [("169.254.169.254", "link-local")]
 
 
-async def test_a_tunnel_is_for_its_host_alone(desk: Desk, internet: Internet, call: Any, tmp_path: Path) -> None:
-    own = Authority(tmp_path).certificate(HOST)
+async def test_a_tunnel_is_for_its_host_alone(desk: Desk, internet: Internet, call: Any, authority: Authority) -> None:
+    own = authority.certificate(HOST)
     async with served(internet, says(b"hello"), port=443, tls=own):
         assert str(await call("tunnel", host=HOST, sni=HOST)).endswith("hello")
     assert (await reached(desk)).refused == ()
 
 
-async def test_a_tunnel_for_another_host_is_closed(desk: Desk, internet: Internet, call: Any, tmp_path: Path) -> None:
-    own = Authority(tmp_path).certificate(HOST)
+async def test_a_tunnel_for_another_host_is_closed(
+    desk: Desk, internet: Internet, call: Any, authority: Authority
+) -> None:
+    own = authority.certificate(HOST)
     async with served(internet, says(b"hello"), port=443, tls=own):
         assert await call("tunnel", host=HOST, sni="evil.net") == "closed"
     assert [each.why for each in (await reached(desk)).refused] == ["other-name"]
+
+
+def echoes(heard: list[bytes]) -> Answer:
+    """A host that says the secret that it got."""
+
+    async def answer(stream: ByteStream) -> None:
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            async with stream:
+                said = await stream.receive()
+                while b"\r\n\r\n" not in said:
+                    said += await stream.receive()
+                heard.append(said)
+                await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(KEY) + KEY.encode())
+
+    return answer
+
+
+async def logged(desk: Desk) -> str:
+    """All that the log says of tools, opened."""
+    return repr([event.envelope.data async for event in desk.store.read_all(category=TOOL)])
+
+
+@pytest.mark.parametrize("how", ["bearer", "basic"])
+async def test_a_secret_goes_to_its_host_and_the_tool_never_says_it(
+    desk: Desk, internet: Internet, call: Any, authority: Authority, how: str
+) -> None:
+    heard: list[bytes] = []
+    async with served(internet, echoes(heard), port=443, tls=authority.certificate(HOST)):
+        found = await call("ask", profile=ONLY_TLS, url=f"http://{HOST}/", how=how)
+    sent = f"Bearer {KEY}" if how == "bearer" else "Basic " + base64.b64encode(f"me:{KEY}".encode()).decode()
+    assert sent.encode() in heard[0]
+    assert found == {"mine": "dominie-secret-", "known": False, "[secret]": ["[secret]", "[secret]"]}
+    assert KEY not in await logged(desk)
+
+
+@pytest.mark.parametrize("how", ["raise", "print"])
+async def test_a_secret_is_not_in_what_a_failure_says(
+    desk: Desk, internet: Internet, call: Any, authority: Authority, how: str
+) -> None:
+    async with served(internet, echoes([]), port=443, tls=authority.certificate(HOST)):
+        with pytest.raises(ToolFailed, match=r"\[secret\]") as raised:
+            await call("ask", profile=ONLY_TLS, url=f"http://{HOST}/{how}", how="bearer")
+    coded = base64.b64encode(KEY.encode()).decode()[:16]
+    assert not {KEY, coded} & {each for each in (KEY, coded) if each in raised.value.detail + await logged(desk)}
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [(f"http://{HOST}:80/", "secret-in-clear"), ("http://other.example.com:443/", "secret-elsewhere")],
+    ids=["clear", "elsewhere"],
+)
+async def test_a_secret_does_not_leave_otherwise(desk: Desk, internet: Internet, call: Any, url: str, why: str) -> None:
+    internet.names["other.example.com"] = [[PUBLIC]]
+    profile = Profile(network=Network(hosts=(HOST, "other.example.com"), ports=(80, 443)))
+    found = await call("ask", profile=profile, url=url, how="bearer")
+    assert "secret" in found["refused"] and internet.dialled == []
+    assert [each.why for each in (await reached(desk)).refused] == [why]
+
+
+async def test_a_tool_whose_secret_there_is_none_is_not_run(desk: Desk, call: Any) -> None:
+    with pytest.raises(Invalid, match="no such secret"):
+        await call("ask", "external", Profile(network=Network(hosts=("b.example.com",))), url="", how="bearer")
+    assert (await desk.types(TOOL))[-1] == "started.v1"  # and given back
 
 
 async def test_there_is_no_way_around(desk: Desk, internet: Internet, call: Any) -> None:

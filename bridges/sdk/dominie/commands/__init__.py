@@ -17,6 +17,7 @@ from dominie.commands import (
     protect,
     ps,
     replay,
+    secret,
     tools,
     version,
 )
@@ -24,7 +25,7 @@ from dominie.commands import (
 
 def register(app: typer.Typer) -> None:
     """Add the sdk's commands to `dominie`."""
-    modules = (login, execute, ps, agent, delegate, plan, tools, mcp, approvals, limits, audit, replay, fork, version)
-    for module in modules:
+    first = (login, execute, ps, agent, delegate, plan, tools, mcp, secret)
+    for module in (*first, approvals, limits, audit, replay, fork, version):
         module.register(app)
     protect.register(group(app, "keys", help=KEYS_HELP))

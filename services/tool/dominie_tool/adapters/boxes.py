@@ -1,6 +1,6 @@
 """Runs sandboxed tools, a bounded number at once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import get_args
@@ -10,29 +10,34 @@ from anyio import to_thread
 from pydantic import JsonValue, TypeAdapter
 from pydantic_core import to_json
 
-from dominie_contracts import DeadlineExceeded, Forbidden, Invalid, ToolFailed, Unavailable
+from dominie_contracts import DeadlineExceeded, Forbidden, Invalid, Problem, ToolFailed, Unavailable
 from dominie_contracts.tool import Backend, Profile, ToolSpec
 from dominie_kit import Action, Context, NotDone
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import beyond
-from dominie_tool.egress import Call, Egress, Ground
+from dominie_tool.egress import Call, Egress, Ground, Secret
 from dominie_tool.egress.gate import look_up, own_addresses
 from dominie_tool.projection import Tool
 from dominie_tool.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.settings import Settings
 
+SecretsOf = Callable[[str, ToolSpec, str], Awaitable[tuple[Secret, ...]]]
+"""The secrets of a tool, by tenant and owner."""
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 
 
 class Boxes:
     """The sandboxes of this process."""
 
-    def __init__(self, settings: Settings, values: Values, egress: Egress | None = None) -> None:
-        """Be it; `egress` replaces the way out to the internet in tests."""
+    def __init__(
+        self, settings: Settings, values: Values, egress: Egress | None = None, secrets: SecretsOf | None = None
+    ) -> None:
+        """Be it; `egress` replaces the way out to the internet in tests, `secrets` opens those of a tool."""
         ground = Ground(settings.tool_egress_private, settings.bus_hosts, look_up, own_addresses)
         self._values = values
         self._egress = egress or Egress(ground)
+        self._secrets = secrets
         self._limiter = anyio.Semaphore(settings.tool_sandboxes)
         self._limits = Limits(
             memory_mb=settings.tool_sandbox_memory_mb,
@@ -76,13 +81,17 @@ class Boxes:
         spec = tool.spec
         assert spec.source is not None and spec.function is not None
         limits = await self._bounds(tool)
-        network = self._network(spec)
+        network = await self._network(tool, action.context)
         async with self._limiter:
             try:
                 given = await self._values.load(arguments, action.context)
-                serve = network.serve if network else None
                 outcome = await self._sandboxes[self._backend(spec)].run(
-                    spec.source, spec.function, given, limits=limits, network=serve
+                    spec.source,
+                    spec.function,
+                    given,
+                    limits=limits,
+                    environment=network.environment if network else None,
+                    network=network.serve if network else None,
                 )
             except DeadlineExceeded as error:
                 raise NotDone(error) from error
@@ -92,7 +101,7 @@ class Boxes:
                 if network and (reached := network.reached()):
                     action.beside.append(reached)
         try:
-            return await self._result(spec, outcome, action.context)
+            return await self._result(spec, _redacted(outcome, network), action.context)
         except Unavailable as error:
             raise NotDone(error) from error
 
@@ -113,15 +122,20 @@ class Boxes:
             raise ToolFailed(f"{spec.name}: its result: {wrong}")
         return short
 
-    def _network(self, spec: ToolSpec) -> Call | None:
+    async def _network(self, tool: Tool, context: Context) -> Call | None:
         """The way out of a tool whose profile lists hosts."""
+        spec = tool.spec
         if spec.profile is None or spec.profile.network == "none":
             return None
         if self._backend(spec) != "bubblewrap":
             raise NotDone(
                 Unavailable(f"{spec.name!r} wants a network, which there is with the back end bubblewrap alone")
             )
-        return self._egress.open(spec.profile.network)
+        try:
+            given = await self._secrets(context.tenant, spec, tool.state.owner or "") if self._secrets else ()
+        except Problem as problem:
+            raise NotDone(problem) from problem
+        return self._egress.open(spec.profile.network, given)
 
     async def _bounds(self, tool: Tool) -> Limits:
         """A tool's own limits, if its owner may still have so much and this machine can hold it to them."""
@@ -132,3 +146,11 @@ class Boxes:
             raise NotDone(Unavailable(f"{tool.spec.name!r} wants several processes, and no cgroup bounds them here"))
         asked = profile.model_dump(exclude_none=True, exclude={"network", "backend"})
         return replace(self._limits, **asked, time_s=tool.spec.timeout_s)
+
+
+def _redacted(outcome: Outcome, network: Call | None) -> Outcome:
+    """An outcome without the secrets of its call, should a host have told them to the tool."""
+    if network is None or not network.environment:
+        return outcome
+    value = network.redactor.value(_JSON.validate_python(outcome.value))
+    return replace(outcome, value=value, detail=network.redactor.cut(outcome.detail))

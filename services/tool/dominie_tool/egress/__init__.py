@@ -5,9 +5,10 @@ Refused   a connection that the proxy does not make
 
 from __future__ import annotations
 
+import secrets
 import ssl
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
 import anyio
 from anyio.abc import SocketListener, SocketStream
@@ -17,10 +18,12 @@ from dominie_tool.egress.addresses import Address
 from dominie_tool.egress.gate import Gate, Ground
 from dominie_tool.egress.ledger import Ledger
 from dominie_tool.egress.line import Dial
+from dominie_tool.egress.placeholders import Placeholders, Secret
 from dominie_tool.egress.proxy import Proxy
+from dominie_tool.egress.redaction import Redactor
 from dominie_tool.egress.values import Bounds, Refused
 
-__all__ = ["Bounds", "Call", "Egress", "Ground", "Refused"]
+__all__ = ["Bounds", "Call", "Egress", "Ground", "Refused", "Secret"]
 
 _BOUNDS = Bounds()
 
@@ -31,9 +34,16 @@ async def dial(address: Address, port: int) -> SocketStream:
 
 
 class Call:
-    """The network of one call."""
+    """The network of one call.
 
-    def __init__(self, proxy: Proxy, ledger: Ledger) -> None:
+    Attributes:
+        environment: What stands for its secrets, by their names.
+        redactor: Takes them out of its outcome.
+    """
+
+    def __init__(self, proxy: Proxy, ledger: Ledger, environment: Mapping[str, str], redactor: Redactor) -> None:
+        self.environment = environment
+        self.redactor = redactor
         self._proxy = proxy
         self._ledger = ledger
 
@@ -70,7 +80,8 @@ class Egress:
         self._tls = cache(tls)
         self._bounds = bounds
 
-    def open(self, network: Network) -> Call:
-        """The network of one call."""
-        ledger = Ledger(self._bounds)
-        return Call(Proxy(Gate(network, self._ground), ledger, self._dial, self._tls), ledger)
+    def open(self, network: Network, given: Sequence[Secret] = ()) -> Call:
+        """The network of one call, with the secrets that it may use."""
+        ledger, placeholders = Ledger(self._bounds), Placeholders(given, partial(secrets.token_hex, 16))
+        proxy = Proxy(Gate(network, self._ground), ledger, self._dial, self._tls, placeholders)
+        return Call(proxy, ledger, placeholders.environment, Redactor(each.value for each in given))

@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import h11
 
-from dominie_tool.egress.head import Headers, end_to_end
-
-_CLOSE = (b"connection", b"close")
+from dominie_tool.egress.head import CLOSE, Headers, end_to_end
 
 
 class Side:
@@ -44,14 +42,13 @@ class Side:
             await self._send(data)
 
 
-async def exchange(client: Side, host: Side, request: h11.Request, path: bytes, authority: bytes) -> None:
+async def exchange(client: Side, host: Side, request: h11.Request) -> None:
     """Pass a request on, and its answer back. The host is asked to close: no second request goes its way.
 
     Raises:
         h11.ProtocolError: One of the two does not speak HTTP.
     """
-    headers = [(b"host", authority), *end_to_end(list(request.headers)), _CLOSE]
-    await host.say(h11.Request(method=request.method, target=path, headers=headers))
+    await host.say(request)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_pass_body, client, host)
         await _pass_answer(host, client)
@@ -71,7 +68,7 @@ async def _pass_answer(host: Side, client: Side) -> None:
     while not isinstance(event := await host.next(), h11.Response):
         if not isinstance(event, h11.InformationalResponse):
             raise h11.RemoteProtocolError("the host closed without an answer")
-    headers: Headers = [*end_to_end(list(event.headers)), _CLOSE]
+    headers: Headers = [*end_to_end(list(event.headers)), CLOSE]
     await client.say(h11.Response(status_code=event.status_code, headers=headers, reason=event.reason))
     while isinstance(part := await host.next(), h11.Data):
         await client.say(h11.Data(data=part.data))

@@ -10,6 +10,7 @@ import h11
 from dominie_tool.egress.values import Refused
 
 Headers = list[tuple[bytes, bytes]]
+CLOSE = (b"connection", b"close")
 _OF_ONE_HOP = frozenset(
     (
         *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"proxy-authenticate"),
@@ -71,6 +72,12 @@ def _asked(url: SplitResult, *, tunnel: bool) -> Asked:
 def authority(host: str, port: int, *, secure: bool) -> bytes:
     """What `Host` says."""
     return (host if port == (443 if secure else 80) else f"{host}:{port}").encode()
+
+
+def passed_on(request: h11.Request, asked: Asked, headers: Headers, named: bytes) -> h11.Request:
+    """A request as the host gets it."""
+    headers = [(b"host", named), *end_to_end(headers), CLOSE]
+    return h11.Request(method=request.method, target=asked.path, headers=headers)
 
 
 def end_to_end(headers: Headers) -> Headers:

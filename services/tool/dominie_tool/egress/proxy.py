@@ -16,9 +16,10 @@ from anyio.abc import SocketStream
 
 from dominie_tool.egress.exchange import Side, exchange
 from dominie_tool.egress.gate import Gate
-from dominie_tool.egress.head import Asked, asked_of, authority
+from dominie_tool.egress.head import Asked, asked_of, authority, passed_on
 from dominie_tool.egress.ledger import Ledger
 from dominie_tool.egress.line import CHUNK, Dial, open_line, slow
+from dominie_tool.egress.placeholders import Placeholders
 from dominie_tool.egress.tunnel import tunnel
 from dominie_tool.egress.values import Refused
 
@@ -32,11 +33,14 @@ _GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.En
 class Proxy:
     """Answers the connections of one call."""
 
-    def __init__(self, gate: Gate, ledger: Ledger, dial: Dial, tls: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self, gate: Gate, ledger: Ledger, dial: Dial, tls: Callable[[], ssl.SSLContext], placeholders: Placeholders
+    ) -> None:
         self._gate = gate
         self._ledger = ledger
         self._dial = dial
         self._tls = tls
+        self._placeholders = placeholders
         self._open = 0
 
     async def answer(self, client: SocketStream) -> None:
@@ -79,6 +83,7 @@ class Proxy:
                     request, asked = await self._asked(side)
                     target = await self._gate.check(asked.host, self._port(asked))
                     secure = not asked.tunnel and (asked.secure or target.port != _HTTP)
+                    headers = self._placeholders.swapped(list(request.headers), target, secure=secure)
                     line = open_line(target, self._dial, self._ledger, self._tls() if secure else None)
                     host = await opened.enter_async_context(line)
             except Refused as refused:
@@ -91,7 +96,7 @@ class Proxy:
                 else:
                     other = Side(h11.Connection(h11.CLIENT), host.receive, host.send)
                     named = authority(target.host, target.port, secure=secure)
-                    await exchange(side, other, request, asked.path, named)
+                    await exchange(side, other, passed_on(request, asked, headers, named))
 
     async def _asked(self, side: Side) -> tuple[h11.Request, Asked]:
         try:

@@ -32,6 +32,8 @@ WORDS = {
     "too-slow": "it took too long to say what it wants",
     "too-many": "the call has made too many connections",
     "too-much": "the call has moved too many bytes",
+    "secret-in-clear": "a secret leaves in TLS alone",
+    "secret-elsewhere": "the secret is for another host",
     "no-request": "that is no request to a proxy",
 }
 """Why something is refused, in one word and in several."""

@@ -1,0 +1,1 @@
+"""Secrets that sandboxed tools may use, and never see."""
