@@ -50,8 +50,6 @@ def set_secret(
     with developer() as client:
         found = client.ask(command, Secrets)
     words = f"{name} goes to {', '.join(host)} alone, for tools whose profile names it among its network's secrets."
-        f"{name} goes to {', '.join(host)} alone, for tools whose profile has it in {{'network': {{'secrets': […]}}}}."
-    )
     say(found.model_dump(mode="json"), lambda console: note(words), as_json=json)
 
 
