@@ -52,6 +52,20 @@ def trouble(how: str) -> int:
         return len(b"x" * (1 << 30))
     return 7
 '''
+WEB = """
+import dominie, os, urllib.error, urllib.request
+
+@dominie.tool(
+    kind="sandboxed", effect="read", timeout_s=30,
+    profile={"network": {"hosts": ["api.example.org", "*.example.com"], "secrets": ["API_KEY"]}},
+)
+def web(url: str) -> str:
+    try:
+        request = urllib.request.Request(url, headers={"Authorization": os.environ["API_KEY"]})
+        return urllib.request.urlopen(request, timeout=20).read().decode()
+    except urllib.error.HTTPError as error:
+        return error.reason
+"""
 GREEDY = """
 import dominie
 
@@ -107,10 +121,17 @@ def run(project: Path) -> Iterator[dominie.Run]:
         yield found
 
 
-def cli(project: Path, command: str, *arguments: str) -> tuple[int, str]:
+def cli(project: Path, command: str, *arguments: str, given: str = "") -> tuple[int, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
     done = subprocess.run(
-        [command, *arguments], cwd=project, env=clean, capture_output=True, text=True, timeout=120, check=False
+        [command, *arguments],
+        cwd=project,
+        env=clean,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -268,3 +289,30 @@ def test_a_profile_that_is_wrong_or_too_much_leaves_nothing_registered(
         with pytest.raises(refused):
             developer.ask(RegisterTool(spec=BOXED.model_copy(update=changed)), RegisteredTool)
     assert "odd" not in {tool.name for tool in developer.ask(ListTools(), Tools).tools}
+
+
+def test_a_tool_with_a_network_is_refused_what_leads_inside_and_its_trail_says_so(
+    project: Path, dominie_command: str, run: dominie.Run
+) -> None:
+    (project / "web.py").write_text(WEB)
+    secret = ("secret", "set", "API_KEY", "--host", "api.example.org", "--json")
+    code, said = cli(project, dominie_command, *secret, given="s3cr3t-of-dana")
+    assert code == 0 and "s3cr3t" not in said, said
+    assert cli(project, dominie_command, "tool", "add", "web.py")[0] == 0
+    asked = ("http://169.254.169.254/latest/meta-data/", "http://[::ffff:127.0.0.1]/", "http://evil.example.net/")
+    answers = [str(run.invoke("web", {"url": url}).result) for url in asked]
+    assert [answer.partition(" is refused: ")[2] for answer in answers] == [
+        "its address is link-local",
+        "its address is this machine's own",
+        "the tool's profile does not list it",
+    ]
+    code, said = cli(project, dominie_command, "trace", "r-code", "--json")
+    told = [each["data"]["refused"][0] for each in json.loads(said)["entries"] if each["type"] == "tool.reached.v1"]
+    assert [(each["host"], each["why"]) for each in told] == [
+        ("169.254.169.254", "link-local"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("evil.example.net", "not-listed"),
+    ]
+    assert cli(project, dominie_command, "secret", "remove", "API_KEY")[0] == 0
+    with pytest.raises(Invalid, match="none is kept"):
+        run.invoke("web", {"url": "http://api.example.org/"}, key="removed")
