@@ -10,9 +10,9 @@ from dominie_contracts.personal import PERSONAL
 _NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 HOST_PATTERN = rf"^{_NAME}$"
 """A whole name in lower case. Its last part begins with a letter, so it is no address in whatever notation."""
-HostPattern = Annotated[str, Field(max_length=255, pattern=rf"^(\*|(\*\.)?{_NAME})$")]
+HostPattern = Annotated[str, Field(pattern=rf"^(\*|(\*\.)?{_NAME})$")]
 """A host, `*.example.com` for every host below that one, or `*` for any."""
-BoundHost = Annotated[str, Field(max_length=255, pattern=rf"^(\*\.)?{_NAME}$")]
+BoundHost = Annotated[str, Field(pattern=rf"^(\*\.)?{_NAME}$")]
 """The same without `*`."""
 SecretName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 """As a tool finds it in its environment."""
@@ -28,7 +28,7 @@ class Network(Message):
     """
 
     hosts: tuple[HostPattern, ...] = Field(default=(), max_length=64)
-    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(default=(443,), min_length=1, max_length=16)
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(default=(443,), max_length=16)
     """80 is in the clear; every other one is spoken to in TLS."""
     secrets: tuple[SecretName, ...] = Field(default=(), max_length=16)
     """Those that it may use: its environment has something under their names that the proxy swaps for them."""
