@@ -41,7 +41,7 @@ OPTIONAL = {
 """`labelling.py`: where a chat's messages came from. `listing.py`, `policies`: what fits into guardrail's list, the
 Cedar files that it brings. `runs`, `limits`, `plans`: second aggregates, of identity, of guardrail, of tool. `people`:
 whom issuers vouch for, `warden`: what identity does about those who flood or are refused. `provenance`: what runs were
-given. `sandbox`: what holds the tool service's tools, `egress`: their way out, `secrets`: what they may use there, `mcp`:
+given. `sandbox`: what holds the tool service's tools, `egress`: their way out, `secrets`: what they use there, `mcp`:
 the servers whose tools it calls."""
 PROGRAMS = "dominie_demo.desk."
 """What the demo runs as a user's own programs, elsewhere, by path."""
