@@ -16,7 +16,7 @@ from dominie_contracts.provenance import Integrity
 from dominie_contracts.typed import Unit
 
 ANNOTATION = "x-dominie"
-Role = Literal["amount", "recipient", "object", "when", "code"]
+Role = Literal["amount", "recipient", "object", "when", "code", "text"]
 ROLES: tuple[Role, ...] = get_args(Role)
 MAX_AMOUNT = 2**53 - 1
 MAX_READERS = 32

@@ -41,12 +41,12 @@ class ToolSpec(Message):
     """A tool as it is registered.
 
     `input_schema` and `output_schema` are JSON Schema (2020-12). A property of the input may carry
-    `"x-dominie": {"role": "amount" | "recipient" | "object" | "when" | "code"}`, an amount beside it `"unit": "minor" |
-    "major"`. The output, or any part of it, may carry `"integrity": "user" | "record" | "platform" | "agent" |
-    "untrusted"`, and `"readers": ["dana@example.com", "@example.com"]`: the nearest mark at or above a part counts, and
-    what is not marked is untrusted, for anybody. A property of it may carry `"author": "from"`: unless the property
-    `from` beside it is the run's user, it is untrusted with all that is in it; if so it is the user's own words, where
-    no `integrity` says otherwise.
+    `"x-dominie": {"role": "amount" | "recipient" | "object" | "when" | "code" | "text"}`, an amount beside it
+    `"unit": "minor" | "major"`. The output, or any part of it, may carry `"integrity": "user" | "record" | "platform" |
+    "agent" | "untrusted"`, and `"readers": ["dana@example.com", "@example.com"]`: the nearest mark at or above a part
+    counts, and what is not marked is untrusted, for anybody. A property of it may carry `"author": "from"`: unless the
+    property `from` beside it is the run's user, it is untrusted with all that is in it; if so it is the user's own
+    words, where no `integrity` says otherwise.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")

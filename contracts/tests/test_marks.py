@@ -11,7 +11,7 @@ def marked(mark: Any) -> dict[str, Any]:
     return {"type": "object", "properties": {"order": {"type": "string", "x-dominie": mark}}}
 
 
-@pytest.mark.parametrize("role", ["amount", "recipient", "object", "when", "code"])
+@pytest.mark.parametrize("role", ["amount", "recipient", "object", "when", "code", "text"])
 def test_roles_of_arguments_are_known(role: str) -> None:
     assert list(wrong_marks(marked({"role": role, "integrity": "record"}))) == []
 

@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 from dominie_contracts import Invalid
 
 MARK = "x-dominie"
-RoleName = Literal["amount", "recipient", "object", "when", "code"]
+RoleName = Literal["amount", "recipient", "object", "when", "code", "text"]
 
 
 @dataclass(frozen=True, slots=True)

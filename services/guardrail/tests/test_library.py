@@ -25,7 +25,7 @@ def test_every_policy_of_the_library_is_proven_by_a_case() -> None:
 
 def test_the_library_says_what_it_is_about() -> None:
     assert [each.name for each in shelved()] == sorted(
-        ["amounts", "code", "confidential", "granted", "objects", "recipients", "times"]
+        ["amounts", "code", "confidential", "granted", "links", "objects", "recipients", "times"]
     )
     assert all(each.about and not each.about.startswith("@") for each in shelved())
 

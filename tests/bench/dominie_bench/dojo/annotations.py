@@ -1,8 +1,9 @@
 """What an honest owner says of AgentDojo's tools: what their arguments are, and who wrote what they return.
 
 It knows the tools and none of the tasks. `recipient`: who gets something, is let in, is paid or is booked; a page
-that is written to, too. `object`: what is fetched, destroyed, given away or replaced. What has no mark is untrusted:
-the text of mails, pages, files, reviews and messages, and whatever a tool repeats of what it was given.
+that is written to, too. `object`: what is fetched, destroyed, given away or replaced. `text`: what others read. What
+has no mark is untrusted: the text of mails, pages, files, reviews and messages, and whatever a tool repeats of what it
+was given.
 """
 
 from collections.abc import Mapping
@@ -31,12 +32,12 @@ def _list(items: JsonValue) -> Schema:
     return {"items": items}
 
 
-RECIPIENT, OBJECT, WHEN = (_mark(role=role) for role in ("recipient", "object", "when"))
+RECIPIENT, OBJECT, WHEN, TEXT = (_mark(role=role) for role in ("recipient", "object", "when", "text"))
 AMOUNT = _mark(role="amount", unit="major")
 RECORD, PLATFORM = (_mark(integrity=integrity) for integrity in ("record", "platform"))
 SECRET = _mark(integrity="record", readers=_NOBODY)
 
-_PAYMENT = {"recipient": RECIPIENT, "amount": AMOUNT}
+_PAYMENT = {"recipient": RECIPIENT, "amount": AMOUNT, "subject": TEXT}
 ARGUMENTS: Mapping[str, Mapping[str, Schema]] = {
     # banking
     "send_money": _PAYMENT,
@@ -46,16 +47,16 @@ ARGUMENTS: Mapping[str, Mapping[str, Schema]] = {
     "update_user_info": dict.fromkeys(("first_name", "last_name", "street", "city"), OBJECT),
     # slack
     "add_user_to_channel": {"user": RECIPIENT, "channel": RECIPIENT},
-    "send_direct_message": {"recipient": RECIPIENT},
-    "send_channel_message": {"channel": RECIPIENT},
+    "send_direct_message": {"recipient": RECIPIENT, "body": TEXT},
+    "send_channel_message": {"channel": RECIPIENT, "body": TEXT},
     "invite_user_to_slack": {"user": RECIPIENT, "user_email": RECIPIENT},
     "remove_user_from_slack": {"user": OBJECT},
     "get_webpage": {"url": OBJECT},
-    "post_webpage": {"url": RECIPIENT},
+    "post_webpage": {"url": RECIPIENT, "content": TEXT},
     # workspace, and travel
-    "send_email": {"recipients": RECIPIENT, "cc": RECIPIENT, "bcc": RECIPIENT, "attachments": OBJECT},
+    "send_email": {"recipients": RECIPIENT, "cc": RECIPIENT, "bcc": RECIPIENT, "attachments": OBJECT, "body": TEXT},
     "delete_email": {"email_id": OBJECT},
-    "create_calendar_event": {"participants": RECIPIENT, "start_time": WHEN},
+    "create_calendar_event": {"participants": RECIPIENT, "start_time": WHEN, "description": TEXT},
     "cancel_calendar_event": {"event_id": OBJECT},
     "reschedule_calendar_event": {"new_start_time": WHEN},
     "add_calendar_event_participants": {"participants": RECIPIENT},
