@@ -102,7 +102,7 @@ alone-%:
 	@echo "$* alone: $$(tail -1 .reports/alone/$*.log)"
 
 lock: $(UV)  ## Pin every dependency with its hashes; UPGRADE=--upgrade for the newest.
-	$(LOCK) $(UPGRADE) $(MEMBERS:%=%/pyproject.toml) --extra kurrentdb --extra s3 --extra keyring --group dev --output-file requirements/dev.txt
+	$(LOCK) $(UPGRADE) $(MEMBERS:%=%/pyproject.toml) --extra kurrentdb --extra s3 --extra keyring --extra wasm --group dev --output-file requirements/dev.txt
 	$(LOCK) $(UPGRADE) $(BRIDGE)/pyproject.toml --group $(BRIDGE)/pyproject.toml:dev --output-file $(BRIDGE)/requirements.txt
 	$(LOCK) $(UPGRADE) $(DOJO)/pyproject.toml --extra agentdojo --output-file $(DOJO)/requirements.txt
 	echo 'setuptools>=84' | $(LOCK) $(UPGRADE) - --output-file requirements/build.txt

@@ -15,8 +15,9 @@ from dominie_contracts.secrets import SECRET, KeepSecret, ListSecrets, RemoveSec
 TOOL, CATALOG, PLAN = "tool", "catalog", "plan"
 Effect = servers.Effect
 Kind = Literal["worker", "sandboxed", "local", "mcp"]
-Backend = Literal["bubblewrap", "runsc"]
-"""What holds a sandboxed tool: `runsc` is gVisor, whose own kernel answers its system calls."""
+Backend = Literal["bubblewrap", "runsc", "wasmtime"]
+"""What holds a sandboxed tool: `runsc` is gVisor, whose own kernel answers its system calls. A tool for `wasmtime` is a
+WebAssembly module (WASI, preview 1), which reads its arguments as JSON and writes its result."""
 MAX_TIMEOUT_S = 300.0
 
 
@@ -34,7 +35,7 @@ class Profile(Message):
     network: Network | Literal["none"] = "none"
     """Which hosts it may reach, through the tool service's proxy."""
     backend: Backend | None = None
-    """What builds its box; None: as the tool service is set."""
+    """What builds its box; None: as the tool service is set. A WebAssembly module names `wasmtime`."""
 
 
 class ToolSpec(Message):
@@ -60,7 +61,7 @@ class ToolSpec(Message):
     kind: Kind = "worker"
     timeout_s: float = Field(default=30.0, gt=0, le=MAX_TIMEOUT_S)
     source: str | None = None
-    """The module's text, of a sandboxed tool."""
+    """The module's text, of a sandboxed tool; a WebAssembly module's bytes are in base64."""
     function: str | None = None
     """The function in `source`."""
     profile: Profile | None = None

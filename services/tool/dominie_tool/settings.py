@@ -1,13 +1,13 @@
 """Settings of the tool service."""
 
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, IPvAnyNetwork, model_validator
 
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS
 from dominie_contracts.egress import Network
-from dominie_contracts.tool import Backend, Profile
+from dominie_contracts.tool import Profile
 from dominie_kit import KitSettings
 from dominie_kit.checks.check import DENY, INJECTION
 from dominie_kit.checks.installed import installed
@@ -17,7 +17,7 @@ from dominie_kit.checks.looking import CPU_S
 class Settings(KitSettings):
     """Beside the shared ones: `DOMINIE_TOOL_…`."""
 
-    tool_sandbox_backend: Backend = "bubblewrap"
+    tool_sandbox_backend: Literal["bubblewrap", "runsc"] = "bubblewrap"
     """What builds the box of a sandboxed call that says nothing else."""
     tool_runsc: str = "runsc"
     """gVisor's program, a path or a name on PATH."""

@@ -44,7 +44,8 @@ def worker(
 
 def add(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE...", help="Python files with @dominie.tool functions.")
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", help="Python files with @dominie.tool functions, WebAssembly modules."),
     ] = None,
     python: Annotated[
         bool, typer.Option("--python", help="`python`, which runs programs: a code interpreter.")
@@ -54,16 +55,20 @@ def add(
     """Register the tools of files for Dominie to run in its sandbox."""
     from dominie import interpreter
     from dominie._files import load_tools
+    from dominie._modules import module_tool, modules
     from dominie.commands._people import developer
     from dominie_contracts import Invalid
     from dominie_contracts.tool import RegisteredTool, RegisterTool
 
     if not files and not python:
         raise Invalid("name a file with @dominie.tool functions, or --python for the code interpreter")
-    tools = load_tools(files) if files else []
+    wasm = modules(files or [])
+    sources = [file for file in files or [] if file not in wasm]
+    tools = load_tools(sources) if sources else []
     chosen = [*([interpreter.python] if python else []), *([t for t in tools if t.spec.kind == "sandboxed"] or tools)]
+    specs = [*(tool.sandboxed() for tool in chosen), *map(module_tool, wasm)]
     with developer() as client:
-        added = [client.ask(RegisterTool(spec=tool.sandboxed()), RegisteredTool) for tool in chosen]
+        added = [client.ask(RegisterTool(spec=spec), RegisteredTool) for spec in specs]
     rows = [(each.name, each.version, "registered" if each.changed else "unchanged") for each in added]
     data = {"tools": [each.model_dump(mode="json") for each in added]}
     say(data, lambda console: table(console, ("tool", "version", ""), rows, "No tools."), as_json=json)

@@ -72,7 +72,7 @@ async def _started(host: Host, limits: Limits, cgroup: Cgroup | None, *, network
         rules = gvisor.configuration(host, limits) if host.runsc else seccomp_filter(loopback=networked)
         given = memory_file(theirs, _PROGRAM), memory_file(theirs, rules)
         runsc = _file(theirs, host.runsc) if host.runsc else None
-        inherited = Descriptors(*given, tell_info, tell_result, runsc, hand_out)
+        inherited = Descriptors(*given, None if host.wasm else tell_info, tell_result, runsc, hand_out)
         line = command(host, limits, inherited, cgroup)
         async with launched(
             line, info, theirs, inherited.all(), stdout=tell_prints, stderr=subprocess.STDOUT

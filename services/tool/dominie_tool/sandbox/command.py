@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import get_args
 
 from dominie_tool.sandbox import gvisor
 from dominie_tool.sandbox.certificates import CERTIFICATES, find_certificates
 from dominie_tool.sandbox.cgroup import Cgroup
-from dominie_tool.sandbox.values import ALWAYS, NOBODY, Host, Layer, Limits
+from dominie_tool.sandbox.values import ALWAYS, NOBODY, WASM, Host, Layer, Limits
 
 _JOIN = 'set -e; while [ "$1" != -- ]; do echo 0 > "$1"; shift; done; shift; exec "$@"'
+_WASM = find_spec("dominie_tool.sandbox.inside_wasm")  # where wasmtime is not installed, it cannot be imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Descriptors:
     Attributes:
         program: The program inside, to read.
         rules: The seccomp filter, or gVisor's configuration, to read.
-        info: Where bwrap writes its first process' id.
+        info: Where bwrap writes its first process' id, where there is a bwrap.
         result: Where the program inside writes its result.
         runsc: gVisor's program, where there is one: it may stand where nobody else can look.
         network: Where the program inside hands out what listens in its box, if that has a way out.
@@ -33,7 +35,7 @@ class Descriptors:
 
     program: int
     rules: int
-    info: int
+    info: int | None
     result: int
     runsc: int | None = None
     network: int | None = None
@@ -46,12 +48,18 @@ class Descriptors:
 
 def layers(host: Host) -> tuple[Layer, ...]:
     """What a box on this host is held by: the command insists on each, and no tool runs where one fails."""
-    held = {*ALWAYS, *(("gvisor",) if host.runsc else ()), *(("cgroup",) if host.cgroups else ())}
+    held = {
+        *(WASM if host.wasm else ALWAYS),
+        *(("gvisor",) if host.runsc else ()),
+        *(("cgroup",) if host.cgroups else ()),
+    }
     return tuple(layer for layer in get_args(Layer) if layer in held)
 
 
 def command(host: Host, limits: Limits, inherited: Descriptors, cgroup: Cgroup | None) -> list[str]:
     """The whole command."""
+    if inherited.info is None:
+        return [*_joined(cgroup), *_module(host, inherited)]
     if inherited.runsc is not None:
         runsc = f"/proc/self/fd/{inherited.runsc}"
         inside, own = _outside_gvisor(host, inherited), gvisor.start(runsc, inherited.result)
@@ -62,11 +70,21 @@ def command(host: Host, limits: Limits, inherited: Descriptors, cgroup: Cgroup |
 
 def enter(host: Host, cgroup: Cgroup | None, info: int) -> list[str]:
     """What comes before a box's walls: join the cgroup, drop the host's root, start bwrap in namespaces of its own."""
-    line: list[str] = ["/bin/sh", "-c", _JOIN, "sh", *(cgroup.joins() if cgroup else ()), "--"]
+    line = _joined(cgroup)
     if host.setpriv:
         line += [host.setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
     shared = ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv")
     return [*line, host.bwrap, *shared, "--info-fd", str(info)]
+
+
+def _joined(cgroup: Cgroup | None) -> list[str]:
+    return ["/bin/sh", "-c", _JOIN, "sh", *(cgroup.joins() if cgroup else ()), "--"]
+
+
+def _module(host: Host, inherited: Descriptors) -> list[str]:
+    """The process around a WebAssembly module."""
+    assert _WASM is not None and _WASM.origin is not None
+    return [host.python, "-I", "-B", _WASM.origin, str(inherited.result), str(inherited.rules)]
 
 
 def _program(host: Host, inherited: Descriptors) -> list[str]:

@@ -32,6 +32,7 @@ def examine() -> Iterator[Check]:
             return  # what comes after it cannot be told
         yield _cgroup(found) if part == "cgroup" and isinstance(found, Host) else _held(part)
     yield _gvisor(Settings())
+    yield _wasmtime()
 
 
 def _held(part: str) -> Check:
@@ -53,6 +54,13 @@ def _gvisor(settings: Settings) -> Check:
         )
     needed = settings.tool_sandbox_backend == "runsc"
     return Check("sandbox: runsc", holds=False, todo=found.reason, needed=needed)
+
+
+def _wasmtime() -> Check:
+    found = survey("wasmtime")
+    if isinstance(found, Fault):
+        return Check("sandbox: wasmtime", holds=False, todo=found.reason, needed=False)
+    return Check("sandbox: wasmtime", holds=True, found="WebAssembly modules, without files or a network")
 
 
 def _version() -> str:

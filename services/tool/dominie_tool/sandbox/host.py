@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from threading import Lock
 
 import anyio
@@ -19,7 +20,7 @@ from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.cgroup import find_parents, sweep
 from dominie_tool.sandbox.remedies import RUNSC, for_namespaces
 from dominie_tool.sandbox.seccomp import seccomp_filter
-from dominie_tool.sandbox.values import Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
+from dominie_tool.sandbox.values import WASM, Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
 
 _OLDEST = (3, 11)
 _NEWEST_MINOR = 20
@@ -42,6 +43,17 @@ def facts():
         "scratch": scratch.f_blocks * scratch.f_frsize >> 20,
     }
 """
+_WASM_PROBE = """(module
+  (import "wasi_snapshot_preview1" "fd_prestat_get" (func $folder (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\\10\\00\\00\\00\\04\\00\\00\\00") (data (i32.const 16) "true")
+  (func (export "_start")
+    (if (i32.eqz (call $folder (i32.const 3) (i32.const 32))) (then unreachable))
+    (if (i32.ne (memory.grow (i32.const {pages})) (i32.const -1)) (then unreachable))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
+"""
+"""It sees no folder, and gets no memory above its limit."""
 _one_at_a_time = Lock()
 _found: dict[tuple[Backend, str], tuple[float, Host | Fault]] = {}
 
@@ -59,7 +71,7 @@ def survey(backend: Backend = "bubblewrap", runsc: str = "runsc") -> Host | Faul
     with _one_at_a_time:
         known = _found.get((backend, runsc))
         if known is None or (isinstance(known[1], Fault) and time.monotonic() > known[0]):
-            found = _survey(_plain(), runsc if backend == "runsc" else None)
+            found = _wasmtime() if backend == "wasmtime" else _survey(_plain(), runsc if backend == "runsc" else None)
             known = _found[backend, runsc] = (time.monotonic() + _AGAIN_S, found)
         return known[1]
 
@@ -91,6 +103,18 @@ def _plain() -> Host | Fault:
     return Host(bwrap, "", None, setpriv, "--disable-userns" in usage, find_parents())
 
 
+def _wasmtime() -> Host | Fault:
+    if not sys.platform.startswith("linux"):
+        return Fault("wasmtime", "a sandbox needs Linux; use a worker tool instead")
+    if find_spec("wasmtime") is None:
+        return Fault("wasmtime", "wasmtime is not installed; install the package 'dominie-tool[wasm]'")
+    try:
+        seccomp_filter()
+    except SandboxUnavailable as error:
+        return Fault("seccomp", error.reason)
+    return _build(Host("", "", None, None, False, find_parents(), wasm=True))
+
+
 def _build(plain: Host) -> Host | Fault:
     faults = []
     for host in _candidates(plain):
@@ -104,7 +128,7 @@ def _build(plain: Host) -> Host | Fault:
 def _candidates(plain: Host) -> Iterator[Host]:
     if plain.cgroups:
         sweep(plain.cgroups)
-    for python, prefix in _pythons():
+    for python, prefix in [(sys.executable, None)] if plain.wasm else _pythons():
         host = replace(plain, python=python, prefix=prefix)
         if host.cgroups:
             yield host
@@ -129,6 +153,8 @@ def _try(host: Host) -> Fault | None:
         try:
             outcome = thread.submit(anyio.run, _probe, host).result()
         except SandboxUnavailable as error:
+            if host.wasm:
+                return Fault("wasmtime", error.reason)
             return Fault("runsc" if host.runsc else "namespaces", f"{error.reason}; {for_namespaces()}")
     if not isinstance(outcome.value, dict):
         return Fault("namespaces", f"a box could not run {host.python!r}: {outcome.detail}")
@@ -137,6 +163,9 @@ def _try(host: Host) -> Fault | None:
 
 def missing_in(facts: Mapping[str, object], host: Host) -> Fault | None:
     """What a box itself does not see of the layers that shall hold it; None when they are all there."""
+    if host.wasm:
+        lacks = next((layer for layer in WASM if not facts[layer]), None)
+        return Fault(lacks, f"a box was built, and {lacks} did not hold in it; report this") if lacks else None
     version = facts["python"]
     if not isinstance(version, list) or tuple(version) < _OLDEST:
         return Fault("namespaces", f"{host.python!r} is older than 3.11; install Python 3.11 or later in /usr/bin")
@@ -153,5 +182,11 @@ def missing_in(facts: Mapping[str, object], host: Host) -> Fault | None:
 
 
 async def _probe(host: Host) -> Outcome:
-    work = {"source": _PROBE, "function": "facts", "arguments": {}, "context": {}}
+    source = _WASM_PROBE.format(pages=_LIMITS.memory_mb << 4) if host.wasm else _PROBE
+    work: dict[str, object] = {
+        "source": source,
+        "function": "" if host.wasm else "facts",
+        "arguments": {},
+        "context": {},
+    }
     return await call(host, _LIMITS, work)

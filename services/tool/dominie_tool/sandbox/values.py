@@ -10,17 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-Layer: TypeAlias = Literal["uid", "gvisor", "seccomp", "namespaces", "rlimits", "scratch", "cgroup"]
+Layer: TypeAlias = Literal["uid", "gvisor", "wasm", "seccomp", "namespaces", "rlimits", "scratch", "cgroup"]
 """What stands between a tool and the machine.
 
-`uid`: not the host's root, and no capability. `gvisor`: system calls are answered by a kernel of its own. `seccomp`: no
-system calls but those on a list. `namespaces`: no network, no host processes, no files but a read-only `/usr` and a
-scratch folder. `rlimits`: bounds of one process. `scratch`: the size of that folder. `cgroup`: bounds of all processes
-together; without it there is one process alone.
+`uid`: not the host's root, and no capability. `gvisor`: system calls are answered by a kernel of its own. `wasm`: it
+is WebAssembly, which has no system calls, files or network. `seccomp`: no system calls but those on a list.
+`namespaces`: no network, no host processes, no files but a read-only `/usr` and a scratch folder. `rlimits`: bounds of
+one process. `scratch`: the size of that folder. `cgroup`: bounds of all processes together; without it there is one
+process alone.
 """
 NOBODY = 65534
 ALWAYS: tuple[Layer, ...] = ("uid", "seccomp", "namespaces", "rlimits", "scratch")
 """Without any of these there is no box."""
+WASM: tuple[Layer, ...] = ("uid", "wasm", "seccomp", "rlimits")
+"""The same of a box for WebAssembly, which needs nothing of bubblewrap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Host:
         lock_userns: Whether this bwrap can forbid user namespaces inside.
         cgroups: Where cgroups can be made, if anywhere.
         runsc: gVisor's program, where the box has its kernel.
+        wasm: Whether the box is for WebAssembly, and then a process without bubblewrap.
     """
 
     bwrap: str
@@ -98,10 +102,13 @@ class Host:
     lock_userns: bool = False
     cgroups: CgroupParents | None = None
     runsc: str | None = None
+    wasm: bool = False
 
     @property
     def own(self) -> Own:
         """What a box needs for itself: the launcher becomes bwrap, whose first process lives beside the tool's."""
+        if self.wasm:
+            return Own(160, 16 + 2 * (os.cpu_count() or 1), 1)
         return Own(48, 60 + 4 * (os.cpu_count() or 1), 3) if self.runsc else Own(0, 4, 1)
 
 
@@ -114,7 +121,7 @@ class Fault:
         reason: Why, and what to do about it.
     """
 
-    part: Layer | Literal["bubblewrap", "runsc"]
+    part: Layer | Literal["bubblewrap", "runsc", "wasmtime"]
     reason: str
 
 
