@@ -75,6 +75,16 @@ def greedy() -> int:
 """
 
 
+ECHO = """(module
+(import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+(memory (export "memory") 1)
+(func (export "_start")
+  (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 60000))
+  (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+  (i32.store (i32.const 4) (i32.load (i32.const 8)))
+  (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
+"""
 KERNEL = """
 import dominie, os
 
@@ -224,6 +234,32 @@ def test_a_tool_that_goes_wrong_is_a_problem_in_bounded_time_and_the_next_call_w
     assert run.invoke("trouble", {"how": "none"}).result == 7
 
 
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import os\nwhile True: os.fork()", "BlockingIOError"),
+        ("import os\ntry: open('full', 'wb').write(bytes(1 << 26))\nfinally: os.remove('full')", "OSError"),
+        (
+            "import threading\nwhile True: threading.Thread(target=threading.Event().wait).start()",
+            "can't start new thread",
+        ),
+        ("import os\nwhile True: os.write(1, bytes(1 << 16))", "output: it printed and returned more than"),
+        ("x = []\nwhile True: x.append(bytes(1 << 22))", "memory: it needed more than"),
+        ("import os\nos.kill(os.getpid(), 9)", "it ended before it returned (signal 9)"),
+    ],
+    ids=["forks", "disk", "threads", "prints", "memory", "kills"],
+)
+def test_a_program_that_goes_wrong_is_an_outcome_and_the_next_one_runs(run: dominie.Run, code: str, why: str) -> None:
+    begun = time.monotonic()
+    try:
+        said = execute(run, code)["error"]
+    except ToolFailed as failed:
+        said = failed.detail
+    assert why in said
+    assert time.monotonic() - begun < 60
+    assert execute(run, "1 + 1")["result"] == 2
+
+
 def test_started_names_the_layers(run: dominie.Run, project: Path, dominie_command: str) -> None:
     run.invoke("trouble", {"how": "none"})
     code, said = cli(project, dominie_command, "trace", "r-code", "--json")
@@ -247,6 +283,15 @@ def test_a_tool_runs_in_gvisor_and_its_trail_says_so(
     assert code == 0
     finished = [each["data"] for each in json.loads(said)["entries"] if each["type"] == "tool.finished.v1"]
     assert finished[-1]["layers"] == [*Sandbox.layers()[:1], "gvisor", *Sandbox.layers()[1:]]
+
+
+@pytest.mark.skipif(Sandbox.missing("wasmtime") is not None, reason="NO WASMTIME IS TESTED HERE")
+def test_a_webassembly_module_is_a_tool(run: dominie.Run, project: Path, dominie_command: str) -> None:
+    (project / "echo.wat").write_text(ECHO)
+    (project / "echo.json").write_text('{"description": "Says it again.", "effect": "read"}')
+    code, said = cli(project, dominie_command, "tool", "add", "echo.wat", "--json")
+    assert code == 0 and [each["name"] for each in json.loads(said)["tools"]] == ["echo"]
+    assert run.invoke("echo", {"a": [1, "ä"]}).result == {"a": [1, "ä"]}
 
 
 def test_who_was_not_granted_it_may_not(project: Path, dominie_command: str) -> None:

@@ -120,16 +120,22 @@ def test_without_bubblewrap_it_says_what_to_install() -> None:
 
 def test_the_doctor_looks_at_every_layer() -> None:
     checks = list(examine())
-    assert [check.name.removeprefix("sandbox: ") for check in checks] == ["bubblewrap", *ALWAYS, "cgroup", "runsc"]
+    assert [check.name.removeprefix("sandbox: ") for check in checks] == [
+        "bubblewrap",
+        *ALWAYS,
+        "cgroup",
+        "runsc",
+        "wasmtime",
+    ]
     held = {check.name.removeprefix("sandbox: ") for check in checks if check.holds}
-    assert held - {"runsc"} == {"bubblewrap", *Sandbox.layers()}
+    assert held - {"runsc", "wasmtime"} == {"bubblewrap", *Sandbox.layers()}
 
 
 def test_the_doctor_wants_gvisor_only_where_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOMINIE_TOOL_RUNSC", "/nowhere/runsc")
     for backend, fine in (("bubblewrap", True), ("runsc", False)):
         monkeypatch.setenv("DOMINIE_TOOL_SANDBOX_BACKEND", backend)
-        check = list(examine())[-1]
+        check = list(examine())[-2]
         assert (check.name, check.holds, check.fine) == ("sandbox: runsc", False, fine)
         assert "'/nowhere/runsc' is not installed" in check.todo
 

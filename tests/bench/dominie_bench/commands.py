@@ -115,10 +115,10 @@ def sandbox(
     calls: Annotated[int, typer.Option(help="Calls of each kind, one after the other.", min=10)] = 200,
     json: Json = False,
 ) -> None:
-    """A tool called in a new box of the sandbox, and in one that waited for it."""
+    """A tool called in a new box of each back end, and in one that waited for it."""
     from dominie_bench.sandbox import run
 
-    _print(run(calls), as_json=json)
+    _print(run(calls, _say), as_json=json)
 
 
 def limits(
