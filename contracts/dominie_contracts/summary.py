@@ -128,9 +128,9 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
         case Decided(decision="allow"):
             return f"allowed by {_names(payload.policies)}" if payload.policies else "allowed"
         case Decided(decision="ask"):
-            return f"ask: {_asks(payload.asks)}{_policies(payload)}"
+            return f"ask: {_asks(payload.asks)}{_policies(payload)}{_found(payload)}"
         case Decided():
-            return f"denied: {'; '.join(payload.why)}{_policies(payload)}"
+            return f"denied: {'; '.join(payload.why)}{_policies(payload)}{_found(payload)}"
         case Parked():
             return f"waits for {_names(whom(payload.asks))} until {_clock(payload.expires_ms)}"
         case Mistaken():
@@ -154,6 +154,13 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
             return f"unknown whether it happened: {payload.why}"
         case _:
             return None
+
+
+def _found(decided: Decided) -> str:
+    """What checks had found in the arguments, where a policy looked at it."""
+    context = decided.request.get("context")
+    found = context.get("found") if isinstance(context, dict) else None
+    return f", found {_names([*map(str, found)])}" if isinstance(found, list) and found else ""
 
 
 def _finished(finished: Finished) -> str:

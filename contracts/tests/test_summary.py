@@ -1,6 +1,7 @@
 """What an auditor reads."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -474,3 +475,12 @@ def test_money(usd: float, words: str) -> None:
 )
 def test_duration(ms: float, words: str) -> None:
     assert duration(ms) == words
+
+
+@pytest.mark.parametrize("decision", ["ask", "deny"])
+def test_what_checks_found_is_told_where_it_counted(decision: Any) -> None:
+    request: dict[str, Any] = {"context": {"found": ["pii.iban", "unchecked"]}}
+    decided = Decided(decision=decision, policies=("p",), why=("no",), request=request)
+    assert summarise("tool.decided.v1", decided.model_dump(mode="json")).endswith("[p], found pii.iban, unchecked")
+    strange = decided.model_copy(update={"request": {"context": "gone"}})
+    assert summarise("tool.decided.v1", strange.model_dump(mode="json")).endswith("[p]")
