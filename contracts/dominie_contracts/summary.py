@@ -7,7 +7,7 @@ from itertools import islice
 
 from pydantic import JsonValue, ValidationError
 
-from dominie_contracts import guardrail, identity, judge, keys, memory, model, runs, scheduler, servers, tool
+from dominie_contracts import catalog, guardrail, identity, judge, keys, memory, model, runs, scheduler, servers, tool
 from dominie_contracts.action import (
     Approved,
     Ask,
@@ -263,6 +263,8 @@ def _of_service(payload: Payload) -> str | None:
             return f"secret {payload.name} removed by {payload.by}"
         case Reached():
             return _reached(payload)
+        case catalog.ToolDeprecated():
+            return f"tool {payload.name} is no longer deprecated" if payload.withdrawn else payload.words
         case tool.ToolRemoved():
             return f"tool {payload.name} removed by {payload.by}"
         case servers.ServerAccepted():

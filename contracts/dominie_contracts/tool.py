@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, JsonValue
 
-from dominie_contracts import servers
+from dominie_contracts import catalog, servers
 from dominie_contracts.action import TRAIL, Matter, Noted, noted_in
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, CallPass, MediaType, names
 from dominie_contracts.base import Command, Message, Payload
@@ -93,6 +93,23 @@ class Tools(Message):
     """Reply to `ListTools`."""
 
     tools: tuple[ToolSpec, ...]
+    owners: dict[str, str] = Field(default_factory=dict)
+    """Whose each of them is."""
+    deprecated: dict[str, str] = Field(default_factory=dict)
+    """Of those that should not be used any more, what to know."""
+
+
+class ToolShown(Message):
+    """Reply to `ShowTool`."""
+
+    spec: ToolSpec
+    """Without its source."""
+    owner: str
+    versions: tuple[catalog.ToolVersion, ...]
+    """The oldest first."""
+    granted: tuple[str, ...]
+    """The principals whose registration lets them call it."""
+    deprecated: catalog.ToolDeprecated | None = None
 
 
 class InvokeTool(Command):
@@ -109,6 +126,8 @@ class ToolResult(Message):
     result: JsonValue
     labels: dict[str, Integrity]
     action: str
+    warning: str = ""
+    """That the tool is deprecated, where it is."""
 
 
 class BeginLocal(Command):
@@ -253,12 +272,13 @@ COMMANDS: tuple[type[Command], ...] = (
     KeepSecret,
     ListSecrets,
     RemoveSecret,
+    *catalog.COMMANDS,
     *servers.COMMANDS,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     TOOL: (*TRAIL, Reached),
     **{noted_in(TOOL, matter): (Noted,) for matter in get_args(Matter)},
-    CATALOG: (ToolRegistered, ToolRemoved, *servers.EVENTS),
+    CATALOG: (ToolRegistered, ToolRemoved, catalog.ToolDeprecated, *servers.EVENTS),
     PLAN: (PlanTaken,),
     SECRET: (SecretKept, SecretRemoved),
 }

@@ -22,6 +22,7 @@ from dominie_contracts.action import (
     Started,
     Unknown,
 )
+from dominie_contracts.catalog import ToolDeprecated
 from dominie_contracts.egress import Reach, Reached, Unreached
 from dominie_contracts.guardrail import (
     AnswersRefused,
@@ -379,6 +380,11 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         "catalog",
         ToolRegistered(spec=REFUND, owner="w-ledger"),
         "tool refund 1 (worker, external) registered by w-ledger",
+    ),
+    (
+        "catalog",
+        ToolDeprecated(name="refund", version="1", why="use pay_back", until_s=None, by="u-dana"),
+        "'refund' version 1 is deprecated: use pay_back",
     ),
     ("catalog", ToolRemoved(name="mcp.time.now", by="u-dana"), "tool mcp.time.now removed by u-dana"),
     (

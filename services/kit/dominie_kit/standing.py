@@ -93,6 +93,15 @@ class Standing(InMemory):
         """The suspension of a principal that stands."""
         return self._suspended.get((tenant, principal))
 
+    def granted(self, tenant: str, tool: str) -> list[str]:
+        """The principals whose registration grants a tool, by name."""
+        found = (registered for (owner, _), registered in self._registered.items() if owner == tenant)
+        return sorted(
+            each.principal
+            for each in found
+            if each.grants.allow("tools", tool) and not self.is_revoked(tenant, each.principal)
+        )
+
     def find(self, tenant: str, principal: str) -> Registered | None:
         """The registration of a principal that stands."""
         return None if self.is_revoked(tenant, principal) else self._registered.get((tenant, principal))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dominie_contracts import Forbidden, Invalid
+from dominie_contracts.catalog import DeprecateTool, ToolDeprecated
 from dominie_contracts.digests import digest_json
 from dominie_contracts.egress import Network
 from dominie_contracts.servers import PREFIX
@@ -63,6 +64,22 @@ def decide(state: State, command: RegisterTool, by: Registrant) -> list[ToolRegi
 def evolve(state: State, event: ToolRegistered) -> State:
     """The registration after one more event."""
     return State(event.spec, event.owner)
+
+
+def deprecate(standing: ToolDeprecated | None, version: str, command: DeprecateTool, by: str) -> list[ToolDeprecated]:
+    """Deprecating what is deprecated in these words changes nothing, nor does taking back what is not."""
+    if command.withdraw and standing is None:
+        return []
+    event = ToolDeprecated(
+        name=command.name,
+        version=version,
+        why=command.why,
+        until_s=command.until_s,
+        by=by,
+        withdrawn=command.withdraw,
+    )
+    same = standing is not None and standing == event.model_copy(update={"by": standing.by})
+    return [] if same else [event]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
+from dominie_contracts.catalog import DeprecateTool, ShowTool
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.model import MODEL, Chat, Completion
 from dominie_contracts.rights import serves
@@ -34,6 +35,7 @@ from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.classifier import Classifier
 from dominie_tool.adapters.workers import Workers
 from dominie_tool.handlers import Handlers
+from dominie_tool.listing import Registry
 from dominie_tool.mcp.calls import Calls
 from dominie_tool.mcp.handlers import Register, ServerHandlers
 from dominie_tool.mcp.servers import Running
@@ -78,6 +80,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     running = Running(bounds, most=settings.tool_mcp_servers, idle_s=settings.tool_mcp_idle_s)
     register = Register(service.store, service.actions(TOOL), catalog)
     calls = Calls(running, values, register)
+    registry = Registry(service.store, service.actions(TOOL), service.standing, catalog)
     servers = ServerHandlers(register, catalog, calls)
     parties = Parties(artifacts, service.keyring.by_id, may_serve)
     actions = service.actions(TOOL)
@@ -111,6 +114,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.route(ListSecrets, keeping.all, token=False)
     service.route(RegisterTool, handlers.register, token=False)
     service.route(ListTools, handlers.list_tools, token=False)
+    service.route(ShowTool, registry.show, token=False)
+    service.route(DeprecateTool, registry.deprecate, token=False)
     service.route(MountServer, servers.mount, token=False)
     service.route(ReviewServer, servers.review, token=False)
     service.route(ListServers, servers.list_servers, token=False)

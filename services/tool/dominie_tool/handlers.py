@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TypeVar
 
@@ -114,8 +115,7 @@ class Handlers:
         state = State()
         for past in recorded:
             payload = parse_own(past)
-            assert isinstance(payload, ToolRegistered)
-            state = evolve(state, payload)
+            state = evolve(state, payload) if isinstance(payload, ToolRegistered) else state
         events = decide(state, command, self._registrant(spec, context))
         if events and self._lacking and (lacking := await self._lacking(spec)):
             raise Unavailable(f"{spec.name!r} cannot run here: {lacking}")
@@ -131,13 +131,17 @@ class Handlers:
     async def list_tools(self, command: ListTools, context: Context) -> Tools:
         """The tools that the caller may call; a person sees all of their tenant's."""
         await context.read_your_writes()
-        specs = self._catalog.all(context.tenant)
+        tools = self._catalog.all(context.tenant)
         if context.claims is None and context.principal.startswith("a-"):
             raise Unauthenticated("tool.list needs a run token; mint one with identity.token")
         if context.claims is not None:
-            granted = [spec for spec in specs if context.grants.allow("tools", spec.name)]
-            specs = [spec for spec in granted if self._unreviewed(spec, context) is None]
-        return Tools(tools=tuple(spec.model_copy(update={"source": None}) for spec in specs))
+            granted = [tool for tool in tools if context.grants.allow("tools", tool.spec.name)]
+            tools = [tool for tool in granted if self._closed(tool, context) is None]
+        return Tools(
+            tools=tuple(tool.spec.model_copy(update={"source": None}) for tool in tools),
+            owners={tool.spec.name: tool.state.owner or "" for tool in tools},
+            deprecated={tool.spec.name: _warning(tool) for tool in tools if tool.deprecated},
+        )
 
     async def invoke(self, command: InvokeTool, context: Context) -> ToolResult:
         """Run a registered tool, once for its key, if policy allows it."""
@@ -154,8 +158,8 @@ class Handlers:
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         labels = await self._labels(tool, command.arguments, context)
         request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=_integrity(labels))
-        if (unreviewed := self._unreviewed(tool.spec, context)) is not None:
-            raise await self._actions.refuse(action, request, unreviewed)
+        if (closed := self._closed(tool, context)) is not None:
+            raise await self._actions.refuse(action, request, closed)
         async with self._values.whole(command.arguments, context) as whole:
             try:
                 question = await self._question("tool.invoke", tool, command.arguments, whole, labels, context)
@@ -188,7 +192,7 @@ class Handlers:
                 notes=tool.notes,
             ),
         )
-        return _reply(done)
+        return _reply(done).model_copy(update={"warning": _warning(tool)}) if tool.deprecated else _reply(done)
 
     async def begin(self, command: BeginLocal, context: Context) -> Begun:
         """Record and decide a call of a function in the agent's own process."""
@@ -252,11 +256,13 @@ class Handlers:
             raise Conflict(f"the call {command.action!r} is {action.state.status}, not started")
         return ToolResult(result=command.result, labels={}, action=action.id)
 
-    def _unreviewed(self, spec: ToolSpec, context: Context) -> Problem | None:
-        """Of a tool of an MCP server, that the server is not what was accepted."""
-        if spec.kind != "mcp":
+    def _closed(self, tool: Tool, context: Context) -> Problem | None:
+        """Why nobody may call a tool: its time is over, or its MCP server is not what was accepted."""
+        if tool.deprecated is not None and tool.deprecated.refuses(time.time()):
+            return Invalid(f"{tool.deprecated.words}; it is refused by now")
+        if tool.spec.kind != "mcp":
             return None
-        name, _ = parts(spec.name)
+        name, _ = parts(tool.spec.name)
         changed = self._catalog.server(context.tenant, name).changed
         return review_required(name, changed.differs) if changed else None
 
@@ -376,6 +382,18 @@ def _begun(action: Action) -> Begun:
     if finished is None:
         return Begun(action=action.id, then="run")
     return Begun(action=action.id, then="finished", result=finished.result, labels=finished.labels)
+
+
+def _warning(tool: Tool) -> str:
+    found = tool.deprecated
+    if found is None:
+        return ""
+    end = (
+        ""
+        if found.until_s is None
+        else f"; it is refused from {datetime.fromtimestamp(found.until_s, UTC):%Y-%m-%d %H:%M} UTC on"
+    )
+    return f"{found.words}{end}"
 
 
 def _reply(action: Action) -> ToolResult:

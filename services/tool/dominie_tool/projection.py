@@ -1,10 +1,11 @@
 """What the tool service knows: the catalog."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Matter
+from dominie_contracts.catalog import ToolDeprecated
 from dominie_contracts.labels import Role, names_readers
 from dominie_contracts.registry import parse_event
 from dominie_contracts.servers import PREFIX
@@ -29,6 +30,8 @@ class Tool:
     schema: InputSchema
     notes: tuple[Matter, ...]
     """What others look for in the trails of its calls."""
+    deprecated: ToolDeprecated | None = None
+    """Since when it should not be used any more, and why."""
 
 
 def tool_of(state: State, spec: ToolSpec) -> Tool:
@@ -67,6 +70,9 @@ class Catalog(InMemory):
             if names_readers(payload.spec.output_schema):
                 self._restricting.add(tenant)
             self._tools[tenant, payload.spec.name] = tool_of(evolve(State(), payload), payload.spec)
+        elif isinstance(payload, ToolDeprecated) and (tenant, payload.name) in self._tools:
+            known = self._tools[tenant, payload.name]
+            self._tools[tenant, payload.name] = replace(known, deprecated=None if payload.withdrawn else payload)
         elif isinstance(payload, ToolRemoved):
             self._tools.pop((tenant, payload.name), None)
         stream = StreamName.parse(event.envelope.stream).id
@@ -82,9 +88,9 @@ class Catalog(InMemory):
         """Whether any tool of a tenant ever said that not everybody may read its results."""
         return tenant in self._restricting
 
-    def all(self, tenant: str) -> list[ToolSpec]:
+    def all(self, tenant: str) -> list[Tool]:
         """A tenant's tools, by name."""
-        return [tool.spec for (owner, _), tool in sorted(self._tools.items()) if owner == tenant]
+        return [tool for (owner, _), tool in sorted(self._tools.items(), key=lambda each: each[0]) if owner == tenant]
 
     def server(self, tenant: str, name: str) -> mcp.State:
         """An MCP server of a tenant as it stands."""

@@ -32,6 +32,6 @@ def test_every_command_is_served(tmp_path: Path) -> None:
     assert {route.command for route in service.routes} == set(COMMANDS)
     assert [route.command.NAME for route in service.routes if route.resource] == ["tool.invoke"]
     without = {route.command.NAME for route in service.routes if not route.token}
-    servers = {f"tool.{each}" for each in ("mount", "review", "servers", "unmount")}
+    servers = {f"tool.{each}" for each in ("mount", "review", "servers", "unmount", "show", "deprecate")}
     secrets = {f"tool.{each}" for each in ("keep_secret", "remove_secret", "secrets")}
     assert without == {"tool.register", "tool.list", "tool.put", "tool.keep", "tool.fetch", *servers, *secrets}

@@ -27,7 +27,7 @@ async def test_the_catalog_holds_each_tenants_last_versions_by_name(desk: Desk) 
         *await stored(desk, CATALOG, registered("send", "9"), tenant="other"),
     ):
         catalog.apply(event)
-    assert [(spec.name, spec.version) for spec in catalog.all("acme")] == [("refund", "2"), ("send", "1")]
+    assert [(tool.spec.name, tool.spec.version) for tool in catalog.all("acme")] == [("refund", "2"), ("send", "1")]
     assert catalog.find("other", "refund") is None
     catalog.reset()
     assert (catalog.all("acme"), catalog.position) == ([], 0)
