@@ -109,7 +109,7 @@ WARDEN = "warden"
 """Who suspends what floods."""
 PRIVACY_COMMANDS = ("audit.erase", "audit.erasing")
 AUDITOR_COMMANDS = tuple(command for command in DEVELOPER_COMMANDS if command.startswith("audit."))
-WORKER_COMMANDS = ("tool.register", "tool.deprecate", *ARTIFACT_COMMANDS)
+WORKER_COMMANDS = ("tool.register", *ARTIFACT_COMMANDS)
 
 CALLS: dict[str, tuple[str, ...]] = {
     "model": ("scheduler.permit", "scheduler.release", "audit.record", "guardrail.reserve"),

@@ -171,6 +171,21 @@ def test_what_happened_is_on_the_record(run: dominie.Run, cli: Cli) -> None:
     assert len(found["entries"]) == 2
 
 
+def test_a_tool_is_shown_and_deprecated(run: dominie.Run, cli: Cli) -> None:
+    found = cli("tool", "show", CONVERT, "--json")
+    assert (found["owner"], found["spec"]["kind"], len(found["versions"])) == ("u-dev", "mcp", 1)
+    assert {"a-desk", "a-narrow"} <= set(found["granted"])
+    assert cli("tool", "deprecate", CONVERT, "--why", "ask the user", "--json")["changed"]
+    assert f"DEPRECATED '{CONVERT}'" in cli("tool", "list")
+    said = {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}
+    assert run.invoke(CONVERT, said, key="deprecated").warning.endswith("is deprecated: ask the user")
+    cli("tool", "deprecate", CONVERT, "--until", "2020-01-01")
+    with pytest.raises(Invalid, match="refused by now"):
+        run.invoke(CONVERT, said, key="refused")
+    cli("tool", "deprecate", CONVERT, "--undo")
+    assert "DEPRECATED" not in cli("tool", "show", CONVERT)
+
+
 def test_a_server_is_shown_and_removed(mounted: Any, cli: Cli) -> None:
     shown = cli("mcp", "show", "time")
     assert "accepted by u-dev" in shown and "pinned" in shown

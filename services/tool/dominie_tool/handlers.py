@@ -388,12 +388,9 @@ def _warning(tool: Tool) -> str:
     found = tool.deprecated
     if found is None:
         return ""
-    end = (
-        ""
-        if found.until_s is None
-        else f"; it is refused from {datetime.fromtimestamp(found.until_s, UTC):%Y-%m-%d %H:%M} UTC on"
-    )
-    return f"{found.words}{end}"
+    if found.until_s is None:
+        return found.words
+    return f"{found.words}; it is refused from {datetime.fromtimestamp(found.until_s, UTC):%Y-%m-%d %H:%M} UTC on"
 
 
 def _reply(action: Action) -> ToolResult:
