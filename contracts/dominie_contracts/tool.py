@@ -118,6 +118,8 @@ class InvokeTool(Command):
     NAME: ClassVar[str] = "tool.invoke"
     tool: str
     arguments: dict[str, JsonValue]
+    references: dict[str, str] = Field(default_factory=dict, max_length=64)
+    """Of an argument (`/to`) where it stands, in a result of this run: `ACTION#/pointer`. Refused where it does not."""
 
 
 class ToolResult(Message):

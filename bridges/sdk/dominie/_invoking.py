@@ -26,12 +26,19 @@ class Invoking:
         self._asked: dict[str, Callable[[], Awaitable[ToolResult]]] = {}
 
     async def invoke(
-        self, tool: str, arguments: Mapping[str, JsonValue], step: Step, wait: Wait, timeout_s: float | None
+        self,
+        tool: str,
+        arguments: Mapping[str, JsonValue],
+        step: Step,
+        wait: Wait,
+        timeout_s: float | None,
+        references: Mapping[str, str] | None = None,
     ) -> ToolResult:
         """See `AsyncRun.invoke`."""
         artifacts = self._asker.artifacts
         with step as key:
-            command = InvokeTool(tool=tool, arguments=await artifacts.arguments_out(dict(arguments)))
+            sent = await artifacts.arguments_out(dict(arguments))
+            command = InvokeTool(tool=tool, arguments=sent, references=dict(references or {}))
 
             async def once() -> ToolResult:
                 reply = await self._asker.ask(command, ToolResult, key=key, resource=tool, timeout_s=timeout_s)

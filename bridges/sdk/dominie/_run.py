@@ -143,6 +143,7 @@ class AsyncRun:
         tool_call_id: str | None = None,
         wait: Wait = "raise",
         timeout_s: float | None = None,
+        references: Mapping[str, str] | None = None,
     ) -> ToolResult:
         """Run a registered tool.
 
@@ -153,13 +154,15 @@ class AsyncRun:
             tool_call_id: The framework's id of this call, the same when the agent is started again.
             wait: Where a person must say yes first: `"raise"` ApprovalRequired, or wait for so many seconds.
             timeout_s: How long one try may take; None: as the client says.
+            references: Of an argument, where it stands in a result of this run: `{"/to": f"{found.action}#/mail"}`.
+                What is not so is refused.
 
         Raises:
             ApprovalRequired: A person has to say yes; the same call later is the same action.
             Problem: Refused, failed, or no answer in time.
         """
         step = self._invoking.step(f"tool/{tool}", dict(arguments), key, tool_call_id)
-        return await self._invoking.invoke(tool, arguments, step, wait, timeout_s)
+        return await self._invoking.invoke(tool, arguments, step, wait, timeout_s, references)
 
     async def wait_approval(self, action: str, timeout_s: float) -> ToolResult:
         """Wait for a person's answer to an action that `invoke` was refused for; then its result.

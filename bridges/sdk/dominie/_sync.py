@@ -234,6 +234,7 @@ class Run:
         tool_call_id: str | None = None,
         wait: Wait = "raise",
         timeout_s: float | None = None,
+        references: Mapping[str, str] | None = None,
     ) -> ToolResult:
         """See `AsyncRun.invoke`."""
         return self._call(
@@ -244,6 +245,7 @@ class Run:
             tool_call_id=tool_call_id,
             wait=wait,
             timeout_s=timeout_s,
+            references=references,
         )
 
     def wait_approval(self, action: str, timeout_s: float) -> ToolResult:

@@ -10,9 +10,17 @@ from pydantic import BaseModel
 
 from dominie_contracts import Recorded, StreamName
 from dominie_contracts.action import Finished
+from dominie_contracts.identity import RUN
+from dominie_contracts.memory import MEMORY
+from dominie_contracts.model import MODEL
 from dominie_contracts.provenance import NOTHING, Label, join
+from dominie_contracts.runs import RunOpened
 from dominie_contracts.seen import LOST, of_problem
+from dominie_contracts.tool import TOOL
 from dominie_eventstore import InMemory
+from dominie_kit.context import Context
+from dominie_kit.families import Families
+from dominie_kit.service import Service
 
 _RUNS, _LOST = 20_000, 100_000
 
@@ -78,3 +86,24 @@ def _label(event: Recorded, outcome: _Outcome) -> Label:
     if outcome.label is None:
         return Label(integrity="untrusted", sources=(source,))
     return outcome.label.model_copy(update={"sources": (source,)})
+
+
+class Provenance:
+    """What the runs of a family were given together, by tools, models and memory."""
+
+    def __init__(self) -> None:
+        self.given = {category: Given() for category in (TOOL, MODEL, MEMORY)}
+        self.families = Families()
+
+    def follow(self, service: Service) -> None:
+        """Keep it up to date."""
+        for category, each in self.given.items():
+            service.follow(each, category, name=f"given_{category}", takes=(Finished,))
+        service.follow(self.families, RUN, takes=(RunOpened,))
+
+    def of(self, context: Context) -> Label:
+        """Of a command's run, and of those that share what they were given with it."""
+        runs = None if context.claims is None else self.families.of(context.claims)
+        if runs is None:
+            return LOST
+        return join(given.of(context.tenant, run) for run in runs for given in self.given.values())

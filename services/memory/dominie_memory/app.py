@@ -3,13 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from dominie_contracts.action import Finished
 from dominie_contracts.memory import MEMORY, AddTurn, ListTurns, Recall, Remember
-from dominie_contracts.model import MODEL
-from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore
 from dominie_kit import Service
-from dominie_kit.given import Given
+from dominie_kit.given import Provenance
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library
 from dominie_memory.settings import Settings
@@ -20,8 +17,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     settings = settings or Settings()
     service = Service("memory", settings, store=store)
     library = Library(settings.state / "memory", service.keyring.term)
-    given = {category: Given() for category in (TOOL, MODEL, MEMORY)}
-    handlers = Handlers(service.actions(MEMORY), library, service.keyring, tuple(given.values()))
+    provenance = Provenance()
+    handlers = Handlers(service.actions(MEMORY), library, service.keyring, provenance)
 
     @asynccontextmanager
     async def files() -> AsyncIterator[None]:
@@ -30,8 +27,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
 
     service.resource(files)
     service.follow(library, MEMORY, indexed=True)
-    for category, each in given.items():
-        service.follow(each, category, name=f"given_{category}", takes=(Finished,))
+    provenance.follow(service)
     service.route(Remember, handlers.remember, resource="namespace")
     service.route(Recall, handlers.recall, resource="namespace")
     service.route(AddTurn, handlers.add_turn)

@@ -25,7 +25,7 @@ from dominie_contracts.provenance import Label, join
 from dominie_contracts.registry import parse_own
 from dominie_contracts.seen import MADE
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
-from dominie_kit.given import Given
+from dominie_kit.given import Provenance
 from dominie_kit.keyring import INDEX, Keyring
 from dominie_memory.aggregate import (
     PLATFORMS,
@@ -47,11 +47,11 @@ Done = tuple[JsonValue, Sequence[Payload], Label]
 class Handlers:
     """Answers `remember`, `recall`, `add_turn` and `turns`."""
 
-    def __init__(self, actions: Actions, library: Library, keyring: Keyring, given: Sequence[Given]) -> None:
+    def __init__(self, actions: Actions, library: Library, keyring: Keyring, provenance: Provenance) -> None:
         self._actions = actions
         self._library = library
         self._keyring = keyring
-        self._given = given
+        self._provenance = provenance
 
     async def remember(self, command: Remember, context: Context) -> Kept:
         """Keep a text in a namespace."""
@@ -110,7 +110,7 @@ class Handlers:
 
     def _made(self, context: Context) -> Label:
         """Of what is made of all that the run was given so far."""
-        return join((MADE, *(given.of(context.tenant, context.run) for given in self._given)))
+        return join((MADE, self._provenance.of(context)))
 
     async def _in_namespace(self, command: Remember | Recall, context: Context, do: Callable[[Action], Done]) -> Action:
         """Do what grants and policies allow in a namespace."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from dominie_contracts.identity import RUN
 from dominie_contracts.memory import MEMORY
-from dominie_contracts.tool import TOOL
-from dominie_kit.given import Given
+from dominie_kit.given import Provenance
 from dominie_kit.handler_testing import Desk, term
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library
@@ -34,7 +34,8 @@ async def desk(library: Library) -> Desk:
 
 @pytest.fixture
 def handlers(desk: Desk, library: Library) -> Handlers:
-    given = {category: Given() for category in (TOOL, MEMORY)}
-    for category, each in given.items():
+    provenance = Provenance()
+    desk.follow(provenance.families, RUN)
+    for category, each in provenance.given.items():
         desk.follow(each, category)
-    return Handlers(desk.actions(MEMORY), library, desk.keyring, tuple(given.values()))
+    return Handlers(desk.actions(MEMORY), library, desk.keyring, provenance)

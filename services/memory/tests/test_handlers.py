@@ -13,6 +13,7 @@ from dominie_contracts.seen import MADE
 from dominie_contracts.token import Fork
 from dominie_contracts.tool import TOOL
 from dominie_kit.context import Context
+from dominie_kit.given import Provenance
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library
@@ -69,7 +70,7 @@ async def test_shared_memories_are_the_tenants(desk: Desk, handlers: Handlers) -
 async def test_a_repeated_command_is_answered_from_the_record(desk: Desk, handlers: Handlers, library: Library) -> None:
     first = await handlers.remember(Remember(text="likes tea"), desk.context("k1"))
     assert (
-        await Handlers(desk.actions(MEMORY), library, desk.keyring, ()).remember(
+        await Handlers(desk.actions(MEMORY), library, desk.keyring, Provenance()).remember(
             Remember(text="likes tea"), desk.context("k1")
         )
         == first

@@ -4,8 +4,7 @@ from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
 from dominie_contracts.catalog import DeprecateTool, ShowTool
-from dominie_contracts.memory import MEMORY
-from dominie_contracts.model import MODEL, Chat, Completion
+from dominie_contracts.model import Chat, Completion
 from dominie_contracts.rights import serves
 from dominie_contracts.secrets import SECRET, KeepSecret, ListSecrets, RemoveSecret
 from dominie_contracts.servers import ListServers, MountServer, ReviewServer, UnmountServer
@@ -28,7 +27,7 @@ from dominie_kit.artifacts import Artifacts
 from dominie_kit.blobs import StreamBlobs
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import Looking
-from dominie_kit.given import Given
+from dominie_kit.given import Provenance
 from dominie_tool.adapters.artifacts import Parties, Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.checking import Checking
@@ -53,7 +52,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     settings = settings or Settings()
     service = Service("tool", settings, store=store)
     catalog, sources = Catalog(), Sources()
-    said, remembered = Given(), Given()
+    provenance = Provenance()
     artifacts = Artifacts(StreamBlobs(service.inner.client), max_bytes=settings.tool_artifact_bytes)
     values = Values(artifacts)
     kept = Kept()
@@ -91,7 +90,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         service.standing,
         catalog,
         sources,
-        (said, remembered),
+        provenance,
         values=values,
         checking=checking,
         worker=call_worker,
@@ -106,9 +105,8 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.resource(running.open)
     service.follow(catalog, CATALOG)
     service.follow(sources, TOOL, takes=(Finished,))
-    service.follow(said, MODEL, name="given_model", takes=(Finished,))
-    service.follow(remembered, MEMORY, name="given_memory", takes=(Finished,))
     service.follow(kept, SECRET, name="secrets")
+    provenance.follow(service)
     service.route(KeepSecret, keeping.keep, token=False)
     service.route(RemoveSecret, keeping.remove, token=False)
     service.route(ListSecrets, keeping.all, token=False)

@@ -24,7 +24,7 @@ from dominie_contracts import (
 from dominie_contracts.action import Finished
 from dominie_contracts.artifact import names
 from dominie_contracts.labels import wrong_marks
-from dominie_contracts.provenance import Integrity, Label, both, join
+from dominie_contracts.provenance import Integrity, Label, both
 from dominie_contracts.registry import parse_own
 from dominie_contracts.results import Labels, label_result
 from dominie_contracts.rights import DEVELOPERS
@@ -47,7 +47,7 @@ from dominie_contracts.tool import (
 )
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
-from dominie_kit.given import Given
+from dominie_kit.given import Provenance
 from dominie_kit.policy.asking import Command
 from dominie_kit.policy.planned import told
 from dominie_kit.standing import Standing
@@ -59,6 +59,7 @@ from dominie_tool.mcp.calls import review_required
 from dominie_tool.plans.aggregate import Call
 from dominie_tool.plans.following import Plans
 from dominie_tool.projection import Catalog, Tool, tool_of
+from dominie_tool.provenance.references import References
 from dominie_tool.provenance.requests import Requests
 from dominie_tool.provenance.sources import Sources
 
@@ -80,7 +81,7 @@ class Handlers:
         standing: Standing,
         catalog: Catalog,
         sources: Sources,
-        others: tuple[Given, ...] = (),
+        provenance: Provenance,
         *,
         values: Values,
         checking: Checking,
@@ -96,8 +97,9 @@ class Handlers:
         self._standing = standing
         self._catalog = catalog
         self._sources = sources
-        self._others = others
+        self._provenance = provenance
         self._requests = Requests(store)
+        self._references = References(store)
         self._values = values
         self._checking = checking
         self._plans = Plans(store, actions)
@@ -156,7 +158,13 @@ class Handlers:
         if tool is None:
             unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
+        try:
+            referred = await self._references.labels(command.references, command.arguments, context)
+        except Invalid as problem:
+            request = Request("tool.invoke", command.arguments, command.tool, tool.version)
+            raise await self._actions.refuse(action, request, problem) from problem
         labels = await self._labels(tool, command.arguments, context)
+        labels |= {name: label for name, label in referred.items() if name in labels}
         request = Request("tool.invoke", command.arguments, command.tool, tool.version, labels=_integrity(labels))
         if (closed := self._closed(tool, context)) is not None:
             raise await self._actions.refuse(action, request, closed)
@@ -302,7 +310,7 @@ class Handlers:
             return {}
         await context.read_your_writes()
         seen = self._sources.of(context.tenant, context.run)
-        more = join(given.of(context.tenant, context.run) for given in self._others)
+        more = self._provenance.of(context)
         words = await self._requests.words(context)
         names = arguments if restricts and both(seen.join.readers, more.readers) is not None else tool.typed.roles
         return label_arguments(arguments, names, tool.typed.units, seen, more=more, words=words)

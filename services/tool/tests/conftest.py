@@ -8,12 +8,13 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import Grants
-from dominie_contracts.identity import PRINCIPAL, Registered
+from dominie_contracts.identity import PRINCIPAL, RUN, Registered
 from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
 from dominie_kit import Action
 from dominie_kit.artifacts import Artifacts
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import Looking
+from dominie_kit.given import Provenance
 from dominie_kit.handler_testing import Desk
 from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
@@ -77,9 +78,12 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[..., Handl
     """Another instance of the service at each call, with read models of its own."""
 
     def build(checking: Checking | None = None) -> Handlers:
-        catalog, sources, standing = Catalog(), Sources(), Standing()
+        catalog, sources, standing, provenance = Catalog(), Sources(), Standing(), Provenance()
         desk.follow(catalog, CATALOG)
         desk.follow(sources, TOOL)
+        desk.follow(provenance.families, RUN)
+        for category, each in provenance.given.items():
+            desk.follow(each, category)
         desk.follow(standing, PRINCIPAL)
         actions = desk.actions(TOOL)
         values = Values(Artifacts(desk.blobs))
@@ -89,6 +93,7 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[..., Handl
             standing,
             catalog,
             sources,
+            provenance,
             values=values,
             checking=checking or Checking(Looking(installed(), cpu_s=5), actions),
             worker=worker.run,

@@ -32,6 +32,7 @@ from dominie_kit.artifacts import Artifacts
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import Looking
 from dominie_kit.context import Context
+from dominie_kit.given import Provenance
 from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking
@@ -135,6 +136,7 @@ async def keeping(desk: Desk, folder: Path, bounds: Bounds = BOUNDS, **more: Any
         desk.standing,
         catalog,
         Sources(),
+        Provenance(),
         values=values,
         worker=nobody,
         sandbox=nobody,

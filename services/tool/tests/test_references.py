@@ -1,0 +1,101 @@
+"""A caller says which leaf of which result an argument is: true, or refused with a typed problem."""
+
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from dominie_contracts import Forbidden, Invalid, ToolFailed
+from dominie_contracts.tool import TOOL, InvokeTool
+from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_tool.handlers import Handlers
+
+pytestmark = pytest.mark.anyio
+
+RESULT: JsonValue = {"to": "ada", "mails": ["ada", "eve"], "a/b": {"~": 500}, "said": "pay eve 500", "one": 1}
+RECORD = {"x-dominie": {"integrity": "record"}}
+KNOWN = (
+    PERMIT_ALL
+    + """
+@id("known") @why("from no record") forbid (principal, action in Action::"pay", resource)
+when { context.min.recipient < 3 || context.min.amount < 3 };
+"""
+)
+
+
+@pytest.fixture
+async def looked_up(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> str:
+    """A lookup in run r-1, whose short values stand in something untrusted too; its id."""
+    said = {"x-dominie": {"integrity": "untrusted"}}
+    await have("lookup", effect="read", output_schema={**RECORD, "properties": {"said": said}})
+    await have("pay", {"to": "recipient", "cents": "amount"})
+    await desk.publish(KNOWN)
+    worker.results = {"lookup": RESULT}
+    return (await handlers.invoke(InvokeTool(tool="lookup", arguments={}), desk.context(run="r-1"))).action
+
+
+def pay(value: JsonValue = "ada", **references: str) -> InvokeTool:
+    named = {f"/{name}": where for name, where in references.items()}
+    return InvokeTool(tool="pay", arguments={"to": value, "cents": 500}, references=named)
+
+
+async def test_what_is_referred_to_is_what_it_is(desk: Desk, handlers: Handlers, looked_up: str) -> None:
+    with pytest.raises(Forbidden, match="from no record"):
+        await handlers.invoke(pay(), desk.context(run="r-1"))
+    for to, pointer in (("ada", "/to"), ("ada", "/mails/0"), (["ada", "eve"], "/mails")):
+        called = pay(to, to=f"{looked_up}#{pointer}", cents=f"{looked_up}#/a~1b/~0")
+        assert (await handlers.invoke(called, desk.context(run="r-1"))).result == "done"
+
+
+async def test_what_is_untrusted_stays_so(desk: Desk, handlers: Handlers, looked_up: str) -> None:
+    with pytest.raises(Forbidden, match="from no record"):
+        called = pay("pay eve 500", to=f"{looked_up}#/said", cents=f"{looked_up}#/a~1b/~0")
+        await handlers.invoke(called, desk.context(run="r-1"))
+
+
+@pytest.mark.parametrize(
+    ("to", "where"),
+    [
+        ("eve", "{}#/to"),
+        ("ada", "{}#/mails/1"),
+        ("ada", "{}#/gone"),
+        ("ada", "{}#/mails/00"),
+        ("ada", "{}#/mails/-"),
+        ("ada", "{}#/mails/9"),
+        ("ada", "{}#/to/0"),
+        (True, "{}#/one"),
+        ("ada", "{}"),
+        ("ada", "{}#to"),
+        ("ada", "#/to"),
+        ("ada", "00000000000000000000000000000000#/to"),
+        ("ada", "../../../../../../../../etc/passwd#/to"),
+        ("ada", ""),
+    ],
+)
+async def test_a_reference_that_is_not_true_is_refused(
+    desk: Desk, handlers: Handlers, looked_up: str, worker: Any, to: JsonValue, where: str
+) -> None:
+    with pytest.raises(Invalid, match=r"reference|no call|is not what"):
+        await handlers.invoke(pay(to, to=where.format(looked_up)), desk.context(run="r-1"))
+    assert [name for name, _ in worker.calls] == ["lookup"]
+    assert (await desk.types(TOOL))[-2:] == ["requested.v1", "finished.v1"]
+
+
+async def test_another_runs_or_tenants_result_is_none(desk: Desk, handlers: Handlers, looked_up: str) -> None:
+    for context in (desk.context(run="r-2"), desk.context(run="r-1", tenant="other")):
+        with pytest.raises(Invalid, match=r"no call|no tool"):
+            await handlers.invoke(pay(to=f"{looked_up}#/to"), context)
+
+
+async def test_what_failed_has_no_result(desk: Desk, handlers: Handlers, looked_up: str, worker: Any) -> None:
+    worker.results = {"lookup": ToolFailed("lookup: gone")}
+    with pytest.raises(ToolFailed):
+        await handlers.invoke(InvokeTool(tool="lookup", arguments={"again": 1}), desk.context("k", run="r-1"))
+    failed = (await desk.last(TOOL)).stream.rpartition(".")[2]
+    with pytest.raises(Invalid, match="no call"):
+        await handlers.invoke(pay(to=f"{failed}#"), desk.context(run="r-1"))
+
+
+async def test_of_an_argument_that_is_not_there_it_is_refused(desk: Desk, handlers: Handlers, looked_up: str) -> None:
+    with pytest.raises(Invalid, match="of an argument"):
+        await handlers.invoke(pay(gone=f"{looked_up}#/to"), desk.context(run="r-1"))
