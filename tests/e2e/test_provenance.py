@@ -175,7 +175,7 @@ def test_a_caller_says_where_an_argument_stands_and_is_refused_where_it_does_not
         with client.run() as run:
             found = run.invoke("payee", {"name": "Acme"}).action
             run.invoke("browse", {"url": "https://acme.example/4711"})
-            paying = {"to": "4711", "cents": 100}
+            paying: dict[str, Any] = {"to": "4711", "cents": 100}
             for action, pointer in ((elsewhere, "/pin"), (found, "/name"), (found, "/gone")):
                 with pytest.raises(dominie.Invalid):
                     run.invoke("transfer", paying, references={"/to": f"{action}#{pointer}"})

@@ -42,7 +42,8 @@ def pay(value: JsonValue = "ada", **references: str) -> InvokeTool:
 async def test_what_is_referred_to_is_what_it_is(desk: Desk, handlers: Handlers, looked_up: str) -> None:
     with pytest.raises(Forbidden, match="from no record"):
         await handlers.invoke(pay(), desk.context(run="r-1"))
-    for to, pointer in (("ada", "/to"), ("ada", "/mails/0"), (["ada", "eve"], "/mails")):
+    places: list[tuple[JsonValue, str]] = [("ada", "/to"), ("ada", "/mails/0"), (["ada", "eve"], "/mails")]
+    for to, pointer in places:
         called = pay(to, to=f"{looked_up}#{pointer}", cents=f"{looked_up}#/a~1b/~0")
         assert (await handlers.invoke(called, desk.context(run="r-1"))).result == "done"
 
@@ -91,7 +92,7 @@ async def test_what_failed_has_no_result(desk: Desk, handlers: Handlers, looked_
     worker.results = {"lookup": ToolFailed("lookup: gone")}
     with pytest.raises(ToolFailed):
         await handlers.invoke(InvokeTool(tool="lookup", arguments={"again": 1}), desk.context("k", run="r-1"))
-    failed = (await desk.last(TOOL)).stream.rpartition(".")[2]
+    failed = str((await desk.last(TOOL)).stream).rpartition(".")[2]
     with pytest.raises(Invalid, match="no call"):
         await handlers.invoke(pay(to=f"{failed}#"), desk.context(run="r-1"))
 
