@@ -14,6 +14,8 @@ from dominie_langgraph import ChatDominie, ToolNode, awiden, widen
 
 from .test_agent import double, pay, say
 
+pytestmark = pytest.mark.timeout(180)
+
 
 @pytest.fixture(scope="module")
 def erin(house: Any, client: dominie.Client) -> str:

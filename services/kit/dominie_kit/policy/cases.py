@@ -154,8 +154,8 @@ def _of_tool(case: Case, name: str, specs: Sequence[ToolSpec]) -> Question:
     known = [spec for spec in specs if spec.name == name and case.version in (None, spec.version)]
     if not known:
         raise BadCase(
-            f"{case.name!r}: no tool {name!r} is known: `dominie tool list --json > tools.json` in the folder says "
-            "which there are"
+            f"{case.name!r}: no tool {name!r} is registered, or described by the policies: `dominie tool list --json "
+            "> tools.json` in their folder describes those of a project"
         )
     typed = Typed.of(known[-1])
     strange = {*case.untrusted, *case.labels} - typed.roles.keys()
