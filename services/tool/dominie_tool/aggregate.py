@@ -54,6 +54,8 @@ def decide(state: State, command: RegisterTool, by: Registrant) -> list[ToolRegi
         raise Invalid("a sandboxed tool, and no other, needs `source` and `function`")
     if spec.profile is not None and spec.kind != "sandboxed":
         raise Invalid("a profile is for a sandboxed tool: others run where nobody bounds them")
+    if spec.profile is not None and spec.profile.network != "none" and spec.profile.backend == "runsc":
+        raise Invalid(f"{spec.name!r} wants a network, which there is with the back end bubblewrap alone")
     if excess := beyond(spec, by.most):
         raise Forbidden(f"{excess.text} to a tool of {by.principal}", part=excess.part, limit=excess.limit)
     if spec == state.spec:

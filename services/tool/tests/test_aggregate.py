@@ -92,6 +92,12 @@ def test_where_one_back_end_is_open_no_other_is() -> None:
     assert raised.value.extra == {"part": "backend", "limit": "runsc"}
 
 
+def test_a_network_is_bubblewraps_alone() -> None:
+    profile = Profile(network=Network(hosts=("api.example.org",)), backend="runsc")
+    with pytest.raises(Invalid, match="bubblewrap alone"):
+        decide(State(), RegisterTool(spec=BOXED.model_copy(update={"profile": profile})), replace(OWNER, most=MOST))
+
+
 def test_a_tool_that_is_not_sandboxed_has_no_profile() -> None:
     with pytest.raises(Invalid, match="profile"):
         decide(State(), RegisterTool(spec=SPEC.model_copy(update={"profile": Profile()})), OWNER)

@@ -21,7 +21,7 @@ from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.aggregate import State
-from dominie_tool.egress import Egress, Secret
+from dominie_tool.egress import Bounds, Egress, Secret
 from dominie_tool.egress.testing import HOST, PUBLIC, Answer, Authority, Internet, says, served
 from dominie_tool.handlers import Handlers
 from dominie_tool.projection import tool_of
@@ -96,6 +96,11 @@ def ask(url, how):
     print(said, base64.b64encode(said.encode()).decode(), flush=True)
     if "print" in url:
         os._exit(1)
+    if "deep" in url:
+        found = said
+        for _ in range(300):
+            found = [found]
+        return found
     if "raise" in url:
         raise ValueError(said)
     return {"mine": key[:15], "known": said in os.environ.values(), said: [said, said.encode().hex()]}
@@ -133,7 +138,7 @@ def sandbox(desk: Desk, internet: Internet, authority: Authority) -> Boxes:
             raise Invalid("no such secret")
         return (Secret("API_KEY", KEY, (HOST,)),)
 
-    egress = Egress(internet.ground(), dial=internet.dial, tls=authority.trust)
+    egress = Egress(internet.ground(), dial=internet.dial, tls=authority.trust, bounds=Bounds(connections=40))
     return Boxes(PLAIN, Values(Artifacts(desk.blobs)), egress, secrets)
 
 
@@ -253,6 +258,33 @@ async def test_a_secret_is_not_in_what_a_failure_says(
             await call("ask", profile=ONLY_TLS, url=f"http://{HOST}/{how}", how="bearer")
     coded = base64.b64encode(KEY.encode()).decode()[:16]
     assert not {KEY, coded} & {each for each in (KEY, coded) if each in raised.value.detail + await logged(desk)}
+
+
+async def test_a_result_that_cannot_be_read_does_not_say_it_either(
+    desk: Desk, internet: Internet, call: Any, authority: Authority
+) -> None:
+    async with served(internet, echoes([]), port=443, tls=authority.certificate(HOST)):
+        with pytest.raises(ToolFailed, match="cannot be read") as raised:
+            await call("ask", profile=ONLY_TLS, url=f"http://{HOST}/deep", how="bearer")
+    assert KEY[:12] not in raised.value.detail + await logged(desk)
+
+
+FLOOD = """
+import socket
+def flood(_):
+    made = 0
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", 3128), 20).close()
+            made += 1
+        except ConnectionRefusedError:
+            return made
+"""
+
+
+async def test_a_flood_of_connections_ends(desk: Desk, call: Any) -> None:
+    assert await call("flood", source=FLOOD, _="") >= 40
+    assert {each.why for each in (await reached(desk)).refused} == {"too-many"}
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,10 @@ async def test_connections_are_bounded(internet: Internet) -> None:
             await two.aclose()
         assert await way.get(f"http://{HOST}/") == b""
         assert way.reached().refused[0].count == 2
+        with anyio.fail_after(_BOUNDED_S), pytest.raises(OSError):
+            while True:  # nobody listens any more, so that no flood of them costs anything
+                await (await way.connect()).aclose()
+                await anyio.sleep(0.01)
 
 
 async def test_only_so_many_refusals_are_named(internet: Internet) -> None:

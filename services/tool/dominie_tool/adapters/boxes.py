@@ -18,12 +18,14 @@ from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import beyond
 from dominie_tool.egress import Call, Egress, Ground, Secret
 from dominie_tool.egress.gate import look_up, own_addresses
+from dominie_tool.egress.redaction import Redactor
 from dominie_tool.projection import Tool
 from dominie_tool.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
 from dominie_tool.settings import Settings
 
 SecretsOf = Callable[[str, ToolSpec, str], Awaitable[tuple[Secret, ...]]]
 """The secrets of a tool, by tenant and owner."""
+_NOTHING = Redactor(())
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 
 
@@ -101,18 +103,21 @@ class Boxes:
                 if network and (reached := network.reached()):
                     action.beside.append(reached)
         try:
-            return await self._result(spec, _redacted(outcome, network), action.context)
+            return await self._result(spec, outcome, action.context, network.redactor if network else _NOTHING)
         except Unavailable as error:
             raise NotDone(error) from error
 
-    async def _result(self, spec: ToolSpec, outcome: Outcome, context: Context) -> JsonValue:
-        """What a tool returned, if it is what its schema says; what is large of it is an artifact."""
+    async def _result(self, spec: ToolSpec, outcome: Outcome, context: Context, redactor: Redactor) -> JsonValue:
+        """What a tool returned, if it is what its schema says; what is large of it is an artifact.
+
+        Should a host have told the tool a secret, that is not in it.
+        """
         if outcome.status != "ok":
-            raise ToolFailed(f"{spec.name}: {outcome.status}: {outcome.detail}")
+            raise ToolFailed(redactor.cut(f"{spec.name}: {outcome.status}: {outcome.detail}"))
         try:
-            result = _JSON.validate_json(to_json(outcome.value))
+            result = redactor.value(_JSON.validate_json(to_json(outcome.value)))
         except ValueError as error:  # what cannot be read again is no outcome: it is nested too deeply
-            raise ToolFailed(f"{spec.name}: its result cannot be read: {error}") from error
+            raise ToolFailed(redactor.cut(f"{spec.name}: its result cannot be read: {error}")) from error
         try:
             wrong = await InputSchema(spec.output_schema).wrong_value(result) if spec.output_schema else None
             short = await self._values.shorten(result, context)
@@ -146,11 +151,3 @@ class Boxes:
             raise NotDone(Unavailable(f"{tool.spec.name!r} wants several processes, and no cgroup bounds them here"))
         asked = profile.model_dump(exclude_none=True, exclude={"network", "backend"})
         return replace(self._limits, **asked, time_s=tool.spec.timeout_s)
-
-
-def _redacted(outcome: Outcome, network: Call | None) -> Outcome:
-    """An outcome without the secrets of its call, should a host have told them to the tool."""
-    if network is None or not network.environment:
-        return outcome
-    value = network.redactor.value(_JSON.validate_python(outcome.value))
-    return replace(outcome, value=value, detail=network.redactor.cut(outcome.detail))

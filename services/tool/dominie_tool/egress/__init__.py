@@ -49,7 +49,7 @@ class Call:
 
     async def serve(self, listener: SocketListener) -> None:
         """Answer whoever connects, until this is cancelled."""
-        await listener.serve(self._proxy.answer)
+        await self._proxy.serve(listener)
 
     def reached(self) -> Reached | None:
         """What it has reached, and what it was refused; None where it did not try."""

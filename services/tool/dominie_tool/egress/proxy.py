@@ -12,7 +12,7 @@ from functools import partial
 
 import anyio
 import h11
-from anyio.abc import SocketStream
+from anyio.abc import SocketListener, SocketStream
 
 from dominie_tool.egress.exchange import Side, exchange
 from dominie_tool.egress.gate import Gate
@@ -42,8 +42,20 @@ class Proxy:
         self._tls = tls
         self._placeholders = placeholders
         self._open = 0
+        self._full = anyio.Event()
 
-    async def answer(self, client: SocketStream) -> None:
+    async def serve(self, listener: SocketListener) -> None:
+        """Answer whoever connects, until this is cancelled; who has connected too often is not listened to any more."""
+        async with anyio.create_task_group() as answers:
+            answers.start_soon(self._shut, listener)
+            with suppress(anyio.ClosedResourceError):
+                await listener.serve(self._answer, answers)
+
+    async def _shut(self, listener: SocketListener) -> None:
+        await self._full.wait()
+        await listener.aclose()
+
+    async def _answer(self, client: SocketStream) -> None:
         """Answer one connection to its end."""
         async with client:
             with suppress(Refused, *_GONE), self._told(), self._slot():
@@ -65,7 +77,9 @@ class Proxy:
     def _slot(self) -> Iterator[None]:
         bounds = self._ledger.bounds
         self._ledger.connections += 1
-        if self._open >= bounds.at_once or self._ledger.connections > bounds.connections:
+        if self._ledger.connections > bounds.connections:
+            self._full.set()
+        if self._open >= bounds.at_once or self._full.is_set():
             raise Refused("", 0, "too-many")
         self._open += 1
         try:
