@@ -18,6 +18,8 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from dominie_contracts import Invalid
+from dominie_contracts.provenance import Integrity as Level
+from dominie_contracts.typed import Unit
 
 MARK = "x-dominie"
 RoleName = Literal["amount", "recipient", "object", "when", "code", "text"]
@@ -25,7 +27,7 @@ RoleName = Literal["amount", "recipient", "object", "when", "code", "text"]
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    def _marks(self) -> dict[str, str]:
+    def _marks(self) -> dict[str, JsonValue]:
         raise NotImplementedError
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -35,22 +37,32 @@ class _Mark:
 
 @dataclass(frozen=True, slots=True)
 class Role(_Mark):
-    """What an argument is to the policies: `Annotated[int, Role("amount")]`."""
+    """What an argument is to the policies: `Annotated[int, Role("amount")]`; `Role("amount", "major")` is no cents."""
 
     name: RoleName
+    unit: Unit | None = None
 
-    def _marks(self) -> dict[str, str]:
-        return {"role": self.name}
+    def _marks(self) -> dict[str, JsonValue]:
+        return {"role": self.name} if self.unit is None else {"role": self.name, "unit": self.unit}
 
 
 @dataclass(frozen=True, slots=True)
 class Integrity(_Mark):
-    """How far a part of a result can be trusted: `Annotated[str, Integrity("record")]`."""
+    """How far a part of a result can be trusted: `Annotated[str, Integrity("record")]`.
 
-    level: Literal["record"] = "record"
+    Attributes:
+        readers: Whoever may read it, by address or `@domain`; none: anybody.
+        author: The property beside it that says who wrote it: if that is not the run's user, it is untrusted.
+    """
 
-    def _marks(self) -> dict[str, str]:
-        return {"integrity": self.level}
+    level: Level = "record"
+    readers: tuple[str, ...] = ()
+    author: str | None = None
+
+    def _marks(self) -> dict[str, JsonValue]:
+        readers: dict[str, JsonValue] = {"readers": [*self.readers]} if self.readers else {}
+        author: dict[str, JsonValue] = {} if self.author is None else {"author": self.author}
+        return {"integrity": self.level, **readers, **author}
 
 
 class Signature:

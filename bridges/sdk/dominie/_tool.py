@@ -4,13 +4,14 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import anyio.to_thread
 from pydantic import JsonValue, ValidationError
 
 from dominie._schema import MARK, RoleName, Signature
 from dominie_contracts import Invalid
+from dominie_contracts.provenance import Integrity as Level
 from dominie_contracts.tool import Effect, Kind, Profile, ToolSpec
 
 P = ParamSpec("P")
@@ -91,7 +92,7 @@ def tool(
     idempotent: bool = False,
     kind: Kind = "worker",
     timeout_s: float = 30.0,
-    integrity: Literal["record"] | None = None,
+    integrity: Level | None = None,
     roles: Mapping[str, RoleName] | None = None,
     profile: Mapping[str, JsonValue] | None = None,
 ) -> Callable[[Callable[P, T]], Tool[P, T]]: ...
@@ -106,7 +107,7 @@ def tool(
     idempotent: bool = False,
     kind: Kind = "worker",
     timeout_s: float = 30.0,
-    integrity: Literal["record"] | None = None,
+    integrity: Level | None = None,
     roles: Mapping[str, RoleName] | None = None,
     profile: Mapping[str, JsonValue] | None = None,
 ) -> Tool[P, T] | Callable[[Callable[P, T]], Tool[P, T]]:
@@ -121,7 +122,8 @@ def tool(
         idempotent: It takes the idempotency key, so that a repeated call does nothing twice.
         kind: Who runs it: a `worker` of its owner, the tool service (`sandboxed`), or the agent itself (`local`).
         timeout_s: How long one call may take.
-        integrity: `record` where the whole result comes from a record and not from strangers.
+        integrity: `record` where the whole result comes from a record and not from strangers, `platform` where it says
+            no more than how it went; None: untrusted, but for what is marked.
         roles: What arguments are to the policies, as `Annotated[int, Role("amount")]` also says.
         profile: What a call of a sandboxed one may use: `memory_mb`, `processes`, `scratch_mb`, `output_bytes`; its
             `network` (`{"hosts": ["api.example.org"]}`); and its `backend`, `bubblewrap` or `runsc` (gVisor).

@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from dominie import Integrity, Invalid, Role, ToolContext, tool
+from dominie_contracts.labels import wrong_marks
 
 CONTEXT = ToolContext("k1", "u-dana", "a-desk", "r1", 30.0)
 
@@ -44,6 +45,23 @@ def test_the_schema_comes_from_the_annotations() -> None:
     assert schema["properties"]["title"] == {"type": "string"}
     assert pay.spec.output_schema == {"type": "null"}
     assert (pay.spec.name, pay.spec.version, pay.spec.timeout_s) == ("pay.out", "2", 5)
+
+
+def test_who_may_read_and_who_wrote_a_part_is_marked_beside_it() -> None:
+    class Mail(BaseModel):
+        sender: Annotated[str, Integrity("record")]
+        text: Annotated[str, Integrity("user", readers=("@x.org",), author="sender")]
+
+    @tool
+    def pay(euros: Annotated[float, Role("amount", "major")]) -> Mail:
+        return Mail(sender="dana", text=str(euros))
+
+    found: Any = pay.spec.output_schema
+    asked: Any = pay.spec.input_schema
+    marks = {"integrity": "user", "readers": ["@x.org"], "author": "sender"}
+    assert found["properties"]["text"]["x-dominie"] == marks
+    assert asked["properties"]["euros"]["x-dominie"] == {"role": "amount", "unit": "major"}
+    assert [*wrong_marks(found), *wrong_marks(asked)] == []
 
 
 def test_integrity_is_marked_whole_or_in_parts() -> None:

@@ -13,6 +13,7 @@ import pytest
 from dominie import Credentials
 from dominie.keys import KeyPair
 from dominie_contracts import Draft, Recorded, StreamName
+from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import (
     PRINCIPAL,
     RUN,
@@ -633,3 +634,17 @@ async def test_a_deeply_nested_token_is_one_that_does_not_hold(acme: Instance) -
     deep = MINT.model_copy(update={"subject_token": f"{to_base64(HEAD)}.{to_base64(b'[' * 90_000)}.e30"})
     with pytest.raises(Unauthenticated, match="does not hold"):
         await acme.runs.token(deep, by("a-desk"))
+
+
+async def test_the_users_words_are_kept_with_their_digest_and_with_no_other(acme: Instance) -> None:
+    for other in ("theirs", "another"):
+        with pytest.raises(Invalid, match="digests"):
+            mint = MintRunToken(user="u-dana", run="worded", request="Pay Ada.", request_digest=other)
+            await acme.runs.token(mint, by("a-desk"))
+    minted = await acme.runs.token(MintRunToken(user="u-dana", run="worded", request="Pay Ada."), by("a-desk"))
+    digest = digest_bytes(b"Pay Ada.")
+    assert RunTokenVerifier(SIGNER.public).verify(minted.token).request_digest == digest
+    (event,) = await acme.store.read(StreamName("acme", RUN, "worded"))
+    assert b'"request":"$sealed:' in event.raw and b"Pay Ada" not in event.raw
+    with pytest.raises(Conflict, match="another request_digest"):
+        await acme.runs.token(MintRunToken(user="u-dana", run="worded", request="Pay Eve."), by("a-desk"))
