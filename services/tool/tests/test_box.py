@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dominie_tool.sandbox.cgroup import Cgroup, find_parents, sweep
+from dominie_contracts.tool import Backend
+from dominie_tool.sandbox.cgroup import Cgroup, begun, find_parents, sweep
 from dominie_tool.sandbox.host import missing_in, survey
+from dominie_tool.sandbox.known import Known
 from dominie_tool.sandbox.remedies import for_namespaces
 from dominie_tool.sandbox.seccomp import ALLOWED, OLDER, assemble, seccomp_filter
 from dominie_tool.sandbox.syscalls import SYSCALLS
@@ -124,10 +127,29 @@ def test_the_limits_are_written(tmp_path: Path, version: int, files: dict[str, s
 
 
 def test_what_a_killed_service_left_is_swept(tmp_path: Path) -> None:
-    for name in ("dominie-4194999-0", "dominie-1-0", "other"):  # above the highest process number; init
+    mine, other = f"dominie-{os.getpid()}-{begun(os.getpid())}-0", f"dominie-1-{begun(1)}-0"
+    gone = ("dominie-4194999-5-0", f"dominie-{os.getpid()}-5-0")  # above the highest number; one that had this number
+    for name in (mine, other, *gone, "other", "dominie-of-an-other"):
         (tmp_path / name).mkdir()
     sweep(CgroupParents(2, tmp_path, tmp_path))
-    assert {folder.name for folder in tmp_path.iterdir()} == {"dominie-1-0", "other"}
+    assert {folder.name for folder in tmp_path.iterdir()} == {mine, other, "other", "dominie-of-an-other"}
+
+
+def test_what_was_missing_is_looked_for_again_after_a_minute() -> None:
+    looked: list[Backend] = []
+    now = [0.0]
+    whole = Host("bwrap", "python3", cgroups=CgroupParents(2, Path("/"), Path("/")))
+    found: list[Host | Fault] = [Fault("bubblewrap", "too slow"), Host("bwrap", "python3"), whole]
+
+    def look(backend: Backend, runsc: str) -> Host | Fault:
+        looked.append(backend)
+        return found[len(looked) - 1]
+
+    known = Known(look, lambda host: host.cgroups is not None, lambda: now[0])
+    for at_s, expected in ((0, found[0]), (60, found[0]), (61, found[1]), (121, found[1]), (122, whole), (9999, whole)):
+        now[0] = at_s
+        assert known.get("bubblewrap", "runsc") == expected
+    assert len(looked) == 3
 
 
 def run_filter(program: bytes, audit: int, number: int, argument: int) -> int:

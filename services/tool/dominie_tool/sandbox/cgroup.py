@@ -41,7 +41,7 @@ class Cgroup:
         Raises:
             OSError: It cannot be made here.
         """
-        name = f"dominie-{os.getpid()}-{next(_numbers)}"
+        name = f"dominie-{os.getpid()}-{begun(os.getpid())}-{next(_numbers)}"
         memory, pids = parents.memory / name, parents.pids / name
         made = cls(parents.version, memory, pids, own)
         try:
@@ -120,12 +120,21 @@ def find_parents(proc: Path = Path("/proc/self")) -> CgroupParents | None:
 
 
 def sweep(parents: CgroupParents) -> None:
-    """Remove the cgroups that a killed service left."""
+    """Remove the cgroups that a killed service left; in a container the next one may well have its number."""
     for parent in {parents.memory, parents.pids}:
-        for folder in parent.glob("dominie-*-*"):
-            if not Path("/proc", folder.name.split("-")[1]).exists():
+        for folder in parent.glob("dominie-*-*-*"):
+            pid, since = folder.name.split("-")[1:3]
+            if pid.isdigit() and begun(int(pid)) != since:
                 with suppress(OSError):  # not empty, so not left
                     folder.rmdir()
+
+
+def begun(pid: int) -> str | None:
+    """When a process began, in ticks since the machine did (proc(5)): that and its number name it. None: it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def _lines(file: Path) -> list[str]:

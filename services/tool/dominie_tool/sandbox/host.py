@@ -6,18 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
-from threading import Lock
 
 import anyio
 
 from dominie_contracts.tool import Backend
 from dominie_tool.sandbox.call import call
 from dominie_tool.sandbox.cgroup import find_parents, sweep
+from dominie_tool.sandbox.known import Known
 from dominie_tool.sandbox.remedies import RUNSC, for_namespaces
 from dominie_tool.sandbox.seccomp import seccomp_filter
 from dominie_tool.sandbox.values import WASM, Fault, Host, Layer, Limits, Outcome, SandboxUnavailable
@@ -25,7 +24,6 @@ from dominie_tool.sandbox.values import WASM, Fault, Host, Layer, Limits, Outcom
 _OLDEST = (3, 11)
 _NEWEST_MINOR = 20
 _PROBE_S = 30.0
-_AGAIN_S = 60.0
 _LIMITS = Limits(time_s=_PROBE_S)
 _PROBE = """
 import os, resource, sys
@@ -54,26 +52,23 @@ _WASM_PROBE = """(module
     (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
 """
 """It sees no folder, and gets no memory above its limit."""
-_one_at_a_time = Lock()
-_found: dict[tuple[Backend, str], tuple[float, Host | Fault]] = {}
 
 
 def survey(backend: Backend = "bubblewrap", runsc: str = "runsc") -> Host | Fault:
     """What to build a box with, or why none can be built. Boxes are really built to find out.
 
-    What was found holds for this process; what was missing is looked for again after a minute, since a box may have
-    been too slow on a busy machine.
-
     Args:
         backend: What builds the box.
         runsc: gVisor's program, a path or a name on PATH.
     """
-    with _one_at_a_time:
-        known = _found.get((backend, runsc))
-        if known is None or (isinstance(known[1], Fault) and time.monotonic() > known[0]):
-            found = _wasmtime() if backend == "wasmtime" else _survey(_plain(), runsc if backend == "runsc" else None)
-            known = _found[backend, runsc] = (time.monotonic() + _AGAIN_S, found)
-        return known[1]
+    return _known.get(backend, runsc)
+
+
+def _look(backend: Backend, runsc: str) -> Host | Fault:
+    return _wasmtime() if backend == "wasmtime" else _survey(_plain(), runsc if backend == "runsc" else None)
+
+
+_known = Known(_look, lambda host: host.cgroups is not None or find_parents() is None)
 
 
 def _survey(plain: Host | Fault, runsc: str | None) -> Host | Fault:
