@@ -11,6 +11,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from agentdojo.functions_runtime import FunctionCall
 from pydantic import JsonValue
@@ -91,25 +92,21 @@ class Agent:
     async def _call(self, run: dominie.AsyncRun, call: FunctionCall, side: Side, *, yes: bool) -> JsonValue:
         side.calls += 1
         key = f"{run.id}/{'user' if yes else 'attacker'}/{side.calls}"
-        arguments = to_jsonable_python(dict(call.args))
+        invoke = partial(run.invoke, call.function, to_jsonable_python(dict(call.args)), key=key)
         try:
-            return (await run.invoke(call.function, arguments, key=key)).result
-        except dominie.ApprovalRequired as asked:
-            side.asked += 1
-            if not yes:
-                return None
-            await self._approve(str(asked.extra["action"]))
+            try:
+                return (await invoke()).result
+            except dominie.ApprovalRequired as asked:
+                side.asked += 1
+                if not yes:
+                    return None
+                await self._approve(str(asked.extra["action"]))
+                return (await invoke(wait=_ANSWERED_S)).result
         except (dominie.Forbidden, dominie.Invalid):
             side.denied += 1
-            return None
         except dominie.ToolFailed:
             side.failed += 1
-            return None
-        try:
-            return (await run.invoke(call.function, arguments, key=key, wait=_ANSWERED_S)).result
-        except dominie.ToolFailed:
-            side.failed += 1
-            return None
+        return None
 
     async def _approve(self, action: str) -> None:
         (view,) = await self._approver.approvals(action=action)
