@@ -52,7 +52,7 @@ def add(
     from dominie_contracts.servers import Mounted, MountServer
 
     reads = tuple(str(path.resolve()) for path in read or [])
-    server = _server(name, command=tuple(map(_whole, command or [])), reads=reads, url=url)
+    server = _server(name, command=_command(command or []), reads=reads, url=url)
     words = _words(effect, role, trust_hints)
     with developer() as client:
         done = client.ask(MountServer(server=server, words=words), Mounted, timeout_s=START_S)
@@ -145,9 +145,15 @@ def _server(name: str, **parts: object) -> "Server":
         raise Invalid(f"{name!r} cannot be an MCP server: {error.errors()[0]['msg']}") from error
 
 
+def _command(words: list[str]) -> tuple[str, ...]:
+    """A command as the service can run it; a program without a path is found there, on its own `PATH`."""
+    first = [_whole(word) if "/" in word else word for word in words[:1]]
+    return (*first, *map(_whole, words[1:]))
+
+
 def _whole(word: str) -> str:
     """A word of a command, a file of this folder by its whole path: the service runs elsewhere."""
-    if "/" in word and Path(word).exists():
+    if Path(word).is_file() or ("/" in word and Path(word).exists()):
         return os.path.abspath(word)
     return word
 

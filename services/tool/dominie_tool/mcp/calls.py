@@ -54,7 +54,7 @@ class Calls:
             self._running.end(whose, server.name)
         try:
             async with self._running.held(server, whose) as session:
-                return await session.listing()
+                return await _listed(session)
         except Broken as broken:
             raise ToolFailed(str(broken)) from broken
 
@@ -108,7 +108,7 @@ class Calls:
 
     async def _check(self, session: Session, accepted: ServerAccepted, context: Context) -> None:
         """What it offers is what was accepted: asked at each call."""
-        found = await session.listing()
+        found = await _listed(session)
         if found.digest == accepted.listing.digest:
             return
         state = await self._register.met(context, accepted.server.name, found)
@@ -141,6 +141,17 @@ def review_required(name: str, differs: tuple[str, ...]) -> ReviewRequired:
         server=name,
         differs=list(differs),
     )
+
+
+async def _listed(session: Session) -> Listing:
+    """What a server offers, within the time that it has for its start."""
+    try:
+        with anyio.fail_after(session.bounds.start_s):
+            return await session.listing()
+    except TimeoutError as late:
+        session.faulty = True
+        name, patience = session.server.name, session.bounds.start_s
+        raise Broken(f"the MCP server {name!r}: it did not say within {patience:g} s what it offers") from late
 
 
 async def _called(session: Session, tool: str, given: dict[str, JsonValue]) -> JsonValue:

@@ -72,6 +72,7 @@ class Ears:
 @asynccontextmanager
 async def wire(process: Process, ears: Ears) -> AsyncIterator["TransportStreams"]:
     """The streams between a session and a server. When it ends or is ended, what is read ends, and `ears` say why."""
+    import mcp_types
     from mcp.shared.message import SessionMessage
 
     heard, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
@@ -93,7 +94,8 @@ async def wire(process: Process, ears: Ears) -> AsyncIterator["TransportStreams"
         assert process.stdin is not None
         with suppress(*_GONE):
             async for message in told:
-                ears.asked()
+                if isinstance(message.message, mcp_types.JSONRPCRequest):
+                    ears.asked()  # an answer of ours asks for nothing
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await process.stdin.send(text.encode() + b"\n")
 
