@@ -123,6 +123,10 @@ async def test_a_check_that_cannot_look_is_said_and_the_others_look(here: Instal
     assert "dana@" not in found.failed[name]
 
 
+async def test_what_hangs_is_ended_by_the_processors_time_it_took(here: Installed) -> None:
+    assert "1 s of the processor's time" in (await look(here, "x", "hangs", cpu_s=1)).failed["hangs"]
+
+
 async def test_everything_is_asked_for_at_once(here: Installed) -> None:
     sound = Installed({name: here.checks[name] for name in ("pii", "secret", "good")}, {}, here.found_at)
     lists = read_lists([PolicyFile(name="deny.rivals.txt", text="mallory")])
