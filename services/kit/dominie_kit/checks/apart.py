@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from dominie_kit.checks import apart_main
 
 _MEMORY = 2 * 2**30
-_PATIENCE_S = 15.0
+_PATIENCE_S = 30.0
 _room = anyio.CapacityLimiter(2)
 _answer = TypeAdapter(list[list[str]])
 

@@ -17,7 +17,7 @@ CPU_S = 0.2
 """Of the processor's time, for a check that does not promise to be linear."""
 _AT_ONCE = 16_384
 """Characters that are looked at without a thread: some 2 ms."""
-_PATIENCE_S = 15.0
+_PATIENCE_S = 30.0
 Asked = Callable[[Sequence[Text]], Awaitable[Iterable[str]]]
 """A check that waits for others; raises `NotLooked`."""
 
