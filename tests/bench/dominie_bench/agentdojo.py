@@ -69,6 +69,6 @@ def _full_trails(project: Path, run: str) -> int:
         [str(dominie), "trace", run, "--json"], cwd=project, capture_output=True, text=True, check=True
     )
     streams: dict[str, set[str]] = defaultdict(set)
-    for entry in Entries.model_validate_json(done.stdout).entries:
+    for entry in Entries.model_validate({"entries": json.loads(done.stdout)["entries"]}).entries:
         streams[entry.stream].add(entry.type)
     return sum(types >= _TRAIL for types in streams.values())
