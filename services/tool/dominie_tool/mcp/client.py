@@ -1,4 +1,4 @@
-"""One conversation with a server, by the `mcp` library: imported where a server is mounted: it takes 60 MB.
+"""One conversation with a server, by the `mcp` library: imported where a server is mounted: it takes 80 MB.
 
 Nothing that a server says is relied on: what it lists is bounded, and it is told that it can ask for nothing.
 """
