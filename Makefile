@@ -13,6 +13,7 @@ DOJO     := tests/bench
 SERVICES := $(filter-out kit,$(patsubst services/%/pyproject.toml,%,$(wildcard services/*/pyproject.toml)))
 MEMBERS  := contracts eventstore bridges/sdk services/kit $(SERVICES:%=services/%) witness demo tests/bench
 PACKAGES := $(foreach m,$(MEMBERS),$(patsubst %/py.typed,%,$(wildcard $m/*/py.typed)))
+HOUSE    := tests contracts eventstore services/kit bridges/sdk demo
 TESTS    := $(wildcard $(filter-out tests/bench/tests,$(MEMBERS:%=%/tests))) tests tools infra
 
 SYNC     := pip sync --quiet --compile-bytecode --require-hashes --build-constraints requirements/build.txt
@@ -30,14 +31,17 @@ demo: .venv/.done $(BRIDGE)/.venv/.done  ## A refund desk, plain and under Domin
 up: .venv/.done  ## Run Dominie on this machine until interrupted.
 	@.venv/bin/dominie up $(ARGS)
 
-# Both suites run even when the first fails, and the count comes last. A test waits about half of its time: three at once
-# keep two processors busy.
+# Each test runs once: a service's own with that service alone installed, the others with all of it. All run even when
+# some fail, and the count comes last. A test waits about half of its time: three at once keep two processors busy. Files
+# with few and long tests come first, or one of them would be left at the end.
 test: .venv/.done $(BRIDGE)/.venv/.done  ## Run every test.
-	@rm -rf .reports/*.xml
+	@rm -rf .reports
 	@status=0; \
-	.venv/bin/python -m pytest -n 3 --dist loadfile --junit-xml .reports/house.xml || status=$$?; \
+	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --junit-xml .reports/house.xml $(HOUSE) || \
+	    status=$$?; \
 	(cd $(BRIDGE) && .venv/bin/python -m pytest --junit-xml ../../.reports/langgraph.xml tests) || status=$$?; \
-	.venv/bin/python tools/tally.py .reports/*.xml; \
+	$(MAKE) --no-print-directory alone || status=$$?; \
+	.venv/bin/python tools/tally.py .reports/*.xml .reports/alone/*.xml; \
 	exit $$status
 
 # The demo's desk is a user's program, written as users write.
