@@ -13,6 +13,7 @@ DOJO     := tests/bench
 SERVICES := $(filter-out kit,$(patsubst services/%/pyproject.toml,%,$(wildcard services/*/pyproject.toml)))
 MEMBERS  := contracts eventstore bridges/sdk services/kit $(SERVICES:%=services/%) witness demo tests/bench
 PACKAGES := $(foreach m,$(MEMBERS),$(patsubst %/py.typed,%,$(wildcard $m/*/py.typed)))
+LONGEST  := tool identity audit
 HOUSE    := tests contracts eventstore services/kit bridges/sdk demo
 TESTS    := $(wildcard $(filter-out tests/bench/tests,$(MEMBERS:%=%/tests))) tests tools infra
 
@@ -88,19 +89,20 @@ $(DOJO)/.venv/.done: $(UV) $(DOJO)/requirements.txt $(DOJO)/pyproject.toml
 	@$(UV) pip check --quiet --python $(@D)
 	@touch $@
 
-# The dry run fetches every package's metadata, so that nine resolutions can then go without the network.
+# Those that take longest go first. The dry run fetches every package's metadata, so that nine resolutions can then go without the network.
 alone: .venv/.done  ## Run the tests of each service, and of the witness, with it alone installed.
 	@rm -rf .reports/alone && mkdir -p .reports/alone
 	@$(UV) venv --quiet --clear --python .venv .venvs/all
 	@$(UV) pip install --quiet --dry-run --build-constraints requirements/build.txt --python .venvs/all \
-	    --constraints requirements/dev.txt $(MEMBERS:%=-e ./%) --group test
-	@printf '%s\n' $(SERVICES) witness | xargs -P 2 -I{} $(MAKE) --no-print-directory alone-{}
+	    --constraints requirements/dev.txt $(MEMBERS:%=-e ./%) -e ./services/tool[wasm] --group test
+	@printf '%s\n' $(LONGEST) $(filter-out $(LONGEST),$(SERVICES)) witness | xargs -P 3 -I{} $(MAKE) --no-print-directory alone-{}
 
 alone-%: ALONE = $(firstword $(wildcard services/$* $*))
+alone-tool: EXTRA = [wasm]
 alone-%:
 	@$(UV) venv --quiet --clear --python .venv .venvs/$*
 	@$(UV) pip install --quiet --offline --compile-bytecode --build-constraints requirements/build.txt \
-	    --python .venvs/$* --constraints requirements/dev.txt -e ./$(ALONE) --group test
+	    --python .venvs/$* --constraints requirements/dev.txt -e './$(ALONE)$(EXTRA)' --group test
 	@.venvs/$*/bin/python -m pytest -q -p no:cacheprovider --junit-xml .reports/alone/$*.xml $(ALONE)/tests \
 	    > .reports/alone/$*.log || { cat .reports/alone/$*.log; exit 1; }
 	@echo "$* alone: $$(tail -1 .reports/alone/$*.log)"
