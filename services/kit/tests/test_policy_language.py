@@ -288,6 +288,49 @@ def test_policies_see_who_may_not_read_what_is_said() -> None:
     assert nobody.context["outside"] == ["*"]
 
 
+MAIL = Typed.of(
+    ToolSpec(
+        name="mail",
+        input_schema={
+            "type": "object",
+            "properties": {
+                "to": {"type": "string", "x-dominie": {"role": "recipient"}},
+                "cc": {"x-dominie": {"role": "recipient"}},
+                "subject": {"type": "string", "x-dominie": {"role": "text"}},
+                "body": {"x-dominie": {"role": "text"}},
+            },
+            "required": ["to", "subject"],
+        },
+    )
+)
+
+
+def mail(**arguments: JsonValue) -> dict[str, JsonValue]:
+    known: dict[str, JsonValue] = {"to": "ada@acme.org", "subject": "hi", **arguments}
+    return MAIL.question("tool.invoke", known, {}, principal="a", tenant="t", user="u").context
+
+
+@pytest.mark.parametrize("body", ["see\nx", ["hi", "see"], {"see": "hi"}, {"a": [{"b": "see"}]}])
+def test_policies_see_all_that_others_are_told(body: JsonValue) -> None:
+    for where in ({"subject": "see", "body": "hi"}, {"body": body}):
+        assert "see" in str(mail(**where)["text"]) and "hi" in str(mail(**where)["text"])
+    assert mail()["text"] == mail(body=None)["text"] == "hi"
+
+
+def test_of_several_recipients_none_stands_for_all() -> None:
+    assert mail()["recipient"] == mail(cc=None)["recipient"] == mail(cc=[])["recipient"] == "ada@acme.org"
+    assert "recipient" not in mail(cc="eve@evil.example") and "recipient" not in mail(cc=["eve@evil.example"])
+
+
+def test_a_role_of_several_arguments_is_asked_for_with_has() -> None:
+    def check(condition: str) -> int:
+        return check_policies(files(PERMIT_ALL, forbid(condition, 'action in Action::"mail"')), [MAIL.shape])
+
+    assert check('context has recipient && context.recipient == "x"') == check('context.text == "x"') == 2
+    with pytest.raises(PolicyError, match="recipient"):
+        check('context.recipient == "x"')
+
+
 def test_what_no_policy_looks_at_does_not_cost_a_decision() -> None:
     found = Policies("d", files(PERMIT_ALL, forbid('context.untrusted.contains("recipient")')))
     for order in ("A1", "A2", "A3"):

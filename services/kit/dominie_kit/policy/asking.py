@@ -1,5 +1,6 @@
 """What policies are told of a tool's call. Pure."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -100,16 +101,25 @@ class Typed:
         return named or (["*"] if self.spec.effect == "external" else [])
 
     def _told(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """The arguments that have a role, by it."""
+        """The arguments that have a role, by it: all texts as one; of others that are several, none stands for all."""
         found: dict[str, JsonValue] = {}
+        given: dict[Role, list[JsonValue]] = {}
         for name, role in self.roles.items():
             value = arguments.get(name)
-            if role == "when" and value is not None:
-                found[role] = moment(name, value)
-            elif role != "amount" and isinstance(value, str):
-                found[role] = value
+            if value not in (None, []):
+                given.setdefault(role, []).append(moment(name, value) if role == "when" else value)
+        for role, values in given.items():
+            if role == "text":
+                found[role] = "\n".join(map(_written, values))
+            elif role != "amount" and len(values) == 1 and isinstance(values[0], str):
+                found[role] = values[0]
         total = amount(arguments, self.units)
         return found if total is None else {**found, "amount": total}
+
+
+def _written(value: JsonValue) -> str:
+    """All that a text says, in lists and objects, too."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def moment(name: str, value: JsonValue) -> str:

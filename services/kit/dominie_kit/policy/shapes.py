@@ -6,6 +6,7 @@ Action::"tool.invoke"        every registered tool
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -95,14 +96,17 @@ ANY_TOOL = _shape(f"{INVOKE}{VERSION}", (INVOKE,), "Tool", _CALL)
 
 
 def shape_of(spec: ToolSpec) -> Shape:
-    """The action of a tool version. A role that is always there need not be asked for with `has`."""
+    """The action of a tool version. A role that is always told need not be asked for with `has`."""
     schema, marked = spec.input_schema, roles(spec.input_schema)
     arguments = record_type(schema)
     known = arguments["attributes"]
     assert isinstance(known, dict)
     told: Type = {"type": "Record", "attributes": {role: NUMBER for role in sorted(set(marked.values()))}}
     found = {**_CALL, MIN: told, "arguments": arguments}
+    marks = Counter(marked.values())
     for name, role in marked.items():
+        if role not in ("text", "amount") and marks[role] > 1:
+            continue  # of several none is told
         declared = known.get(name)
         text = TEXT if role == "when" else _ROLE_TYPES[role]
         if isinstance(declared, dict) and declared.get("type") == text["type"] and is_required(schema, name):
