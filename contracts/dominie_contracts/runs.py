@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeFloat
 from dominie_contracts.base import Command, Json, Message, Payload
 from dominie_contracts.personal import PERSONAL
 from dominie_contracts.plans import Plan
-from dominie_contracts.token import Ceiling, Fork, Grants
+from dominie_contracts.token import Ceiling, Fork, Grants, RequestFrom
 
 MAX_REQUEST_CHARS = 64_000
 Basis = Literal["service", "delegation", "registration", "subject-token", "exchange", "asserted"]
@@ -25,7 +25,8 @@ class MintRunToken(Command):
     session: str | None = Field(default=None, max_length=200)
     request_digest: str | None = None
     request: str | None = Field(default=None, max_length=MAX_REQUEST_CHARS)
-    """What the user asked, in their own words: what stands there has the integrity `user` in this run."""
+    """What the user asked, in their own words: if they signed for it, what stands there has the integrity `user` in
+    this run (in local development the agent is believed)."""
     narrow: Grants | None = None
     """Less than the agent's own grants."""
     subject_token: str | None = Field(default=None, max_length=128 * 1024)
@@ -199,6 +200,8 @@ class RunOpened(Payload):
     """Whose plan it follows, where it is another run's."""
     request: Annotated[str | None, PERSONAL] = None
     """What the user asked; `request_digest` is its SHA-256."""
+    request_from: RequestFrom | None = None
+    """Who said that this is the request. Of runs that do not say it nobody knows: it is not taken for the user's."""
 
 
 class RunGranted(Payload):

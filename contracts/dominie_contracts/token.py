@@ -80,6 +80,9 @@ class Ceiling(Message):
     max_cost_usd: NonNegativeFloat
 
 
+RequestFrom = Literal["user", "agent"]
+"""Who said what is asked in a run: the user, who signed its digest, or the agent alone. In local development the agent
+is believed that it is the user's."""
 Detail = Annotated[Authorization | Ceiling, Field(discriminator="type")]
 """An entry of another type is refused."""
 
@@ -119,6 +122,8 @@ class RunClaims(Message):
     """The runs that this one is part of, the first one first."""
     request_digest: str | None = None
     """SHA-256 of what the user asked for, where it was given."""
+    request_from: RequestFrom | None = None
+    """Only what is from the user is taken for the user's words."""
     plan_digest: str | None = None
     """SHA-256 of how the agent means to do it, where that was given."""
     plan_run: str | None = None

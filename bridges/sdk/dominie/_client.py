@@ -103,7 +103,8 @@ class AsyncClient:
             user: On whose behalf, as `"dana"`; None: the developer, or `DOMINIE_USER`.
             session: The conversation that it belongs to.
             id: The run's id; a restarted agent that gives the same one repeats nothing. None: a new one.
-            request: What the user asked, word for word: the run is bound to it, and what stands there is the user's.
+            request: What the user asked, word for word: the run is bound to it, and if they signed for it (or locally),
+                what stands there is the user's.
             plan: Which tools, how often, with which arguments fixed; the run is held to it.
             max_cost_usd: What the run may spend on models, with all that is handed on.
             subject_token: What the user signed for this run (`dominie agent token`).

@@ -630,6 +630,43 @@ async def test_what_the_user_signed_for_is_not_replaced(acme: Instance, erin: Cr
     assert RunTokenVerifier(SIGNER.public).verify(minted.token).request_digest == "theirs"
 
 
+PAY_ADA = MintRunToken(user="u-erin", run="asked", request="Pay Ada.")
+
+
+async def asked_by(found: Instance, mint: MintRunToken) -> str | None:
+    """Who is said to have asked, by each token of the run."""
+    goes_on = MintRunToken(user=mint.user, run=mint.run)
+    tokens = [(await found.runs.token(each, by("a-desk"))).token for each in (mint, goes_on)]
+    (who,) = {RunTokenVerifier(SIGNER.public).verify(token).request_from for token in tokens}
+    return who
+
+
+@pytest.mark.parametrize(("digest", "who"), [(digest_bytes(b"Pay Ada."), "user"), (None, "agent")], ids=["it", "none"])
+async def test_a_request_is_the_users_if_they_signed_for_it(
+    acme: Instance, erin: Credentials, digest: str | None, who: str
+) -> None:
+    until_s = int(time.time()) + 3600
+    signed = erin.subject_token("a-desk", "asked", grants=AGENT.grants, until_s=until_s, request_digest=digest)
+    assert await asked_by(acme, PAY_ADA.model_copy(update={"subject_token": signed})) == who
+
+
+async def test_an_agent_does_not_make_what_it_has_read_its_users_request(acme: Instance, erin: Credentials) -> None:
+    lets = Delegate(agent="a-desk", grants=AGENT.grants, expires_s=int(time.time()) + 3600)
+    await acme.handlers.delegate(lets, by("u-erin"))
+    assert await asked_by(acme, PAY_ADA) == "agent"
+
+
+async def test_locally_an_agent_is_believed_what_its_user_asks() -> None:
+    found = instance(local=True)
+    await found.handlers.register(AGENT.model_copy(update={"tenant": "acme", "users": ()}), OPERATING)
+    assert await asked_by(found, PAY_ADA) == "user"
+
+
+async def test_nobody_asked_in_a_run_without_a_request(acme: Instance) -> None:
+    claims = RunTokenVerifier(SIGNER.public).verify((await acme.runs.token(MINT, by("a-desk"))).token)
+    assert claims.request_from is None
+
+
 async def test_a_deeply_nested_token_is_one_that_does_not_hold(acme: Instance) -> None:
     deep = MINT.model_copy(update={"subject_token": f"{to_base64(HEAD)}.{to_base64(b'[' * 90_000)}.e30"})
     with pytest.raises(Unauthenticated, match="does not hold"):

@@ -1,7 +1,8 @@
 """Which runs share what they were given: the parts of a run, and the runs of a session until its user asks anew.
 
-A part is told by whoever hands on, and tells it back; a session's next run goes on with what was said before. Where the
-user asks for something new, so that the token has its digest, the session begins anew.
+A part is told by whoever hands on, and tells it back; a session's next run goes on with what was said before. Where
+the user asks for something new, so that the token has its digest from them, the session begins anew; what an agent
+alone says that they ask for may be what it has read.
 """
 
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 from dominie_contracts import Recorded, RunClaims
 from dominie_contracts.runs import RunOpened
+from dominie_contracts.token import RequestFrom
 from dominie_eventstore import InMemory
 
 _RUNS = 50_000
@@ -26,7 +28,7 @@ class _Opened(BaseModel):
     user: str
     session: str | None = None
     parents: tuple[str, ...] = ()
-    request_digest: object = None
+    request_from: RequestFrom | None = None
 
 
 class _Told(BaseModel):
@@ -49,7 +51,7 @@ class Families(InMemory):
             return
         told = _Told.model_validate_json(event.raw)
         opened, tenant = told.data, told.tenant
-        family = self._of(tenant, opened.user, opened.session, opened.parents, asks=opened.request_digest is not None)
+        family = self._of(tenant, opened.user, opened.session, opened.parents, asks=opened.request_from == "user")
         if opened.run not in family and len(family) <= _MOST:
             family.append(opened.run)
         self._families[tenant, opened.run] = family
@@ -67,7 +69,7 @@ class Families(InMemory):
         """The runs that share what they were given with one, itself among them; None: too many to tell."""
         family = self._families.get((claims.tenant, claims.run))
         if family is None:  # its opening is on its way here
-            asks = claims.request_digest is not None
+            asks = claims.request_from == "user"
             family = self._of(claims.tenant, claims.sub, claims.session, claims.parents, asks=asks)
         return None if len(family) > _MOST else tuple(dict.fromkeys((*family, claims.run)))
 

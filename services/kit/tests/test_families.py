@@ -56,11 +56,13 @@ async def test_a_part_shares_with_what_it_is_part_of_and_with_its_other_parts() 
 
 async def test_a_session_shares_until_its_user_asks_for_something_new() -> None:
     desk, families = Desk("tool"), Families()
-    for run, digest in (("r-1", "d1"), ("r-2", None), ("r-3", "d3"), ("r-4", None)):
-        await opened(desk, families, run, session="t-1", request_digest=digest)
+    for run, who in (("r-1", "user"), ("r-2", None), ("r-3", "user"), ("r-4", "agent")):
+        await opened(desk, families, run, session="t-1", request_digest=who and run, request_from=who)
     assert of(desk, families, "r-2") == {"r-1"} and of(desk, families, "r-4") == {"r-3"}
     assert of(desk, families, "r-5", "t-1") == {"r-3", "r-4"}
-    assert of(desk, families, "r-5", "t-1", request_digest="d5") == set()
+    assert of(desk, families, "r-5", "t-1", request_digest="d5", request_from="user") == set()
+    for who in (None, "agent"):
+        assert of(desk, families, "r-5", "t-1", request_digest="d5", request_from=who) == {"r-3", "r-4"}
     assert of(desk, families, "r-5", "t-2") == of(desk, families, "r-5", "t-1", sub="u-erin") == set()
     assert of(desk, families, "r-5", "t-1", tenant="other") == set()
 
@@ -88,12 +90,15 @@ async def test_what_a_session_has_read_stays_with_its_runs() -> None:
 
 def anew(context: Context) -> Context:
     assert context.claims is not None
-    return replace(context, claims=context.claims.model_copy(update={"request_digest": "d"}))
+    return replace(context, claims=context.claims.model_copy(update={"request_digest": "d", "request_from": "user"}))
 
 
 RUNS = st.lists(
     st.tuples(
-        st.integers(0, 5), st.sampled_from([None, "t-1"]), st.sampled_from([None, "d"]), st.none() | st.integers(0, 5)
+        st.integers(0, 5),
+        st.sampled_from([None, "t-1"]),
+        st.sampled_from([None, "user", "agent"]),
+        st.none() | st.integers(0, 5),
     ),
     max_size=8,
 )
@@ -103,9 +108,9 @@ RUNS = st.lists(
 def test_a_rebuilt_read_model_equals_the_live_one(runs: list[Any], cut: int) -> None:
     async def run() -> None:
         desk, live, rebuilt = Desk("tool"), Families(), Families()
-        for number, session, digest, parent in runs:
+        for number, session, who, parent in runs:
             parents = () if parent is None else (f"r-{parent}",)
-            await opened(desk, live, f"r-{number}", session=session, request_digest=digest, parents=parents)
+            await opened(desk, live, f"r-{number}", session=session, request_from=who, parents=parents)
         events = [event async for event in desk.store.read_all(category=RUN)]
         for event in events[:cut]:
             rebuilt.apply(event)

@@ -113,7 +113,8 @@ class Handlers:
             for told in self._told:
                 known |= told.of(context.tenant, context.run)
         claims = context.claims
-        return of_answer(command.messages, known, claims.request_digest if claims else None)
+        theirs = claims.request_digest if claims is not None and claims.request_from == "user" else None
+        return of_answer(command.messages, known, theirs)
 
     async def _complete(self, command: Chat, context: Context) -> ProviderResult:
         options = dict(command.options) | ({"tools": list(command.tools)} if command.tools else {})

@@ -118,9 +118,11 @@ async def test_an_answer_says_what_it_was_made_from(house: Any) -> None:
 @pytest.mark.anyio
 async def test_the_users_request_is_known_by_its_digest(house: Any) -> None:
     desk, context = house.desk, house.desk.context()
-    claims = context.claims.model_copy(update={"request_digest": DIGEST})
-    await house.handlers().chat(Chat(messages=(SYSTEM, USER)), replace(context, claims=claims))
-    *_, event = [event async for event in desk.store.read_all(category=MODEL)]
-    done = parse_own(event)
-    assert isinstance(done, Finished)
-    assert done.label == Label(integrity="agent", sources=(f"request:{DIGEST}",))
+    for number, who in enumerate(("agent", None, "user")):
+        claims = context.claims.model_copy(update={"request_digest": DIGEST, "request_from": who})
+        asking = replace(context, claims=claims, key=f"{context.key}-{number}")
+        await house.handlers().chat(Chat(messages=(SYSTEM, USER)), asking)
+    trail = [parse_own(event) async for event in desk.store.read_all(category=MODEL)]
+    found = [each.label for each in trail if isinstance(each, Finished)]
+    assert [label and label.integrity for label in found] == ["untrusted", "untrusted", "agent"]
+    assert found[-1] == Label(integrity="agent", sources=(f"request:{DIGEST}",))

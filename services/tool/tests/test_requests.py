@@ -28,11 +28,11 @@ when { context.min has recipient && context.min.recipient < 4 || context.min has
 )
 
 
-def asked(desk: Desk, text: str | None = TEXT, run: str = "r-1") -> Context:
+def asked(desk: Desk, text: str | None = TEXT, run: str = "r-1", who: str | None = "user") -> Context:
     context = desk.context(run=run)
     assert context.claims is not None
     digest = None if text is None else digest_bytes(text.encode())
-    return replace(context, claims=context.claims.model_copy(update={"request_digest": digest}))
+    return replace(context, claims=context.claims.model_copy(update={"request_digest": digest, "request_from": who}))
 
 
 async def opened(desk: Desk, text: str | None = TEXT, run: str = "r-1") -> None:
@@ -90,6 +90,16 @@ async def test_words_count_only_with_the_digest_that_the_token_has(desk: Desk, h
     for context in (asked(desk, other), asked(desk, None), asked(desk, TEXT, "r-2"), asked(desk, TEXT, "r-3")):
         with pytest.raises(Forbidden, match="did not say so"):
             await handlers.invoke(call(), context)
+
+
+@pytest.mark.parametrize("who", ["agent", None])
+async def test_what_the_agent_says_that_they_said_is_not_theirs(
+    desk: Desk, handlers: Handlers, pay: None, who: str | None
+) -> None:
+    await opened(desk)
+    with pytest.raises(Forbidden, match="did not say so"):
+        await handlers.invoke(call(), asked(desk, who=who))
+    assert (await handlers.invoke(call(), asked(desk))).result == "done"
 
 
 async def test_an_erased_user_said_nothing(desk: Desk, handlers: Handlers, pay: None) -> None:

@@ -86,7 +86,7 @@ def token(
     model: Model = None,
     namespace: Namespace = None,
     max_cost_usd: MaxCost = None,
-    request: Annotated[str | None, typer.Option(help="What you ask for; its digest is bound into the run.")] = None,
+    request: Annotated[str | None, typer.Option(help="What you ask for; the run gets it as your words.")] = None,
     plan: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A plan, as JSON; the run is held to it.", dir_okay=False)
     ] = None,

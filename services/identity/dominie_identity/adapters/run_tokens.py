@@ -48,6 +48,7 @@ class RunTokenSigner:
             fork=run.fork,
             parents=run.parents,
             request_digest=run.request_digest,
+            request_from=run.request_from,
             plan_digest=run.plan_digest,
             plan_run=run.plan_run,
             authorization_details=authority.details,

@@ -7,7 +7,7 @@ from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import Registered
 from dominie_contracts.plans import Plan
 from dominie_contracts.runs import Basis, ExchangeRun, MintRunToken, RunGranted, RunOpened
-from dominie_contracts.token import Ceiling, Grants, SubjectClaims
+from dominie_contracts.token import Ceiling, Grants, RequestFrom, SubjectClaims
 from dominie_identity.runs.authority import Authority, said
 
 _ID_CHARS = 32
@@ -23,6 +23,7 @@ class Asking:
     session: str | None = None
     request_digest: str | None = None
     request: str | None = None
+    request_from: RequestFrom | None = None
     plan_digest: str | None = None
     narrow: Grants | None = None
     max_cost_usd: float | None = None
@@ -53,6 +54,7 @@ class Asking:
             session=self.session,
             request_digest=self.request_digest,
             request=self.request,
+            request_from=self.request_from,
             plan_digest=self.plan_digest,
             plan=None if self.plan is None else self.plan.model_dump(mode="json"),
             plan_run=self._plan_run,
@@ -66,8 +68,8 @@ class Asking:
         )
 
 
-def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | None) -> Asking:
-    """An agent asks for itself; `shown` is what the user signed for it.
+def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | None, *, local: bool) -> Asking:
+    """An agent asks for itself; `shown` is what the user signed for it. In `local` development its word is enough.
 
     Raises:
         Invalid: It names two plans, or two requests.
@@ -87,6 +89,7 @@ def for_itself(agent: Registered, command: MintRunToken, shown: SubjectClaims | 
         session=command.session,
         request_digest=next(iter(requests), None),
         request=command.request,
+        request_from=_request_from(shown, local=local) if requests else None,
         plan_digest=next(iter(digests), None),
         plan=plan,
         narrow=command.narrow,
@@ -110,6 +113,11 @@ def through(agent: Registered, command: ExchangeRun, caller: RunClaims) -> Askin
         plan_digest=caller.plan_digest,
         caller=caller,
     )
+
+
+def _request_from(shown: SubjectClaims | None, *, local: bool) -> RequestFrom:
+    """Whoever opens a run gives its text, so without the user's signature it may be what the agent read somewhere."""
+    return "user" if local or (shown is not None and shown.request_digest) else "agent"
 
 
 def _digest_of(shown: SubjectClaims | None) -> str | None:

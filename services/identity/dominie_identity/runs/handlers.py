@@ -64,7 +64,8 @@ class RunHandlers:
         agent = self._principals.find(context.tenant, context.principal)
         if agent is None:
             raise Unauthenticated(f"{context.principal} is not registered, or was revoked")
-        return await self._mint(for_itself(agent, command, self._shown(agent, command)), context)
+        asking = for_itself(agent, command, self._shown(agent, command), local=self._local)
+        return await self._mint(asking, context)
 
     async def exchange_run(self, command: ExchangeRun, context: Context) -> RunToken:
         """A run token for an agent that acts on behalf of the caller's run; it can do no more than that may."""

@@ -1,4 +1,4 @@
-"""What the user asked for in a run, in their own words: believed only if its digest is that of the run token."""
+"""What the user asked for in a run, in their own words: believed only if the run token has its digest, from them."""
 
 from collections import OrderedDict
 
@@ -25,7 +25,7 @@ class Requests:
     async def words(self, context: Context) -> Words | None:
         """The user's words in this run; None where there are none, or not those that the token names."""
         claims = context.claims
-        if claims is None or claims.request_digest is None:
+        if claims is None or claims.request_digest is None or claims.request_from != "user":
             return None
         stream = StreamName(claims.tenant, RUN, claims.run)
         key = stream, claims.request_digest, context.person.id if context.person else ""
