@@ -217,5 +217,5 @@ def test_the_plan_that_is_signed_is_the_one_that_binds() -> None:
         tenant="acme", principal="a-desk", nkey="U", sponsor=None, grants=READ, users=(), groups=(), by="operator"
     )
     wanted = MintRunToken(user="u-dana", run="r", plan=PLAN)
-    opened = for_itself(agent, wanted, None).opens(Authority(READ), "service", (), expires_s=1)
+    opened = for_itself(agent, wanted, None, local=False).opens(Authority(READ), "service", (), expires_s=1)
     assert (opened.plan_digest, opened.plan) == (PLAN.digest, PLAN.model_dump(mode="json"))

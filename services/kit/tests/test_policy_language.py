@@ -1,6 +1,7 @@
 """What policies may say: a slip is refused when it is checked, and what passes decides what it says."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -305,7 +306,7 @@ MAIL = Typed.of(
 )
 
 
-def mail(**arguments: JsonValue) -> dict[str, JsonValue]:
+def mail(**arguments: JsonValue) -> Mapping[str, JsonValue]:
     known: dict[str, JsonValue] = {"to": "ada@acme.org", "subject": "hi", **arguments}
     return MAIL.question("tool.invoke", known, {}, principal="a", tenant="t", user="u").context
 
