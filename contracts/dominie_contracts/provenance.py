@@ -5,12 +5,15 @@ words of the user are `request:DIGEST`.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import Field
 
 from dominie_contracts.base import Message
+from dominie_contracts.typed import plain
 
 Integrity = Literal["user", "record", "platform", "agent", "untrusted"]
 """Best first. `user`: their own words in this request. `record`: from a system that only the owner's people write to.
@@ -18,6 +21,8 @@ Integrity = Literal["user", "record", "platform", "agent", "untrusted"]
 LEVELS: Mapping[Integrity, int] = {"untrusted": 0, "agent": 1, "platform": 2, "record": 3, "user": 4}
 MAX_SOURCES = 32
 _REST = "sha256:"
+_SEVERAL = re.compile(r"[\s,;<>\"()@:]")
+"""What stands before the last `@` where it is not one address alone."""
 
 
 class Label(Message):
@@ -75,5 +80,16 @@ def may_read(who: str, readers: tuple[str, ...] | None) -> bool:
     """Whether somebody is among the readers, by their own address or by its domain."""
     if readers is None:
         return True
-    name = who.casefold()
-    return any(name == each.casefold() or (each[:1] == "@" and name.endswith(each.casefold())) for each in readers)
+    name, known = _said(who), _known(readers)
+    local, at, domain = name.rpartition("@")
+    return name in known or bool(local) and f"{at}{domain}" in known and not _SEVERAL.search(local)
+
+
+@lru_cache(256)
+def _known(readers: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(_said, readers))
+
+
+def _said(name: str) -> str:
+    """As it is compared: not case-folded, since ß and ss are two domains."""
+    return plain(name).lower()

@@ -58,3 +58,20 @@ def test_a_domain_is_everybody_there_and_nobody_beside() -> None:
     assert may_read("Ada@X.org", ("@x.org",))
     assert not any(may_read(who, ("@x.org",)) for who in ("ada@evilx.org", "ada@x.org.evil", "x.org", "*", ""))
     assert both((), None) == () and not may_read("ada@x.org", ())
+    assert both(("@X.org",), ("@x.org",)) == ("@X.org", "@x.org")
+
+
+@pytest.mark.parametrize("apart", [", ", ";", " ", ":", "@", '"', "<"])
+def test_several_recipients_in_one_text_are_not_the_last_of_them(apart: str) -> None:
+    assert not may_read(f"eve@evil.org{apart}bob@x.org", ("@x.org",))
+    assert not may_read(f"eve{apart}bob@x.org", ("@x.org",))
+
+
+@pytest.mark.parametrize("who", ["eve@straße.de", "@x.org.evil", "eve@evil.org (x@x.org", "bob@x.org, eve@evil.org"])
+def test_what_only_looks_like_a_domain_is_another(who: str) -> None:
+    assert not may_read(who, ("@strasse.de", "@x.org"))
+
+
+def test_a_name_that_is_no_address_is_one_of_the_readers_as_a_whole() -> None:
+    assert may_read("Team, North", ("team, north",)) and may_read("eve", ("Eve",))
+    assert not may_read("north", ("team, north",)) and may_read("\uff21da@x.org", ("ada@x.org",))
