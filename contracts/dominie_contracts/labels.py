@@ -151,8 +151,8 @@ def _minor(value: JsonValue, unit: Unit) -> int:
     """One amount in minor units: in major ones it may have two decimals."""
     found: JsonValue = value
     if unit == "major" and isinstance(value, int | float) and not isinstance(value, bool):
-        minor = Decimal(repr(value)) * 100
-        found = int(minor) if minor <= MAX_AMOUNT and minor == minor.to_integral_value() else None
+        minor = Decimal(repr(value)) * 100 if 0 <= value <= MAX_AMOUNT else Decimal(-1)
+        found = int(minor) if minor == minor.to_integral_value() else None
     if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= MAX_AMOUNT:
         raise Invalid(f"an amount must be a whole number of minor units, 0 or more, not {value!r}")
     return found

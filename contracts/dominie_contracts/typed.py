@@ -164,5 +164,6 @@ def _url(text: str) -> str | None:
         return None
     usual = {"http": 80, "https": 443}[parts.scheme.lower()]
     user = parts.netloc.rpartition("@")[0]
-    host = (f"{user}@" if user else "") + parts.hostname.lower() + (f":{port}" if port not in (None, usual) else "")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = (f"{user}@" if user else "") + name.lower() + (f":{port}" if port not in (None, usual) else "")
     return parts._replace(scheme=parts.scheme.lower(), netloc=host, path=parts.path or "/").geturl()

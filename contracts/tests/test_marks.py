@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from dominie_contracts.labels import wrong_marks
+from dominie_contracts.labels import MAX_AMOUNT, amount, wrong_marks
+from dominie_contracts.problems import Invalid
+from dominie_contracts.typed import Unit
 
 
 def marked(mark: Any) -> dict[str, Any]:
@@ -63,3 +65,14 @@ def test_a_part_of_an_argument_has_no_role(schema: dict[str, Any]) -> None:
 def test_a_property_or_a_value_of_the_marks_name_is_none() -> None:
     values: Any = {"enum": [{"x-dominie": 1}], "default": {"x-dominie": 2}}
     assert list(wrong_marks({"properties": {"x-dominie": {"type": "string"}, "b": values}})) == []
+
+
+@pytest.mark.parametrize("unit", ["minor", "major"])
+@pytest.mark.parametrize("value", [float("-inf"), float("inf"), float("nan"), -1, 0.001, MAX_AMOUNT + 1, True, "1"])
+def test_an_amount_that_cannot_be_counted_is_refused(value: Any, unit: Unit) -> None:
+    with pytest.raises(Invalid, match="whole number of minor units"):
+        amount({"sum": value}, {"sum": unit})
+
+
+def test_an_amount_in_major_units_is_counted_in_minor_ones() -> None:
+    assert amount({"a": 12.5, "b": 7}, {"a": "major", "b": "minor"}) == 1257

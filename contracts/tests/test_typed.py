@@ -48,6 +48,7 @@ def test_one_value_in_two_ways(one: JsonValue, other: JsonValue) -> None:
         ("https://example.com/a", "https://example.com/A"),
         ("https://example.com@evil.org/", "https://example.com/"),
         ("http://example.com/", "https://example.com/"),
+        ("http://[fd00::1]:8080/x", "http://[fd00::1:8080]/x"),
         ("A1", "a1"),
         ("-5", "5"),
         (True, 1),
