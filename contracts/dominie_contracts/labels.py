@@ -82,7 +82,7 @@ def wrong_marks(schema: Schema) -> Iterator[str]:
     """What of a schema's marks means nothing: an unknown word, or a role that no argument as a whole has."""
     arguments = list(_arguments(schema).values())
     beside = {id(part): names for names, part in _properties(dict(schema))}
-    for part in _parts(dict(schema)):
+    for part in parts_of(dict(schema)):
         marks = part.get(ANNOTATION, {})
         if not isinstance(marks, dict) or marks.keys() - _MARKS:
             yield f"{ANNOTATION} knows `role`, `unit`, `integrity`, `readers` and `author`, not {marks!r}"
@@ -102,7 +102,7 @@ def wrong_marks(schema: Schema) -> Iterator[str]:
 
 def names_readers(schema: Schema) -> bool:
     """Whether any part of a result has readers."""
-    return any("readers" in marks_of(part) for part in _parts(dict(schema)))
+    return any("readers" in marks_of(part) for part in parts_of(dict(schema)))
 
 
 def _are_readers(value: JsonValue) -> bool:
@@ -115,23 +115,23 @@ def _are_readers(value: JsonValue) -> bool:
 
 def _properties(schema: JsonValue) -> Iterator[tuple[set[str], dict[str, JsonValue]]]:
     """Every property of a schema, with the names of those beside it."""
-    for part in _parts(schema):
+    for part in parts_of(schema):
         found = part.get("properties")
         if isinstance(found, dict):
             yield from ((found.keys() - {name}, each) for name, each in found.items() if isinstance(each, dict))
 
 
-def _parts(schema: JsonValue) -> Iterator[dict[str, JsonValue]]:
+def parts_of(schema: JsonValue) -> Iterator[dict[str, JsonValue]]:
     """A schema and every schema in it; a property of the mark's name is no mark."""
     if isinstance(schema, list):
         for each in schema:
-            yield from _parts(each)
+            yield from parts_of(each)
     if not isinstance(schema, dict):
         return
     yield schema
     for word, inner in schema.items():
         if word not in (ANNOTATION, "default", "examples", "const", "enum"):
-            yield from _parts(list(inner.values()) if word in _NAMED and isinstance(inner, dict) else inner)
+            yield from parts_of(list(inner.values()) if word in _NAMED and isinstance(inner, dict) else inner)
 
 
 def amount(arguments: Mapping[str, JsonValue], marked: Mapping[str, Unit]) -> int | None:

@@ -82,7 +82,7 @@ def may_read(who: str, readers: tuple[str, ...] | None) -> bool:
         return True
     name, known = _said(who), _known(readers)
     local, at, domain = name.rpartition("@")
-    return name in known or bool(local) and f"{at}{domain}" in known and not _SEVERAL.search(local)
+    return name in known or (bool(local) and f"{at}{domain}" in known and not _SEVERAL.search(local))
 
 
 @lru_cache(256)

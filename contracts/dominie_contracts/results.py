@@ -6,20 +6,25 @@ user; no mark below it changes that.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar, get_args
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 from pydantic import JsonValue
 
 from dominie_contracts.labels import Schema, escaped, is_artifact, leaves, marks_of
 from dominie_contracts.provenance import Integrity, Label, join
+from dominie_contracts.result_parts import items, marked, resolved, worst
 from dominie_contracts.typed import plain
 
 T = TypeVar("T")
 MAX_LEAVES = 2_000
 MAX_POINTERS_BYTES = 64 * 1024
+MAX_LOOKED_AT = 10_000
+"""Leaves of one result: who looks at more holds up everybody else."""
 _DEEP = 64
-_REFERENCES = 16
+
+
+_Leaf = tuple[str, Integrity, tuple[str, ...] | None]
 
 
 class Labels(NamedTuple):
@@ -34,31 +39,42 @@ class Labels(NamedTuple):
     """Of all of it together."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Here:
+class _Here(NamedTuple):
     """What counts where one is."""
 
     schema: Schema
-    integrity: Integrity = "untrusted"
-    readers: tuple[str, ...] | None = None
+    integrity: Integrity
+    readers: tuple[str, ...] | None
     foreign: bool = False
     """Somebody else wrote it."""
-    root: Schema = field(default_factory=dict)
+    author: JsonValue = None
+    """What names who wrote it."""
 
 
 def label_result(result: JsonValue, schema: Schema, user: str = "") -> Labels:
     """The labels of a result's leaves, as its schema marks them.
 
-    More than 2,000 leaves that are not untrusted, or 64 kB of their pointers, have one label together: their join.
+    More than 2,000 leaves that are not untrusted, or 64 kB of their pointers, have one label together: their join. What
+    has more than 10,000 is not looked into: it has the join of all that its schema marks.
     """
-    found = list(_leaves(result, _Here(schema, root=schema), "", user))
-    integrity: dict[str, Integrity] = {at: here.integrity for at, here in found if here.integrity != "untrusted"}
-    readers = {at: here.readers for at, here in found if here.readers is not None}
-    whole = join(
-        Label(integrity=each, readers=who) for each, who in {(here.integrity, here.readers) for _, here in found}
-    )
+    walk = _Walk(schema, user)
+    if is_large(result):
+        return _as_one(worst(walk.top.schema, schema, Label(integrity=walk.top.integrity, readers=walk.top.readers)))
+    found = list(walk.leaves(result, walk.top, ""))
+    integrity: dict[str, Integrity] = {at: level for at, level, _ in found if level != "untrusted"}
+    readers = {at: who for at, _, who in found if who is not None}
+    whole = join(Label(integrity=level, readers=who) for level, who in {each[1:] for each in found})
     if max(_size(integrity), _size(readers)) <= MAX_POINTERS_BYTES and max(len(integrity), len(readers)) <= MAX_LEAVES:
         return Labels(integrity, readers, whole)
+    return _as_one(whole)
+
+
+def is_large(result: JsonValue) -> bool:
+    """Whether it has more leaves than are looked at one by one."""
+    return next(islice(leaves(result), MAX_LOOKED_AT, None), None) is not None
+
+
+def _as_one(whole: Label) -> Labels:
     named: dict[str, Integrity] = {} if whole.level == 0 else {"": whole.integrity}
     return Labels(named, {} if whole.readers is None else {"": whole.readers}, whole)
 
@@ -95,54 +111,66 @@ def _nearest(pointer: str, named: Mapping[str, T]) -> T | None:
     return named[pointer]
 
 
-def _leaves(value: JsonValue, above: _Here, pointer: str, user: str, depth: int = 0) -> Iterator[tuple[str, _Here]]:
-    here = _marked(above)
-    if depth > _DEEP:
-        yield pointer, replace(here, integrity="untrusted")
-    elif isinstance(value, dict) and value and not is_artifact(value):
-        parts = here.schema.get("properties")
-        known = parts if isinstance(parts, dict) else {}
-        for key, part in value.items():
-            inner = known.get(key)
-            schema = _resolved(inner, here.root) if isinstance(inner, dict) else {}
-            foreign = here.foreign or not _is_by(user, value, marks_of(schema).get("author"))
-            at = f"{pointer}/{escaped(key)}"
-            yield from _leaves(part, replace(here, schema=schema, foreign=foreign), at, user, depth + 1)
-    elif isinstance(value, list) and value:
-        items = here.schema.get("items")
-        schema = _resolved(items, here.root) if isinstance(items, dict) else {}
-        for index, part in enumerate(value):
-            yield from _leaves(part, replace(here, schema=schema), f"{pointer}/{index}", user, depth + 1)
-    else:
-        yield pointer, here
+class _Walk:
+    """Goes through a result beside its schema."""
 
+    def __init__(self, root: Schema, user: str) -> None:
+        self._root = root
+        self._user = user
+        self._known: dict[tuple[int, Integrity, tuple[str, ...] | None, bool], _Here] = {}
+        self.top = self._marked(dict(root), _Here({}, "untrusted", None))
 
-def _marked(above: _Here) -> _Here:
-    """What counts at a part: its own marks, or those above."""
-    schema = _resolved(above.schema, above.root)
-    marks, integrity, readers = marks_of(schema), above.integrity, above.readers
-    for level in get_args(Integrity):
-        if marks.get("integrity") == level:
-            integrity = level
-    if "author" in marks and "integrity" not in marks:
-        integrity = "user"
-    told = marks.get("readers")
-    if isinstance(told, list):
-        readers = tuple(sorted({str(each) for each in told}))
-    return replace(above, schema=schema, integrity="untrusted" if above.foreign else integrity, readers=readers)
+    def leaves(self, value: JsonValue, here: _Here, pointer: str, depth: int = 0) -> Iterator[_Leaf]:
+        """Every leaf with its label; what nobody can look into is as bad as anything that may be in it."""
+        if depth > _DEEP:
+            yield self._worst(here._replace(integrity="untrusted"), pointer)
+        elif isinstance(value, dict) and value and not is_artifact(value):
+            parts = here.schema.get("properties")
+            known = parts if isinstance(parts, dict) else {}
+            for key, part in value.items():
+                inner = self._inner(known.get(key), here, value)
+                yield from self.leaves(part, inner, f"{pointer}/{escaped(key)}", depth + 1)
+        elif isinstance(value, list) and value:
+            inner = self._inner(items(here.schema), here, {})
+            for index, part in enumerate(value):
+                yield from self.leaves(part, inner, f"{pointer}/{index}", depth + 1)
+        elif isinstance(value, dict) and value:
+            yield self._worst(here, pointer)
+        else:
+            yield pointer, here.integrity, here.readers
 
+    def _worst(self, here: _Here, pointer: str) -> _Leaf:
+        label = worst(here.schema, self._root, Label(integrity=here.integrity, readers=here.readers))
+        return pointer, label.integrity, label.readers
 
-def _resolved(schema: Schema, root: Schema) -> Schema:
-    """A schema, or the one in this document that it refers to, with its own marks; {} where that leads nowhere."""
-    own = marks_of(schema)
-    for _ in range(_REFERENCES):
-        reference = schema.get("$ref")
-        if not isinstance(reference, str):
-            return schema if not own else {**schema, "x-dominie": {**marks_of(schema), **own}}
-        definitions = root.get("$defs")
-        found = definitions.get(reference.removeprefix("#/$defs/")) if isinstance(definitions, dict) else None
-        schema = found if isinstance(found, dict) else {}
-    return {}
+    def _inner(self, schema: JsonValue, here: _Here, beside: Mapping[str, JsonValue]) -> _Here:
+        """What counts at a part, whose schema may not be known."""
+        if not isinstance(schema, dict):
+            return here._replace(schema={}, author=None)
+        key = id(schema), here.integrity, here.readers, here.foreign
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._marked(schema, here)
+        if found.author is None or _is_by(self._user, beside, found.author):
+            return found
+        return found._replace(integrity="untrusted", foreign=True)
+
+    def _marked(self, schema: dict[str, JsonValue], above: _Here) -> _Here:
+        """Its own marks, or those above."""
+        found = resolved(schema, self._root)
+        if found is None:
+            return above._replace(schema={}, integrity="untrusted", foreign=True, author=None)
+        marks = marks_of(found)
+        if not marks:
+            return above._replace(schema=found, author=None)
+        said, own = marked(marks), "integrity" in marks or "author" in marks
+        return _Here(
+            found,
+            integrity="untrusted" if above.foreign else said.integrity if own else above.integrity,
+            readers=above.readers if said.readers is None else said.readers,
+            foreign=above.foreign,
+            author=marks.get("author"),
+        )
 
 
 def _is_by(user: str, beside: Mapping[str, JsonValue], author: JsonValue) -> bool:

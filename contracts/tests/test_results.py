@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
+from dominie_contracts.artifact import Reference
 from dominie_contracts.provenance import Label
-from dominie_contracts.results import MAX_LEAVES, label_at, label_result, labelled
+from dominie_contracts.result_parts import unread_marks
+from dominie_contracts.results import MAX_LEAVES, MAX_LOOKED_AT, label_at, label_result, labelled
 
 RECORD: dict[str, JsonValue] = {"x-dominie": {"integrity": "record"}}
 
@@ -108,3 +110,88 @@ def test_what_was_recorded_is_read_by_the_nearest_pointer() -> None:
         "user",
         "untrusted",
     ]
+
+
+WORSE = marked(integrity="untrusted", readers=["@x.org"])
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"additionalProperties": WORSE},
+        {"patternProperties": {"^n": WORSE}},
+        {"allOf": [WORSE]},
+        {"anyOf": [WORSE, {"type": "string"}]},
+        {"anyOf": [WORSE, {"type": "null"}], "properties": {"a": {}}},
+        {"properties": {"pair": {"prefixItems": [WORSE], "items": WORSE}}},
+        {"$ref": "#/$defs/a", "properties": {"b": WORSE}, "$defs": {"a": {}}},
+        {"$ref": "#/definitions/a", "definitions": {"a": WORSE}},
+        {"properties": {"a": {"not": marked(author="b")}, "b": {}}},
+        {"$defs": {"a": marked(readers=[])}},
+    ],
+)
+def test_a_mark_where_nobody_looks_is_told(schema: Any) -> None:
+    assert "a mark counts on a property" in next(unread_marks({**RECORD, **schema} if "$ref" not in schema else schema))
+
+
+def test_a_mark_counts_wherever_it_is_not_told() -> None:
+    inner = {"properties": {"bad": WORSE, "inner": {"$ref": "#"}, "kept": {"anyOf": [WORSE, {"type": "null"}]}}}
+    schema: Any = {**RECORD, "properties": {"a": {"$ref": "#/$defs/a"}, "l": {"items": WORSE}}, "$defs": {"a": inner}}
+    assert list(unread_marks(schema)) == []
+    leaf: Any = {"bad": "b", "kept": "k", "inner": {"l": ["x"], "a": {"bad": "c"}}, "other": 1}
+    found = label_result({"a": leaf}, schema)
+    assert found.integrity == {"/a/other": "record"}
+    assert found.readers.keys() == {"/a/bad", "/a/kept", "/a/inner/l/0", "/a/inner/a/bad"}
+
+
+@pytest.mark.parametrize("nowhere", ["#/definitions/gone", "#/$defs/gone", "#/$defs/self", "x"])
+def test_what_refers_to_nothing_has_no_better_label_than_untrusted(nowhere: str) -> None:
+    schema: Any = {**RECORD, "properties": {"a": {"$ref": nowhere}}, "$defs": {"self": {"$ref": "#/$defs/self"}}}
+    assert label_result({"a": {"b": 1}, "c": 2}, schema).integrity == {"/c": "record"}
+
+
+def test_the_nearest_mark_of_an_optional_value_is_that_of_the_value() -> None:
+    optional: Any = {"anyOf": [marked(integrity="untrusted"), {"type": "null"}], **RECORD}
+    assert label_result({"a": "x"}, {"properties": {"a": optional}}).integrity == {}
+    said: Any = {"properties": {"a": {"$ref": "#/$defs/a", **RECORD}}, "$defs": {"a": WORSE}}
+    assert label_result({"a": "x"}, said).integrity == {"/a": "record"}
+
+
+ARTIFACT: JsonValue = Reference(name="0" * 32, size=200_000, media_type="application/json").stand_in
+BODIES: Any = {
+    **RECORD,
+    "items": {"properties": {"body": WORSE, "mine": marked(integrity="agent", readers=["a@x.org"])}},
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "label"),
+    [
+        (RECORD, Label(integrity="record")),
+        (BODIES, Label(integrity="untrusted", readers=("a@x.org",))),
+        ({**RECORD, **MAIL}, Label(integrity="untrusted")),
+        ({**RECORD, "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": BODIES}}, None),
+        ({**RECORD, "properties": {"a": {"$ref": "#/gone"}}}, Label(integrity="untrusted")),
+        ({**RECORD, "properties": {"a": {**RECORD, "items": {"$ref": "#"}}}}, Label(integrity="record")),
+    ],
+)
+def test_what_became_an_artifact_is_as_bad_as_anything_that_is_marked_in_it(schema: Any, label: Label | None) -> None:
+    expected = label or Label(integrity="untrusted", readers=("a@x.org",))
+    assert label_result(ARTIFACT, schema).whole == expected
+    assert label_result({"in": ARTIFACT}, {"properties": {"in": schema}, "$defs": schema.get("$defs", {})}).whole == (
+        expected
+    )
+
+
+def test_a_long_text_of_the_user_is_theirs_as_an_artifact_too() -> None:
+    mail: JsonValue = [{"from": "emma", "subject": ARTIFACT}, {"from": "eve", "subject": ARTIFACT}]
+    found = label_result(mail, MAIL, "u-emma").integrity
+    assert found == {"/0/from": "record", "/0/subject": "record", "/1/from": "record"}
+
+
+def test_of_what_is_too_much_to_look_at_each_mark_counts() -> None:
+    most: JsonValue = [{"body": 1}] * MAX_LOOKED_AT
+    assert label_result(most, {**BODIES, **MAIL}).whole == Label(integrity="untrusted")
+    (*_, whole) = label_result([*most, 2], BODIES)  # type: ignore[misc]  # it is a list
+    assert whole == Label(integrity="untrusted", readers=("a@x.org",))
+    assert label_result([*most, 2], RECORD) == ({"": "record"}, {}, Label(integrity="record"))  # type: ignore[misc]

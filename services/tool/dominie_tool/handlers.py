@@ -26,6 +26,7 @@ from dominie_contracts.artifact import names
 from dominie_contracts.labels import wrong_marks
 from dominie_contracts.provenance import Integrity, Label, both
 from dominie_contracts.registry import parse_own
+from dominie_contracts.result_parts import unread_marks
 from dominie_contracts.results import Labels, label_result
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.seen import label_arguments
@@ -357,7 +358,8 @@ def _check_schemas(spec: ToolSpec) -> None:
         check_schemas(spec.input_schema, spec.output_schema)
     except Invalid as error:
         raise Invalid(f"{spec.name!r}: {error.detail}") from error
-    wrong = next(chain(wrong_marks(spec.input_schema), wrong_marks(spec.output_schema)), None)
+    wrong_output = chain(wrong_marks(spec.output_schema), unread_marks(spec.output_schema))
+    wrong = next(chain(wrong_marks(spec.input_schema), wrong_output), None)
     if wrong is not None:
         raise Invalid(f"{spec.name!r}: {wrong}")
 

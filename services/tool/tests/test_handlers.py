@@ -410,6 +410,18 @@ async def test_a_mark_that_means_nothing_is_not_registered(desk: Desk, handlers:
         )
 
 
+async def test_a_mark_where_no_part_of_a_result_is_looked_for_is_not_registered(desk: Desk, handlers: Handlers) -> None:
+    note = {"type": "string", "x-dominie": {"integrity": "untrusted"}}
+    schema = {"x-dominie": {"integrity": "record"}, "additionalProperties": note}
+    with pytest.raises(Invalid, match="a mark counts on a property"):
+        await handlers.register(
+            RegisterTool(spec=spec(output_schema=schema)), worker_context(desk, "u-dev", "developers")
+        )
+    optional = {"x-dominie": {"integrity": "record"}, "properties": {"note": {"anyOf": [note, {"type": "null"}]}}}
+    developer = worker_context(desk, "u-dev", "developers")
+    assert (await handlers.register(RegisterTool(spec=spec(output_schema=optional)), developer)).changed
+
+
 async def test_an_agent_is_shown_what_it_may_call_and_a_person_all(desk: Desk, handlers: Handlers, have: Any) -> None:
     await have("refund")
     await have("mail", kind="sandboxed", source="def mail(): ...", function="mail")
