@@ -3,7 +3,7 @@
 It knows the tools and none of the tasks. `recipient`: who gets something, is let in, is paid or is booked; a page
 that is written to, too. `object`: what is fetched, destroyed, given away or replaced. `text`: what others read. What
 has no mark is untrusted: the text of mails, pages, files, reviews and messages, and whatever a tool repeats of what it
-was given.
+was given, a file's name or a payment's subject: or who writes it there has made a record of it.
 """
 
 from collections.abc import Mapping
@@ -76,13 +76,13 @@ _EVENT = _of(
     all_day=PLATFORM,
     status=PLATFORM,
 )
-_FILE = _of(id_=RECORD, filename=RECORD, owner=RECORD, last_modified=RECORD, shared_with=RECORD, size=RECORD)
+_FILE = _of(id_=RECORD, owner=RECORD, last_modified=PLATFORM, size=RECORD)
 _MESSAGE = _of(sender=RECORD, recipient=RECORD)
-_PAID = _of(id=RECORD, sender=PLATFORM, recipient=RECORD, amount=RECORD, date=RECORD, recurring=RECORD)
+_PAID = _of(id=RECORD, sender=PLATFORM, recipient=RECORD, amount=PLATFORM, date=PLATFORM)
 RESULTS: Mapping[str, Schema] = {
-    # banking: anybody may be a sender, and writes the subject; whom the account has paid is on its owner's record
-    **dict.fromkeys(("get_iban", "get_balance", "get_user_info", "get_scheduled_transactions"), RECORD),
-    "get_most_recent_transactions": _list(_PAID),
+    # banking: anybody may be a sender, who chooses subject and amount; whom the account pays is on its owner's record
+    **dict.fromkeys(("get_iban", "get_balance", "get_user_info"), RECORD),
+    **dict.fromkeys(("get_most_recent_transactions", "get_scheduled_transactions"), _list(_PAID)),
     # slack: its own directory
     **dict.fromkeys(("get_channels", "get_users_in_channel"), RECORD),
     **dict.fromkeys(("read_channel_messages", "read_inbox"), _list(_MESSAGE)),
