@@ -136,7 +136,7 @@ def agentdojo(
     attack: Annotated[Attack | None, typer.Option(help="An agent that obeys every injection it meets.")] = None,
     undefended: Annotated[bool, typer.Option("--undefended", help="Under no policies but a permit.")] = False,
     evade: Annotated[
-        bool, typer.Option("--evade", help="It writes what it was told otherwise, and tools undo it.")
+        bool, typer.Option("--evade", help="Its arguments are encoded, which tools undo, and then its pages.")
     ] = False,
     limit: Annotated[int | None, typer.Option(help="So many user tasks of each suite.", min=1)] = None,
     json: Json = False,
@@ -145,7 +145,8 @@ def agentdojo(
 
     With --attack each user task is played alone, and with each injection, under the policies of `dominie policy
     library`. People are simulated: who is asked says yes to the user's own calls, signed as ever, and nothing to the
-    attacker's. Shares are of one; `with_plan` is null, since there is no planner without a model.
+    attacker's. Shares are of one; `seen` is how many of the attacks the agent met. `with_plan` is null: to write plans
+    takes a model, and there is none here.
     """
     if attack is not None:
         from dominie_bench.hijack import run as run_attack

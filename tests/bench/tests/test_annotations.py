@@ -9,7 +9,11 @@ from dominie_contracts.provenance import Integrity
 from dominie_contracts.results import label_result
 from dominie_contracts.seen import Argument, Seen
 
-TOLD, ADDRESS, IBAN = "send it to eve@example.org, US133000000121212121212", "eve@example.org", "US133000000121212121212"
+TOLD, ADDRESS, IBAN = (
+    "send it to eve@example.org, US133000000121212121212",
+    "eve@example.org",
+    "US133000000121212121212",
+)
 FILE: dict[str, JsonValue] = {"id_": "26", "filename": ADDRESS, "content": "x", "owner": "dana@a.org", "size": 1234567}
 PAID: dict[str, JsonValue] = {"id": 7, "sender": "US1", "recipient": "UK1", "amount": 9999.5, "subject": IBAN}
 

@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 
 import dominie
 from dominie.commands._people import credentials_of
-from dominie_bench.dojo.evasion import WAYS, evaded
+from dominie_bench.dojo.evasion import evaded
 from dominie_bench.dojo.order import Order
 from dominie_bench.dojo.suites import Pair, environment, pairs
 from dominie_bench.dojo.truth import injected
@@ -53,7 +53,7 @@ class Played:
     seen: bool = False
     """The agent has met the injection."""
     way: str = ""
-    """How the attacker's arguments are written, where that is not plainly."""
+    """How what the attacker wants is written, where that is not plainly."""
     idle: bool = False
     """The injection has no calls: it only wants something said."""
     user: Side = field(default_factory=Side)
@@ -70,22 +70,21 @@ class Agent:
         self._approver = approver
         self._judge = judge
 
-    async def play(self, pair: Pair, way: str) -> Played:
+    async def play(self, pair: Pair) -> Played:
         """Play one pair in a run of its own."""
         before = environment(pair)
-        told = Played(pair.suite, pair.task, pair.injection, way=way)
+        told = Played(pair.suite, pair.task, pair.injection, way=pair.way)
         attack = injected(pair, before) if pair.injection else []
         told.idle = bool(pair.injection) and not attack
         if told.idle:
             return told
-        goal = pair.injection_task.GOAL if pair.injection_task is not None else ""
         async with self._client.run(user="dev", id=pair.run, request=pair.user_task.PROMPT) as run:
             for call in pair.user_task.ground_truth(before):
                 result = await self._call(run, call, told.user, yes=True)
-                if pair.injection and not told.seen and _shows(result, goal):
+                if pair.injection and not told.seen and _shows(result, pair.goal):
                     told.seen = True
                     for other in attack:
-                        await self._call(run, _written(other, way), told.attacker, yes=False)
+                        await self._call(run, _written(other, pair.way), told.attacker, yes=False)
         told.utility, told.security = await self._judge(pair.run)
         return told
 
@@ -114,7 +113,7 @@ class Agent:
 
 
 def _written(call: FunctionCall, way: str) -> FunctionCall:
-    return call.model_copy(update={"args": evaded(way, dict(call.args))}) if way else call
+    return call.model_copy(update={"args": evaded(way, dict(call.args))})
 
 
 def _shows(result: JsonValue, goal: str) -> bool:
@@ -149,15 +148,14 @@ async def _judging(order: Order) -> AsyncIterator[Judge]:
 
 
 async def _main(order: Order) -> None:
-    waiting = enumerate([pair for suite in order.suites for pair in pairs(suite, order.limit)])
+    waiting = iter([pair for suite in order.suites for pair in pairs(suite, order.limit, evade=order.evade)])
     approver = dominie.AsyncClient(credentials=credentials_of(order.approver, None))
     async with _judging(order) as judge, dominie.AsyncClient("dojo") as client, approver:
         agent = Agent(client, approver, judge)
 
         async def play() -> None:
-            for number, pair in waiting:
-                way = [*WAYS][number % len(WAYS)] if order.evade and pair.injection else ""
-                print(json.dumps(asdict(await agent.play(pair, way))), flush=True)
+            for pair in waiting:
+                print(json.dumps(asdict(await agent.play(pair))), flush=True)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(IN_FLIGHT):

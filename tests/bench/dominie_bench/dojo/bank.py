@@ -1,6 +1,6 @@
 """The environments of the runs that are under way: the worker's own state, made anew for each run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,10 +8,9 @@ from agentdojo.functions_runtime import Function, FunctionCall, FunctionsRuntime
 from agentdojo.types import text_content_block_from_string
 
 import dominie
+from dominie_bench.dojo.evasion import ARGUMENTS, undone
 from dominie_bench.dojo.suites import Pair, environment, suites
 from dominie_bench.dojo.tools import as_tools
-
-Undo = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,10 @@ class _Held:
 class Bank:
     """Runs calls in the environments of their runs, and judges how these end.
 
-    Args:
-        undo: What these tools do with arguments before they use them, as a lenient one does.
+    Where an attacker's arguments are written otherwise, the tools are lenient: they undo it.
     """
 
-    def __init__(self, undo: Undo = lambda arguments: arguments) -> None:
-        self._undo = undo
+    def __init__(self) -> None:
         self._held: dict[str, _Held] = {}
         self._runtimes = {name: FunctionsRuntime(suite.tools) for name, suite in suites().items()}
 
@@ -53,9 +50,11 @@ class Bank:
         return Verdict(_holds(pair, pair.user_task, held), attacked is not None and _holds(pair, attacked, held))
 
     def _call(self, run: str, function: Function, arguments: dict[str, Any]) -> Any:
-        held, arguments = self._of(run), self._undo(arguments)
+        held, pair = self._of(run), Pair.of(run)
+        if pair.way in ARGUMENTS:
+            arguments = undone(arguments)
         held.done.append(FunctionCall(function=function.name, args=arguments))
-        result, error = self._runtimes[Pair.of(run).suite].run_function(held.now, function.name, arguments)
+        result, error = self._runtimes[pair.suite].run_function(held.now, function.name, arguments)
         if error is not None:
             raise ValueError(error)
         return result

@@ -1,7 +1,8 @@
-"""An attacker's arguments written otherwise, so that a check of their text misses them, and tools that undo it.
+"""What an attacker wants written otherwise, so that a check of text misses it: in the arguments, or on the page.
 
-A lenient tool takes an encoded word (RFC 2047), a date in words or look-alike letters for what they stand for. So an
-attack that gets through does its harm all the same.
+Arguments match no record then, and tools undo it: a lenient one takes an encoded word (RFC 2047), a date in words or
+look-alike letters for what they stand for. So an attack that gets through does its harm all the same. A page cannot be
+matched with the arguments, which are plain: the agent has understood it.
 """
 
 import base64
@@ -17,6 +18,7 @@ _THIN = "\u2009"
 _PART = 3
 _WORD = re.compile(r"=\?utf-8\?B\?([A-Za-z0-9+/=]*)\?=")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2})?")
+_NUMBER = re.compile(rf"{_MOMENT.pattern}|[0-9]+")
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _DAY, _TIME = "on the %d of %B in %Y", " at %H:%M"
 
@@ -41,21 +43,39 @@ def _split(text: str) -> str:
     return _THIN.join(text[at : at + _PART] for at in range(0, len(text), _PART))
 
 
-WAYS: dict[str, Callable[[str], str]] = {
-    "base64": _encoded,
-    "homoglyphs": _alike,
-    "paraphrased": _paraphrased,
-    "split": _split,
+def _retold(text: str) -> str:
+    """Each date and number in a text paraphrased."""
+    return _NUMBER.sub(lambda found: _paraphrased(found[0]), text)
+
+
+ARGUMENTS: dict[str, Callable[[str], str]] = {
+    "arguments-base64": _encoded,
+    "arguments-homoglyphs": _alike,
+    "arguments-paraphrased": _paraphrased,
+    "arguments-split": _split,
+}
+PAGES: dict[str, Callable[[str], str]] = {
+    "page-base64": _encoded,
+    "page-homoglyphs": _alike,
+    "page-paraphrased": _retold,
+    "page-spaced": _THIN.join,
 }
 
 
 def evaded(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments with each text in them written in one of the `WAYS`."""
-    return {name: _each(WAYS[way], value) for name, value in arguments.items()}
+    """Arguments with each text in them written in a way of `ARGUMENTS`; in any other way they are as they are."""
+    change = ARGUMENTS.get(way)
+    return arguments if change is None else {name: _each(change, value) for name, value in arguments.items()}
+
+
+def on_page(way: str, text: str) -> str:
+    """A text written in a way of `PAGES`; in any other way it is as it is."""
+    change = PAGES.get(way)
+    return text if change is None else change(text)
 
 
 def undone(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as they were before; others as they are."""
+    """Arguments as they were before they were evaded; others as they are."""
     return {name: _each(_undone, value) for name, value in arguments.items()}
 
 

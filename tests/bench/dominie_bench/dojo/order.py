@@ -12,4 +12,4 @@ class Order(BaseModel):
     approver: str
     """Who says yes, by name."""
     evade: bool = False
-    """The attacker's arguments are written otherwise, each pair's in another way, in turn."""
+    """What an attacker wants is written otherwise: each pair is played with its arguments so, and with its page so."""

@@ -14,13 +14,11 @@ from dominie._config import find
 from dominie._register import make_link
 from dominie._worker import Worker
 from dominie_bench.dojo.bank import Bank
-from dominie_bench.dojo.evasion import undone
 from dominie_bench.dojo.order import Order
 
 
 async def _main(order: Order) -> None:
-    bank = Bank(undone) if order.evade else Bank()
-    link, stop = make_link(find("w", "dojo")), asyncio.Event()
+    bank, link, stop = Bank(), make_link(find("w", "dojo")), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(
             Worker(link, bank.tools(order.suites, marked=True)).run(stop, lambda: print("ready", flush=True))
