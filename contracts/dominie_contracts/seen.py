@@ -5,7 +5,7 @@ Only a whole value that is found in a better source has that source's label: a l
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -85,15 +85,28 @@ class Seen:
         self.full = True
         self.join = join((self.join, LOST))
 
-    def label(self, argument: Argument, *, more: Label = NOTHING, words: Words | None = None) -> Label:
+    def doubts(self, form: Form) -> bool:
+        """Whether something untrusted may have said a short value."""
+        return self.full or _loose(form) in self._doubtful
+
+    def label(
+        self,
+        argument: Argument,
+        *,
+        more: Label = NOTHING,
+        words: Words | None = None,
+        beside: Sequence["Seen"] = (),
+    ) -> Label:
         """Where an argument came from: of all its leaves, each as the best source that has it whole.
 
         Args:
             more: What else the run was given, that nothing is found in.
             words: The user's, in this request.
+            beside: What other runs were given that share it with this one: they cast doubt, and vouch for nothing.
         """
         made = join((self.join, more))
-        found = [self._best(part, argument.unit, made, words) for part in _parts(argument.value)]
+        doubting = (self, *beside)
+        found = [self._best(part, argument.unit, made, words, doubting) for part in _parts(argument.value)]
         return join(found) if found else NOTHING
 
     def _leaf(self, leaf: JsonValue, label: Label) -> None:
@@ -121,10 +134,12 @@ class Seen:
         self._doubtful |= {_loose(form) for form in found if form.short}
         self.full = self.full or len(self._doubtful) > MAX_FORMS
 
-    def _best(self, leaf: JsonValue, unit: Unit | None, made: Label, words: Words | None) -> Label:
+    def _best(
+        self, leaf: JsonValue, unit: Unit | None, made: Label, words: Words | None, doubting: Sequence["Seen"]
+    ) -> Label:
         best = made
         asked = forms(leaf) if unit is None else sums(leaf, unit)
-        doubted = any(form.short and (self.full or _loose(form) in self._doubtful) for form in asked)
+        doubted = any(form.short and any(seen.doubts(form) for seen in doubting) for form in asked)
         for form in sorted(asked):
             known = words.label if words is not None and words.hold(form) else self._known.get(form)
             if known is not None and _better(known, best) and not (form.short and doubted):
@@ -164,10 +179,11 @@ def label_arguments(
     *,
     more: Label = NOTHING,
     words: Words | None = None,
+    beside: Sequence[Seen] = (),
 ) -> dict[str, Label]:
     """The label of each named argument that is there."""
     return {
-        name: seen.label(Argument(arguments[name], units.get(name)), more=more, words=words)
+        name: seen.label(Argument(arguments[name], units.get(name)), more=more, words=words, beside=beside)
         for name in names
         if name in arguments
     }

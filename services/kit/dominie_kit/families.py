@@ -39,8 +39,9 @@ class _Told(BaseModel):
 class Families(InMemory):
     """A projection of the category `run`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs: int = _RUNS) -> None:
         self.position = 0
+        self._most = runs
         self._families: OrderedDict[tuple[str, str], Family] = OrderedDict()
         self._sessions: OrderedDict[tuple[str, str, str], Family] = OrderedDict()
 
@@ -57,13 +58,14 @@ class Families(InMemory):
         self._families[tenant, opened.run] = family
         if opened.session is not None and not opened.parents:
             self._sessions[tenant, opened.user, opened.session] = family
+            self._sessions.move_to_end((tenant, opened.user, opened.session))
         for known in (self._families, self._sessions):
-            if len(known) > _RUNS:
+            if len(known) > self._most:
                 known.popitem(last=False)
 
     def fresh(self) -> Self:
         """One that knows nothing."""
-        return type(self)()
+        return type(self)(runs=self._most)
 
     def of(self, claims: RunClaims) -> tuple[str, ...] | None:
         """The runs that share what they were given with one, itself among them; None: too many to tell."""

@@ -4,6 +4,7 @@ Nothing is opened for it. A run that had to be let go counts as given anything.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import BaseModel
@@ -101,9 +102,13 @@ class Provenance:
             service.follow(each, category, name=f"given_{category}", takes=(Finished,))
         service.follow(self.families, RUN, takes=(RunOpened,))
 
-    def of(self, context: Context) -> Label:
-        """Of a command's run, and of those that share what they were given with it."""
-        runs = None if context.claims is None else self.families.of(context.claims)
+    def family(self, context: Context) -> tuple[str, ...] | None:
+        """A command's run, and those that share what they were given with it; None: nobody knows which."""
+        return None if context.claims is None else self.families.of(context.claims)
+
+    def of(self, context: Context, categories: Sequence[str] = (TOOL, MODEL, MEMORY)) -> Label:
+        """Of all of these runs."""
+        runs = self.family(context)
         if runs is None:
             return LOST
-        return join(given.of(context.tenant, run) for run in runs for given in self.given.values())
+        return join(self.given[category].of(context.tenant, run) for run in runs for category in categories)

@@ -67,6 +67,13 @@ async def test_a_session_shares_until_its_user_asks_for_something_new() -> None:
     assert of(desk, families, "r-5", "t-1", tenant="other") == set()
 
 
+async def test_a_session_is_known_for_as_long_as_it_goes_on() -> None:
+    desk, families = Desk("tool"), Families(runs=2)
+    for number, session in enumerate(("t-1", "t-2", "t-1", "t-3", "t-1", "t-4")):
+        await opened(desk, families, f"r-{number}", session=session)
+    assert of(desk, families, "next", "t-1") == {"r-0", "r-2", "r-4"} and of(desk, families, "next", "t-2") == set()
+
+
 async def test_of_a_family_that_is_too_large_nobody_knows_all() -> None:
     desk, provenance = Desk("tool"), Provenance()
     for number in range(202):

@@ -24,6 +24,7 @@ from dominie_contracts import (
 from dominie_contracts.action import Finished
 from dominie_contracts.artifact import names
 from dominie_contracts.labels import wrong_marks
+from dominie_contracts.memory import MEMORY
 from dominie_contracts.provenance import Integrity, Label, both
 from dominie_contracts.registry import parse_own
 from dominie_contracts.result_parts import unread_marks
@@ -62,7 +63,7 @@ from dominie_tool.plans.following import Plans
 from dominie_tool.projection import Catalog, Tool, tool_of
 from dominie_tool.provenance.references import References
 from dominie_tool.provenance.requests import Requests
-from dominie_tool.provenance.sources import Sources
+from dominie_tool.provenance.sources import Sources, gone
 
 R = TypeVar("R", ToolResult, Begun)
 Run = Callable[[Tool, dict[str, JsonValue], Action], Awaitable[JsonValue]]
@@ -312,9 +313,12 @@ class Handlers:
         await context.read_your_writes()
         seen = self._sources.of(context.tenant, context.run)
         more = self._provenance.of(context)
+        beside = self._sources.beside(context.tenant, context.run, self._provenance.family(context))
+        if self._provenance.of(context, (MEMORY,)).level == 0:
+            beside = (*beside, gone())  # what a note says is not read here, so it may say any short value
         words = await self._requests.words(context)
         names = arguments if restricts and both(seen.join.readers, more.readers) is not None else tool.typed.roles
-        return label_arguments(arguments, names, tool.typed.units, seen, more=more, words=words)
+        return label_arguments(arguments, names, tool.typed.units, seen, more=more, words=words, beside=beside)
 
     async def _planned(self, question: Question, action: Action, arguments: dict[str, JsonValue]) -> Question:
         """In a run with a plan, policies are told whether the call is inside of it."""

@@ -5,6 +5,7 @@ counts as untrusted: nothing becomes better by being forgotten.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -95,15 +96,21 @@ class Sources(InMemory):
         key = tenant, run or ""
         given = self._runs.get(key)
         if given is None:
-            return _gone() if key in self._forgotten else Seen()
+            return gone() if key in self._forgotten else Seen()
         before = given.size
         seen = given.read()
         self._bytes += given.size - before
         if given.size > _RUN_BYTES:
             self._forget(key)
-            return _gone()
+            return gone()
         self._make_room()
         return seen
+
+    def beside(self, tenant: str, run: str | None, family: Sequence[str] | None) -> tuple[Seen, ...]:
+        """What the other runs of its family were given; None: nobody knows which those are."""
+        if family is None:
+            return (gone(),)
+        return tuple(self.of(tenant, other) for other in family if other != run)
 
     def _make_room(self) -> None:
         while self._bytes > self._most_bytes and len(self._runs) > 1:
@@ -116,8 +123,8 @@ class Sources(InMemory):
             self._forgotten.popitem(last=False)
 
 
-def _gone() -> Seen:
-    """What a run was given that was let go: anything."""
+def gone() -> Seen:
+    """What a run was given that was let go, or that nobody can read here: anything."""
     seen = Seen()
     seen.lose()
     return seen
