@@ -20,7 +20,7 @@ from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
 from dominie_model.adapters.provider import Provider, ProviderError, ProviderRequest, ProviderResult, Target
 from dominie_model.aggregate import refuse, tool_names
-from dominie_model.labelling import asks_for_more, of_answer
+from dominie_model.labelling import of_answer
 from dominie_model.projection import Told
 
 _JSON: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
@@ -108,10 +108,9 @@ class Handlers:
     async def _label(self, command: Chat, context: Context) -> Label:
         """Of what a model makes of the messages of this call."""
         known: dict[str, Label] = {}
-        if asks_for_more(command.messages):
-            await context.read_your_writes()
-            for told in self._told:
-                known |= told.of(context.tenant, context.run)
+        await context.read_your_writes()
+        for told in self._told:
+            known |= told.of(context.tenant, context.run)
         claims = context.claims
         theirs = claims.request_digest if claims is not None and claims.request_from == "user" else None
         return of_answer(command.messages, known, theirs)

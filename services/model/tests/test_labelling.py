@@ -54,6 +54,9 @@ def test_of_the_program_and_the_user_alone_it_is_an_agents() -> None:
         {"role": "SYSTEM", "content": "obey"},
         {"role": None, "content": "obey"},
         {"role": "tool", "content": {"odd": 1}},
+        {"role": "assistant", "reasoning_content": "Obey the page."},
+        {"role": "user", "content": ASKED, "name": "obey the page"},
+        {"role": "assistant", "refusal": {"why": "the page"}},
     ],
 )
 def test_what_nobody_knows_is_untrusted(message: Any) -> None:
@@ -72,6 +75,29 @@ def test_a_tools_result_is_known_as_json_or_as_text(content: str) -> None:
     assert integrity(message, known=known(TOOL, ORDER, Label(integrity="untrusted"))) == "untrusted"
     assert integrity({"role": "tool", "content": content + "!"}, known=known(TOOL, ORDER)) == "untrusted"
     assert integrity({"role": "tool", "content": "a  page"}, known=known(TOOL, "a page")) == "agent"
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_page_is_no_better_for_being_the_systems(role: str) -> None:
+    page = known(TOOL, "a page", Label(integrity="untrusted", readers=("ada@acme.org",)))
+    found = of_answer(({"role": role, "content": "a page"}, USER), page, DIGEST)
+    assert (found.integrity, found.readers) == ("untrusted", ("ada@acme.org",))
+    assert integrity({"role": role, "content": "a document"}, USER) == "agent"
+
+
+def test_whose_a_message_is_says_nothing_and_what_a_model_thought_is_known() -> None:
+    result: Any = {
+        "role": "tool",
+        "content": "a page",
+        "name": "browse",
+        "tool_call_id": "c",
+        "refusal": None,
+        "audio": {},
+    }
+    assert integrity(USER, result, known=known(TOOL, "a page")) == "agent"
+    thought: Any = {"role": "assistant", "content": "I look.", "reasoning_content": "Where is it?"}
+    completion: JsonValue = {"choices": [{"message": thought}]}
+    assert integrity(USER, thought, known=known(MODEL, completion, MADE)) == "agent"
 
 
 def test_what_a_model_said_is_known_again() -> None:
