@@ -5,7 +5,7 @@ anybody may read it. What hangs on an `author` is untrusted unless the property 
 user; no mark below it changes that.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -89,6 +89,29 @@ def labelled(
         if key not in made:
             made[key] = Label(integrity=key[0], readers=key[1], sources=(source,))
         yield leaf, made[key]
+
+
+def untrusted_names(result: JsonValue, integrity: Mapping[str, Integrity]) -> Iterator[str]:
+    """The names in a recorded result that nothing better than untrusted hangs on."""
+    better = {at for at, level in integrity.items() if level != "untrusted"}
+    above = {at[:end] for at in better for end, letter in enumerate(at) if letter == "/"} | better
+    left: list[tuple[str, JsonValue, bool]] = [("", result, "" in better)]
+    while left:
+        pointer, value, inside = left.pop()
+        named = isinstance(value, dict) and not is_artifact(value)
+        for key, part in _named(value):
+            at = f"{pointer}/{escaped(key)}"
+            level = integrity.get(at)
+            within = inside if level is None else level != "untrusted"
+            if named and not within and at not in above:
+                yield key
+            left.append((at, part, within))
+
+
+def _named(value: JsonValue) -> Iterable[tuple[str, JsonValue]]:
+    if isinstance(value, dict) and not is_artifact(value):
+        return value.items()
+    return ((str(index), part) for index, part in enumerate(value)) if isinstance(value, list) else ()
 
 
 def label_at(

@@ -4,18 +4,19 @@ An argument has the join of everything that its run was given, since whoever mad
 Only a whole value that is found in a better source has that source's label: a leaf of a result, or the user's words.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
+from dominie_contracts.doubts import loose, said_by_chance
 from dominie_contracts.labels import is_artifact
 from dominie_contracts.problems import PROBLEM_BASE
 from dominie_contracts.provenance import NOTHING, Label, join
-from dominie_contracts.results import labelled
-from dominie_contracts.typed import SHORT, Form, Unit, forms, plain, sums
+from dominie_contracts.results import is_large, labelled, untrusted_names
+from dominie_contracts.typed import Form, Unit, forms, sums
 from dominie_contracts.words import Words
 
 LOST = Label(integrity="untrusted", readers=())
@@ -24,8 +25,10 @@ MADE = Label(integrity="agent")
 """Of what an agent makes of nothing worse."""
 MAX_FORMS = 50_000
 """So many values of one run can vouch, or be doubted; whatever comes after that vouches for nothing."""
-_TOKEN = re.compile(r"\S+")
-_AROUND = "()[]{}<>\"'`.,;:!?*_"
+MAX_PARTS = 256
+"""Of one argument are looked for; one that has more is what its run was given."""
+_AT_ONCE = 200
+"""Leaves that are read before others have their turn."""
 _OWN = tuple(
     PROBLEM_BASE + each
     for each in ("forbidden", "invalid", "conflict", "quota-exceeded", "budget-exceeded", "deadline-exceeded")
@@ -73,12 +76,25 @@ class Seen:
 
     def take(self, finished: Finished, source: str) -> None:
         """An outcome that was given to the run."""
+        for _ in self.taking(finished, source):
+            pass
+
+    def taking(self, finished: Finished, source: str) -> Iterator[None]:
+        """As `take`, in steps of some milliseconds. Taken again from its beginning it changes nothing."""
         self.join = join((self.join, given(finished, source)))
         if finished.problem is not None:
-            self._doubt(finished.problem.detail)
-            return
-        for leaf, label in labelled(finished.result, finished.labels, finished.readers, source):
-            self._leaf(leaf, label)
+            yield from self._doubt(finished.problem.detail)
+        elif is_large(finished.result):
+            self.full = self.full or given(finished, source).level == 0
+        else:
+            for number, (leaf, label) in enumerate(
+                labelled(finished.result, finished.labels, finished.readers, source)
+            ):
+                yield from self._doubt(leaf) if label.level == 0 else self._vouch(leaf, label)
+                if number % _AT_ONCE == 0:
+                    yield
+            for name in untrusted_names(finished.result, finished.labels):
+                yield from self._doubt(name)
 
     def lose(self) -> None:
         """Nothing is known of what came before: it may have been anything."""
@@ -87,7 +103,7 @@ class Seen:
 
     def doubts(self, form: Form) -> bool:
         """Whether something untrusted may have said a short value."""
-        return self.full or _loose(form) in self._doubtful
+        return self.full or loose(form) in self._doubtful
 
     def label(
         self,
@@ -105,18 +121,19 @@ class Seen:
             beside: What other runs were given that share it with this one: they cast doubt, and vouch for nothing.
         """
         made = join((self.join, more))
+        parts = list(islice(_parts(argument.value), MAX_PARTS + 1))
+        if len(parts) > MAX_PARTS:
+            return made
         doubting = (self, *beside)
-        found = [self._best(part, argument.unit, made, words, doubting) for part in _parts(argument.value)]
+        found = [self._best(part, argument.unit, made, words, doubting) for part in parts]
         return join(found) if found else NOTHING
 
-    def _leaf(self, leaf: JsonValue, label: Label) -> None:
-        if label.level == 0:
-            self._doubt(leaf)
-            return
+    def _vouch(self, leaf: JsonValue, label: Label) -> tuple[()]:
         for form in forms(leaf):
             known = self._known.get(form)
             if known is None or _better(label, known):
                 self._keep(form, label)
+        return ()
 
     def _keep(self, form: Form, label: Label) -> None:
         if len(self._known) < MAX_FORMS:
@@ -124,15 +141,16 @@ class Seen:
         else:
             self.full = True
 
-    def _doubt(self, leaf: JsonValue) -> None:
-        """Note the short values of an untrusted leaf, wherever in its text they stand."""
-        found = forms(leaf)
-        for token in _TOKEN.findall(plain(leaf)) if isinstance(leaf, str) else ():
-            found |= forms(token) if len(token) < 2 * SHORT else frozenset()
-            bare = token.strip(_AROUND)
-            found |= forms(bare) if bare != token and len(bare) < 2 * SHORT else frozenset()
-        self._doubtful |= {_loose(form) for form in found if form.short}
-        self.full = self.full or len(self._doubtful) > MAX_FORMS
+    def _doubt(self, leaf: JsonValue) -> Iterator[None]:
+        """Note the short values of an untrusted leaf, wherever in its text they stand; an artifact may say any."""
+        self._doubtful.update(loose(form) for form in forms(leaf) if form.short)
+        self.full = self.full or is_artifact(leaf) or len(self._doubtful) > MAX_FORMS
+        for found in said_by_chance(leaf) if isinstance(leaf, str) and not self.full else ():
+            self._doubtful.update(found or ())
+            self.full = found is None or len(self._doubtful) > MAX_FORMS
+            yield
+            if self.full:
+                return
 
     def _best(
         self, leaf: JsonValue, unit: Unit | None, made: Label, words: Words | None, doubting: Sequence["Seen"]
@@ -151,11 +169,6 @@ def _better(label: Label, other: Label) -> bool:
     if label.level != other.level:
         return label.level > other.level
     return label.readers is None and other.readers is not None
-
-
-def _loose(form: Form) -> Form:
-    """A short number and the same sum of money cast doubt on each other."""
-    return form._replace(kind="number") if form.kind == "money" else form
 
 
 def _parts(value: JsonValue) -> Iterable[JsonValue]:

@@ -37,7 +37,8 @@ _EMAIL = re.compile(r"[^@\s<>()\[\],;:\"]+@[^@\s<>()\[\],;:\"]+\.[^@\s<>()\[\],;
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?P<month>(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6})\.?"
-MONEY = re.compile(rf"(?:{_SIGN}) ?\d[\d.,']*(?<![.,'])|\d[\d.,']*(?<![.,']) ?(?:{_SIGN})(?!\w)")
+_SUM = r"\d[\d.,']{0,40}(?<![.,'])"
+MONEY = re.compile(rf"(?:{_SIGN}) ?{_SUM}(?![\d])|(?<!\d)(?<!\d[.,']){_SUM} ?(?:{_SIGN})(?!\w)")
 """A sum of money in a text."""
 WRITTEN_DATES = (
     re.compile(r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})"),

@@ -312,9 +312,9 @@ class Handlers:
             return {}
         context.after = context.after or await self._store.last_position()  # who does not say it has seen everything
         await context.read_your_writes()
-        seen = self._sources.of(context.tenant, context.run)
+        seen = await self._sources.of(context.tenant, context.run)
         more = self._provenance.of(context)
-        beside = self._sources.beside(context.tenant, context.run, self._provenance.family(context))
+        beside = await self._sources.beside(context.tenant, context.run, self._provenance.family(context))
         if self._provenance.of(context, (MEMORY,)).level == 0:
             beside = (*beside, gone())  # what a note says is not read here, so it may say any short value
         words = await self._requests.words(context)

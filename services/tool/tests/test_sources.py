@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,26 +45,26 @@ async def given_to(sources: Sources, desk: Desk, *outcomes: Finished, run: str |
         sources.apply(event)
 
 
-def integrity(sources: Sources, value: JsonValue, run: str | None = "r-1", tenant: str = "acme") -> str:
-    return sources.of(tenant, run).label(Argument(value)).integrity
+async def integrity(sources: Sources, value: JsonValue, run: str | None = "r-1", tenant: str = "acme") -> str:
+    return (await sources.of(tenant, run)).label(Argument(value)).integrity
 
 
 async def test_a_run_has_what_it_was_given_and_no_other_has(desk: Desk) -> None:
     sources = Sources()
     await given_to(sources, desk, finished({"mail": ADA, "note": "to eve@example.org"}, mail="record"), id="act")
-    found = sources.of("acme", "r-1")
+    found = await sources.of("acme", "r-1")
     assert found.label(Argument(ADA)).model_dump() == {"integrity": "record", "readers": None, "sources": ("tool:act",)}
-    assert [integrity(sources, each) for each in ("eve@example.org", "else")] == ["untrusted"] * 2
+    assert [await integrity(sources, each) for each in ("eve@example.org", "else")] == ["untrusted"] * 2
     for tenant, run in (("acme", "r-2"), ("other", "r-1"), ("acme", None)):
-        assert integrity(sources, ADA, run, tenant) == "agent"
+        assert await integrity(sources, ADA, run, tenant) == "agent"
 
 
 async def test_what_comes_later_is_added_to_what_was_read(desk: Desk) -> None:
     sources = Sources()
     await given_to(sources, desk, finished({"mail": ADA}, mail="record"))
-    assert [integrity(sources, each) for each in (ADA, "x")] == ["record", "agent"]
+    assert [await integrity(sources, each) for each in (ADA, "x")] == ["record", "agent"]
     await given_to(sources, desk, finished("a page"))
-    assert [integrity(sources, each) for each in (ADA, "x")] == ["record", "untrusted"]
+    assert [await integrity(sources, each) for each in (ADA, "x")] == ["record", "untrusted"]
 
 
 async def test_what_has_no_run_or_no_outcome_was_given_to_nobody(desk: Desk) -> None:
@@ -72,7 +73,7 @@ async def test_what_has_no_run_or_no_outcome_was_given_to_nobody(desk: Desk) -> 
     await given_to(sources, desk, finished("a page"), run=None)
     for event in await desk.append(TOOL, "u", asked, Unknown(why="gone"), run="r-1"):
         sources.apply(event)
-    assert integrity(sources, "x") == integrity(sources, "x", None) == "agent"
+    assert await integrity(sources, "x") == await integrity(sources, "x", None) == "agent"
 
 
 async def test_a_run_that_was_forgotten_has_nothing_that_vouches(desk: Desk) -> None:
@@ -80,10 +81,10 @@ async def test_a_run_that_was_forgotten_has_nothing_that_vouches(desk: Desk) -> 
     await given_to(sources, desk, finished({"mail": ADA}, mail="record"), run="old")
     for number in range(30):
         await given_to(sources, desk, finished({"text": f"{number}" * 1000}, text="record"), run=f"r-{number}")
-    assert integrity(sources, ADA, "old") == "untrusted"
+    assert await integrity(sources, ADA, "old") == "untrusted"
     await given_to(sources, desk, finished({"mail": ADA}, mail="record"), run="old")
-    assert integrity(sources, ADA, "old") == "untrusted"
-    assert integrity(sources, "29" * 1000, "r-29") == "record"
+    assert await integrity(sources, ADA, "old") == "untrusted"
+    assert await integrity(sources, "29" * 1000, "r-29") == "record"
 
 
 async def test_a_run_that_was_given_too_much_is_forgotten_alone(desk: Desk) -> None:
@@ -91,8 +92,44 @@ async def test_a_run_that_was_given_too_much_is_forgotten_alone(desk: Desk) -> N
     await given_to(sources, desk, finished({"mail": ADA}, mail="record"), run="small")
     many = finished([f"value {number}" for number in range(25_000)])
     await given_to(sources, desk, many.model_copy(update={"labels": {"": "record"}}), run="large")
-    assert integrity(sources, "value 7", "large") == "untrusted"
-    assert integrity(sources, ADA, "small") == "record"
+    assert await integrity(sources, "value 7", "large") == "untrusted"
+    assert await integrity(sources, ADA, "small") == "record"
+
+
+async def test_others_have_their_turn_while_much_is_read_and_two_who_ask_are_told_the_same(desk: Desk) -> None:
+    sources, turns, told = Sources(), 0, []
+    for number in range(4):
+        page: JsonValue = " ".join(f"{word:x}" for word in range(number, 2**18, 37))
+        await given_to(sources, desk, finished(page), id=f"page-{number}")
+
+    async def ask() -> None:
+        told.append((await sources.of("acme", "r-1")).label(Argument("x")))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            group.start_soon(ask)
+            while len(told) < 2:
+                await anyio.lowlevel.checkpoint()
+                turns += 1
+    assert turns >= 4 and told[0] == told[1]
+    assert set(told[0].sources) == {f"tool:page-{number}" for number in range(4)}
+
+
+async def test_what_was_let_go_while_it_was_read_counts_as_anything(desk: Desk) -> None:
+    sources, told = Sources(most_bytes=30_000), []
+    await given_to(sources, desk, finished({"mail": ADA, "text": "x y " * 4_000}, mail="record"), run="old")
+
+    async def ask() -> None:
+        told.append((await sources.of("acme", "old")).label(Argument(ADA)).integrity)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.lowlevel.checkpoint()
+            for number in range(9):
+                await given_to(sources, desk, finished({"text": f"{number}" * 4_000}, text="record"), run=f"r-{number}")
+    assert told == ["untrusted"]
 
 
 @given(st.lists(FINISHES, max_size=6), st.integers(0, 6), st.booleans())
@@ -104,7 +141,7 @@ def test_a_rebuilt_read_model_equals_the_live_one(finishes: list[Any], cut: int,
             for event in await desk.append(TOOL, f"s{run}", done, tenant=tenant, run=run):
                 live.apply(event)
             if asked:
-                live.of(tenant, run)
+                await live.of(tenant, run)
         events = [event async for event in desk.store.read_all(category=TOOL)]
         for event in events[:cut]:
             rebuilt.apply(event)
@@ -113,7 +150,7 @@ def test_a_rebuilt_read_model_equals_the_live_one(finishes: list[Any], cut: int,
             rebuilt.apply(event)
         for tenant, run in (("acme", "r-1"), ("acme", "r-2"), ("other", "r-1")):
             for value in (ADA, "7", 7, 8, "x"):
-                one, two = (each.of(tenant, run).label(Argument(value)) for each in (live, rebuilt))
+                one, two = [(await each.of(tenant, run)).label(Argument(value)) for each in (live, rebuilt)]
                 assert one == two
 
     anyio.run(run)

@@ -4,11 +4,13 @@ It holds a bounded part of the past. A run that it had to let go has nothing tha
 counts as untrusted: nothing becomes better by being forgotten.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from anyio import Lock
+from anyio.lowlevel import checkpoint
 from pydantic import BaseModel
 
 from dominie_contracts import Recorded, StreamName
@@ -40,22 +42,28 @@ class _Given:
     """What one run was given."""
 
     seen: Seen = field(default_factory=Seen)
-    unread: list[Recorded] = field(default_factory=list)
+    unread: deque[Recorded] = field(default_factory=deque)
     unread_bytes: int = 0
+    reading: Lock = field(default_factory=Lock)
+    counted: int = 0
+    """What of its size is counted with all runs."""
 
     @property
     def size(self) -> int:
         return self.unread_bytes + self.seen.size
 
-    def read(self) -> Seen:
-        """All of it, opened."""
-        for event in self.unread:
-            finished = parse_event(event.type, event.envelope.data)
-            name = StreamName.parse(event.envelope.stream)
-            assert isinstance(finished, Finished)
-            self.seen.take(finished, f"{name.category}:{name.id}")
-        self.unread.clear()
-        self.unread_bytes = 0
+    async def read(self) -> Seen:
+        """All of it, opened; others have their turn in between."""
+        async with self.reading:
+            while self.unread:
+                event = self.unread[0]
+                finished = parse_event(event.type, event.envelope.data)
+                name = StreamName.parse(event.envelope.stream)
+                assert isinstance(finished, Finished)
+                for _ in self.seen.taking(finished, f"{name.category}:{name.id}"):
+                    await checkpoint()
+                self.unread.popleft()
+                self.unread_bytes -= len(event.raw)
         return self.seen
 
 
@@ -81,43 +89,44 @@ class Sources(InMemory):
         given = self._runs.setdefault(run, _Given())
         given.unread.append(event)
         given.unread_bytes += len(event.raw)
-        self._bytes += len(event.raw)
         self._runs.move_to_end(run)
-        if given.size > _RUN_BYTES:
-            self._forget(run)
-        self._make_room()
+        self._count(run, given)
 
     def fresh(self) -> Self:
         """One that knows nothing."""
         return type(self)(most_bytes=self._most_bytes)
 
-    def of(self, tenant: str, run: str | None) -> Seen:
+    async def of(self, tenant: str, run: str | None) -> Seen:
         """What a run was given so far."""
         key = tenant, run or ""
         given = self._runs.get(key)
         if given is None:
             return gone() if key in self._forgotten else Seen()
-        before = given.size
-        seen = given.read()
-        self._bytes += given.size - before
-        if given.size > _RUN_BYTES:
-            self._forget(key)
+        seen = await given.read() if given.unread else given.seen
+        if self._runs.get(key) is not given:
             return gone()
-        self._make_room()
-        return seen
+        self._count(key, given)
+        return seen if key in self._runs else gone()
 
-    def beside(self, tenant: str, run: str | None, family: Sequence[str] | None) -> tuple[Seen, ...]:
+    async def beside(self, tenant: str, run: str | None, family: Sequence[str] | None) -> tuple[Seen, ...]:
         """What the other runs of its family were given; None: nobody knows which those are."""
         if family is None:
             return (gone(),)
-        return tuple(self.of(tenant, other) for other in family if other != run)
+        return tuple([await self.of(tenant, other) for other in family if other != run])
+
+    def _count(self, run: Run, given: _Given) -> None:
+        self._bytes += given.size - given.counted
+        given.counted = given.size
+        if given.size > _RUN_BYTES:
+            self._forget(run)
+        self._make_room()
 
     def _make_room(self) -> None:
         while self._bytes > self._most_bytes and len(self._runs) > 1:
             self._forget(next(iter(self._runs)))
 
     def _forget(self, run: Run) -> None:
-        self._bytes -= self._runs.pop(run).size
+        self._bytes -= self._runs.pop(run).counted
         self._forgotten[run] = None
         if len(self._forgotten) > _FORGOTTEN:
             self._forgotten.popitem(last=False)
