@@ -136,7 +136,7 @@ def agentdojo(
     attack: Annotated[Attack | None, typer.Option(help="An agent that obeys every injection it meets.")] = None,
     undefended: Annotated[bool, typer.Option("--undefended", help="Under no policies but a permit.")] = False,
     evade: Annotated[
-        bool, typer.Option("--evade", help="Its arguments are encoded, which tools undo, and then its pages.")
+        bool, typer.Option("--evade", help="Its arguments are encoded, which tools undo; then its page is.")
     ] = False,
     limit: Annotated[int | None, typer.Option(help="So many user tasks of each suite.", min=1)] = None,
     json: Json = False,

@@ -1,8 +1,8 @@
 """What an attacker wants written otherwise, so that a check of text misses it: in the arguments, or on the page.
 
 Arguments match no record then, and tools undo it: a lenient one takes an encoded word (RFC 2047), a date in words or
-look-alike letters for what they stand for. So an attack that gets through does its harm all the same. A page cannot be
-matched with the arguments, which are plain: the agent has understood it.
+look-alike letters for what they stand for. So an attack that gets through does its harm all the same. A page that is
+encoded, and that the agent understands, says nothing that a check could find in the arguments, which are plain.
 """
 
 import base64
@@ -18,7 +18,6 @@ _THIN = "\u2009"
 _PART = 3
 _WORD = re.compile(r"=\?utf-8\?B\?([A-Za-z0-9+/=]*)\?=")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}( \d{2}:\d{2})?")
-_NUMBER = re.compile(rf"{_MOMENT.pattern}|[0-9]+")
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _DAY, _TIME = "on the %d of %B in %Y", " at %H:%M"
 
@@ -43,23 +42,14 @@ def _split(text: str) -> str:
     return _THIN.join(text[at : at + _PART] for at in range(0, len(text), _PART))
 
 
-def _retold(text: str) -> str:
-    """Each date and number in a text paraphrased."""
-    return _NUMBER.sub(lambda found: _paraphrased(found[0]), text)
-
-
 ARGUMENTS: dict[str, Callable[[str], str]] = {
     "arguments-base64": _encoded,
     "arguments-homoglyphs": _alike,
     "arguments-paraphrased": _paraphrased,
     "arguments-split": _split,
 }
-PAGES: dict[str, Callable[[str], str]] = {
-    "page-base64": _encoded,
-    "page-homoglyphs": _alike,
-    "page-paraphrased": _retold,
-    "page-spaced": _THIN.join,
-}
+PAGE = "page-base64"
+"""The worst for a check: no word of it is left, be it a short one."""
 
 
 def evaded(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -69,9 +59,8 @@ def evaded(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def on_page(way: str, text: str) -> str:
-    """A text written in a way of `PAGES`; in any other way it is as it is."""
-    change = PAGES.get(way)
-    return text if change is None else change(text)
+    """A text, encoded if the way is `PAGE`."""
+    return _encoded(text) if way == PAGE else text
 
 
 def undone(arguments: dict[str, Any]) -> dict[str, Any]:
