@@ -310,7 +310,6 @@ class Handlers:
         restricts = self._checking.restricts or self._catalog.restricts(context.tenant)
         if not (tool.typed.roles or restricts):
             return {}
-        context.after = context.after or await self._store.last_position()  # who does not say it has seen everything
         await context.read_your_writes()
         seen = await self._sources.of(context.tenant, context.run)
         more = self._provenance.of(context)

@@ -94,24 +94,3 @@ async def test_in_a_family_that_is_too_large_no_short_value_vouches(
         context = await opened(desk, f"r-{number}", "t-1")
     with pytest.raises(Forbidden, match="no record"):
         await found_and_removed(handlers, context, desk)
-
-
-async def test_who_does_not_say_what_they_have_seen_has_seen_everything(
-    desk: Desk, handlers: Handlers, tools: None
-) -> None:
-    """The outcome of a page that another instance wrote is waited for."""
-    context = await opened(desk, "r-1")
-    await handlers.invoke(InvokeTool(tool="find", arguments={}), again(context, desk))
-    waited = list[int]()
-
-    async def caught_up(position: int, timeout_s: float) -> None:
-        waited.append(position)
-        await desk.caught_up()
-
-    await handlers.invoke(REMOVE, replace(context, after=0, caught_up=caught_up))
-    assert waited and waited[0] > 0
-    before = len(waited)
-    await handlers.invoke(
-        InvokeTool(tool="find", arguments={}), replace(again(context, desk), after=0, caught_up=caught_up)
-    )
-    assert len(waited) == before
