@@ -103,9 +103,8 @@ class Sources(InMemory):
         if given is None:
             return gone() if key in self._forgotten else Seen()
         seen = await given.read() if given.unread else given.seen
-        if self._runs.get(key) is not given:
-            return gone()
-        self._count(key, given)
+        if key in self._runs:
+            self._count(key, given)
         return seen if key in self._runs else gone()
 
     async def beside(self, tenant: str, run: str | None, family: Sequence[str] | None) -> tuple[Seen, ...]:
