@@ -40,6 +40,8 @@ from dominie_kit.sealing import PersonKey
 _Answer = tuple[bytes, dict[str, str]]
 BEGIN = 32
 """So many commands of a principal are under way at once to begin with; one more for each that was handled."""
+MOST_ASKERS = 16
+"""So many wait for one command's answer at once: a repeat joins it, and is held until it is answered."""
 SLOT_BYTES = 8 * 1024
 """A command counts as one for each so many bytes: a large one is more work."""
 NOWHERE: Who = PLATFORM, NOBODY
@@ -170,7 +172,12 @@ class Edge:
         if flight is not None:
             if flight.body != message.data:
                 raise Conflict("this key is being used for another request; use a new key")
-            self._join(flight, message, context.left_s)
+            if len(flight.askers) < MOST_ASKERS:
+                message.data = flight.body  # one copy for all
+                self._join(flight, message, context.left_s)
+            else:
+                self.refusals.note((context.tenant, context.principal), "too many at once")
+                self._tell(message, _AS_MANY_WAIT)
             return
         if not route.early and (refusal := self._not_ready()) is not None:
             raise refusal
@@ -284,6 +291,11 @@ class Edge:
             await message._client.publish(message.reply, body, headers=found)
         except (nats.errors.Error, OSError) as error:  # the asker tries again, and meets the record
             log.warning("edge.unanswered", subject=message.subject, error=repr(error))
+
+
+_AS_MANY_WAIT = problem_body(
+    Unavailable(f"{MOST_ASKERS} wait for this command's answer already", retry_after_s=0.25).details
+)
 
 
 @lru_cache(1024)

