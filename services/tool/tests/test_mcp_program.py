@@ -1,6 +1,7 @@
 """What a server's box sees of a program, and what pins it."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,41 @@ def test_an_argument_that_is_a_file_is_seen_and_pinned(tmp_path: Path) -> None:
     before = program.pins[path]
     (tmp_path / "server.sh").write_text("echo something else\n")
     assert found("sh", path).pins[path] != before
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["in-place", "anew"])
+def test_a_file_with_the_size_and_time_of_another_is_another(tmp_path: Path, anew: bool) -> None:
+    server = tmp_path / "server"
+    path = script(server)
+    os.utime(path, (1, 1))
+    wait_until_settled(server)
+    before = found("sh", path).pins[path]
+    text = server.read_text()
+    if anew:
+        server.unlink()
+    script(server, text.strip().replace("sh", "ls"))
+    os.utime(path, (1, 1))
+    wait_until_settled(server)
+    assert found("sh", path).pins[path] != before
+
+
+def test_changes_at_the_same_moment_are_all_seen(tmp_path: Path) -> None:
+    server = tmp_path / "server"
+    pins = set()
+    for number in range(10, 60):
+        script(server, f"#{number}")
+        os.utime(server, (1, 1))
+        pins.add(found("sh", str(server)).pins[str(server)])
+    assert len(pins) == 50
+
+
+def wait_until_settled(path: Path) -> None:
+    """Until it is so old that its digest may be kept, and is."""
+    end = time.monotonic() + 30
+    while time.time_ns() - path.lstat().st_ctime_ns < 1_200_000_000:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    found("sh", str(path))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ interpreter that its first line names, the files that its arguments name. Compil
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ _MOST_FILES, _MOST_BYTES = 50_000, 2 * 2**30
 _FIRST_LINE = 256
 _HIDDEN = ".dominie"
 """The folder in which a deployment keeps its keys."""
-_known: dict[str, tuple[tuple[int, int, int], str]] = {}
+_MOST_KNOWN = 4 * _MOST_FILES
+_SETTLED_NS = 10**9
+"""A file that changed less than this ago may change again and show the same times: their clocks are coarse."""
+_known: dict[str, tuple[tuple[int, ...], str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +170,35 @@ def _files(path: str) -> Iterator[str]:
 
 def _digest(file: str) -> str:
     """A file's digest; it is read again when it has changed."""
-    status = os.lstat(file)
-    seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-    if file in _known and _known[file][0] == seen:
-        return _known[file][1]
-    if os.path.islink(file):
-        found = f"-> {os.readlink(file)}"
-    elif os.path.isfile(file):
-        with open(file, "rb") as data:
-            found = hashlib.file_digest(data, "sha256").hexdigest()
-    else:
-        found = "-"
-    _known[file] = seen, found
+    seen = _status(file)
+    known = _known.get(file)
+    if known is not None and known[0] == seen:
+        return known[1]
+    found = _read(file)
+    _remember(file, seen, found)
     return found
+
+
+def _status(file: str) -> tuple[int, ...]:
+    """What cannot stay as it is when a file changes: its ctime, which nobody can set as they can its mtime."""
+    status = os.lstat(file)
+    return status.st_ctime_ns, status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
+
+
+def _read(file: str) -> str:
+    if os.path.islink(file):
+        return f"-> {os.readlink(file)}"
+    if os.path.isfile(file):
+        with open(file, "rb") as data:
+            return hashlib.file_digest(data, "sha256").hexdigest()
+    return "-"
+
+
+def _remember(file: str, seen: tuple[int, ...], found: str) -> None:
+    """Keep a digest, unless the file changed while it was read, or just before."""
+    _known.pop(file, None)
+    if abs(time.time_ns() - seen[0]) < _SETTLED_NS or _status(file) != seen:
+        return
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known[file] = seen, found
