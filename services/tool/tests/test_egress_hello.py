@@ -55,6 +55,19 @@ def test_it_may_come_in_several_records(cuts: list[int]) -> None:
     assert server_name(b"".join(b"\x16\x03\x01" + vector(each) for each in records)) == "api.example.org"
 
 
+def in_records(message: bytes, count: int) -> bytes:
+    """A message of which all records but the last hold one byte."""
+    parts = [message[at : at + 1] for at in range(count - 1)] + [message[count - 1 :]]
+    return b"".join(b"\x16\x03\x01" + vector(each) for each in parts)
+
+
+def test_in_more_records_than_anybody_needs_it_is_refused_before_all_of_it_is_there() -> None:
+    assert server_name(in_records(HELLO[5:], 16)) == "api.example.org"
+    assert server_name(in_records(HELLO[5:21], 16)) is None
+    with pytest.raises(NotHello, match="too-large"):
+        server_name(in_records(HELLO[5:22], 17))
+
+
 @pytest.mark.parametrize(
     ("said", "why"),
     [

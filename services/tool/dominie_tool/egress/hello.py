@@ -7,6 +7,8 @@ from __future__ import annotations
 
 MAX_BYTES = 16_384
 """Of a ClientHello, whose own length could be a thousand times that."""
+_MOST_RECORDS = 16
+"""That it may come in. All of them are read anew whenever more is said, perhaps byte by byte."""
 _HANDSHAKE, _CLIENT_HELLO, _TLS = 22, 1, 3
 _SERVER_NAME, _HOST_NAME, _ENCRYPTED_HELLO = 0, 0, 0xFE0D
 
@@ -43,7 +45,7 @@ def server_name(said: bytes) -> str | None:
 def _message(said: bytes) -> bytes | None:
     """The handshake message, which may come in several records."""
     message, at = b"", 0
-    while True:
+    for _ in range(_MOST_RECORDS + 1):
         if said[at : at + 1] not in (b"", bytes([_HANDSHAKE])) or said[at + 1 : at + 2] not in (b"", bytes([_TLS])):
             raise NotHello("no-hello")
         if message[:1] not in (b"", bytes([_CLIENT_HELLO])):
@@ -61,6 +63,7 @@ def _message(said: bytes) -> bytes | None:
             raise NotHello("no-hello")
         message += said[at + 5 : at + 5 + size]
         at += 5 + size
+    raise NotHello("too-large")
 
 
 class _Bytes:
