@@ -14,6 +14,7 @@ from anyio.streams.tls import TLSStream
 
 from dominie_contracts.egress import Network, Reached
 from dominie_tool.egress import Bounds, Call, Egress, Ground
+from dominie_tool.egress.addresses import Address
 from dominie_tool.egress.testing import HOST, PUBLIC, Authority, Internet, says, served
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -176,6 +177,26 @@ async def test_networks_that_were_opened_are_reached_and_the_bus_is_not(internet
         assert way.refused() == {"bus": "bus.example.com"}
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("10.1.0.5", "own"),
+        ("64:ff9b::a01:5", "own"),
+        ("64:ff9b::a01:9", "bus"),
+        ("127.0.0.1", "loopback"),
+        ("0.0.0.0", "unspecified"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("fd00::5efe:7f00:1", "loopback"),
+    ],
+)
+async def test_nothing_opens_this_machine_or_the_bus(internet: Internet, address: str, why: str) -> None:
+    internet.names = {HOST: [[address]]}
+    ground = internet.ground(opened=("0.0.0.0/0", "::/0"), bus=("10.1.0.9",), own=("10.1.0.5",))
+    async with proxied(internet, ground=ground) as way:
+        assert b" 403 " in await way.get(f"http://{HOST}/")
+        assert way.refused() == {why: HOST} and internet.dialled == []
+
+
 async def test_where_the_bus_cannot_be_found_nothing_is_reached(internet: Internet) -> None:
     async with proxied(internet, ground=internet.ground(bus=("bus.example.net",))) as way:
         assert b" 403 " in await way.get(f"http://{HOST}/")
@@ -188,6 +209,21 @@ async def test_what_does_not_answer_is_told(internet: Internet) -> None:
         assert b"it does not answer" in await way.get(f"http://{HOST}/")
         assert b"its name stands for nothing" in await way.get("http://gone.example.com/")
         assert way.refused() == {"unreachable": HOST, "unresolved": "gone.example.com"}
+
+
+@pytest.mark.parametrize("fault", [anyio.BusyResourceError("writing to"), LookupError("nobody thought of it")])
+async def test_a_connection_that_goes_wrong_ends_nothing_but_itself(internet: Internet, fault: Exception) -> None:
+    class Faulty(Internet):
+        async def dial(self, address: Address, port: int) -> SocketStream:
+            if not self.dialled:
+                self.dialled.append(str(address))
+                raise fault
+            return await super().dial(address, port)
+
+    faulty = Faulty(internet.names)
+    async with served(faulty, says(b"hello")), proxied(faulty) as way:
+        assert await way.get(f"http://{HOST}/") == b""
+        assert (await way.get(f"http://{HOST}/")).endswith(b"hello")
 
 
 async def test_the_next_address_is_tried(internet: Internet) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 import anyio
 import psutil
 
 from dominie_contracts.egress import Network
-from dominie_tool.egress.addresses import Address, AddressRange, kind_of
+from dominie_tool.egress.addresses import Address, AddressRange, held, kind_of
 from dominie_tool.egress.hosts import check_listed, plain
 from dominie_tool.egress.values import Refused
 
 Resolve = Callable[[str], Awaitable[Sequence[Address]]]
 """From a name to its addresses; OSError where it has none."""
 _RESOLVE_S = 10.0
+_HERE = ("loopback", "unspecified")
+"""Both are this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,15 @@ class Ground:
     own: Callable[[], frozenset[Address]]
 
     def why_not(self, address: Address, bus: frozenset[Address]) -> str | None:
-        """Why an address is not to be reached; None where it is."""
-        if address in bus:
+        """Why an address is not to be reached; None where it is. Nothing opens the bus, or this machine itself."""
+        meant = frozenset([address, *(held(address) if isinstance(address, IPv6Address) else ())])
+        if meant & bus:
             return "bus"
-        if any(address in network for network in self.opened):
-            return None
-        kind = kind_of(address)
-        return kind if kind is not None else "own" if address in self.own() else None
+        if (here := next((kind for kind in map(kind_of, meant) if kind in _HERE), None)) is not None:
+            return here
+        if meant & self.own():
+            return "own"
+        return None if any(address in network for network in self.opened) else kind_of(address)
 
 
 @dataclass(slots=True)

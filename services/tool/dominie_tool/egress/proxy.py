@@ -12,6 +12,7 @@ from functools import partial
 
 import anyio
 import h11
+import structlog
 from anyio.abc import SocketListener, SocketStream
 
 from dominie_tool.egress.exchange import Side, exchange
@@ -23,11 +24,13 @@ from dominie_tool.egress.placeholders import Placeholders
 from dominie_tool.egress.tunnel import tunnel
 from dominie_tool.egress.values import Refused
 
+log = structlog.get_logger()
 _HTTP, _HTTPS = 80, 443
 _OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _FAREWELL_S, _FAREWELL_BYTES = 1.0, 2**20
-_GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, h11.ProtocolError)
-"""What it is when one of the two goes away, or does not speak HTTP, in the middle."""
+_BROKEN = (anyio.BrokenResourceError, anyio.BusyResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+_GONE = (OSError, *_BROKEN, h11.ProtocolError)
+"""What it is when one of the two goes away, speaks out of turn, or does not speak HTTP, in the middle."""
 
 
 class Proxy:
@@ -56,10 +59,13 @@ class Proxy:
         await listener.aclose()
 
     async def _answer(self, client: SocketStream) -> None:
-        """Answer one connection to its end."""
-        async with client:
-            with suppress(Refused, *_GONE), self._told(), self._slot():
-                await self._converse(client)
+        """Answer one connection to its end. What nobody thought of ends it, and not its call."""
+        try:
+            async with client:
+                with suppress(Refused, *_GONE), self._told(), self._slot():
+                    await self._converse(client)
+        except Exception as error:
+            log.exception("egress.failed", error=type(error).__name__)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
