@@ -133,6 +133,27 @@ async def test_the_cgroup_of_a_box_that_waited_has_the_limits_of_the_call(sandbo
         assert int((box.cgroup.pids / "pids.max").read_text()) < 10
 
 
+@pytest.mark.skipif("cgroup" not in Sandbox.layers(), reason="NO CGROUP IS TESTED HERE: none is writable")
+@pytest.mark.parametrize("waits", [True, False])
+async def test_once_a_cgroup_is_found_no_box_without_one_is_given_out(waits: bool) -> None:
+    host = survey()
+    assert isinstance(host, Host)
+    sandbox = Sandbox(LIMITS, waiting=1, host=replace(host, cgroups=None))
+    with anyio.fail_after(120):
+        async with sandbox.open():
+            await run(sandbox, "def f(): pass")
+            before = next(iter(sandbox.pool._ahead))
+            if waits:
+                await sandbox.pool.one_waits()
+            for _ in range(3):
+                async with sandbox.pool.take(host, LIMITS) as box:
+                    assert box.cgroup is not None
+                await sandbox.pool.one_waits()
+            assert before.used.is_set() and len(sandbox.pool._ahead) == 1
+            if before.box is not None:
+                await before.box.process.wait()
+
+
 async def test_another_scratch_folder_needs_another_box(sandbox: Sandbox) -> None:
     outer = await waiting_process(sandbox)
     size = "import os\ndef f():\n  s = os.statvfs('/tmp')\n  return s.f_blocks * s.f_frsize >> 20"

@@ -19,6 +19,7 @@ _START_S = 30.0
 class _Spare:
     """A box that is built ahead of a call; there is none yet while it starts."""
 
+    host: Host
     box: Box | None = None
     used: anyio.Event = field(default_factory=anyio.Event)
 
@@ -27,7 +28,8 @@ class Pool:
     """Keeps a number of boxes waiting, from the first call on: who runs no sandboxed tools pays nothing.
 
     A box gets the limits of its call when the call gets the box. The size of its scratch folder is fixed before, and
-    its memory can only become less: a call that wants another folder, or more, has a box built for it.
+    its memory can only become less: a call that wants another folder, or more, has a box built for it. Where what the
+    machine offers has changed, as when cgroups are found late, what waited or starts without is given to nobody.
     """
 
     def __init__(self, limits: Limits, size: int) -> None:
@@ -36,6 +38,7 @@ class Pool:
         self._ahead: dict[_Spare, None] = {}
         self._built = anyio.Event()
         self._tasks: TaskGroup | None = None
+        self._host: Host | None = None
 
     async def one_waits(self) -> None:
         """Wait until a box waits."""
@@ -59,9 +62,17 @@ class Pool:
         Raises:
             OSError: It could not be started.
         """
+        self._abandon(host)
         alike = limits.scratch_mb == self._limits.scratch_mb and limits.memory_mb <= self._limits.memory_mb
         spare = self._next() if alike else None
         return self._new(host, limits) if spare is None else self._used(spare, limits)
+
+    def _abandon(self, host: Host) -> None:
+        """End what was built for another host than that of the latest call."""
+        for spare in [each for each in self._ahead if each.host != host]:
+            del self._ahead[spare]
+            spare.used.set()
+        self._host = host
 
     def _next(self) -> _Spare | None:
         for spare in [each for each in self._ahead if each.box is not None]:
@@ -78,7 +89,7 @@ class Pool:
             async with open_box(host, limits) as box:
                 yield box
         finally:
-            self._fill(host)
+            self._fill()
 
     @asynccontextmanager
     async def _used(self, spare: _Spare, limits: Limits) -> AsyncIterator[Box]:
@@ -91,18 +102,18 @@ class Pool:
         finally:
             spare.used.set()
 
-    def _fill(self, host: Host) -> None:
+    def _fill(self) -> None:
         """Build what is wanting: after a call, not beside it, and no more than the calls before have left room for."""
-        if self._tasks is None:
+        if self._tasks is None or self._host is None:
             return
-        for spare in [_Spare() for _ in range(self._size - len(self._ahead))]:
+        for spare in [_Spare(self._host) for _ in range(self._size - len(self._ahead))]:
             self._ahead[spare] = None
-            self._tasks.start_soon(self._keep, spare, host)
+            self._tasks.start_soon(self._keep, spare)
 
-    async def _keep(self, spare: _Spare, host: Host) -> None:
+    async def _keep(self, spare: _Spare) -> None:
         """Build a box, let it wait, see it end, and then have another one built."""
         try:
-            async with open_box(host, self._limits) as box:
+            async with open_box(spare.host, self._limits) as box:
                 with anyio.fail_after(_START_S):
                     await anyio.wait_readable(box.result)
                 spare.box = box
@@ -112,4 +123,4 @@ class Pool:
         except OSError:
             self._ahead.pop(spare, None)  # the next call meets what is wrong, and tells it
         else:
-            self._fill(host)
+            self._fill()
