@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dominie_contracts.tool import Backend
@@ -18,7 +19,7 @@ from dominie_tool.sandbox.remedies import for_namespaces
 from dominie_tool.sandbox.seccomp import ALLOWED, OLDER, assemble, seccomp_filter
 from dominie_tool.sandbox.syscalls import SYSCALLS
 from dominie_tool.sandbox.values import CgroupParents, Fault, Host, Limits, Outcome, SandboxUnavailable
-from dominie_tool.sandbox.verdict import READY, Heard, verdict
+from dominie_tool.sandbox.verdict import READY, Heard, crowded, verdict
 
 LIMITS = Limits()
 
@@ -65,6 +66,32 @@ def test_a_box_that_never_was_ready_did_not_start() -> None:
 def test_whatever_a_tool_writes_there_is_a_verdict(written: bytes, code: int | None) -> None:
     outcome = verdict(heard(READY + written, code=code), LIMITS, ())
     assert isinstance(outcome, Outcome)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[[]] * 1_000_000, [0] * 1_000_000, [{"a": 1}] * 60_000, [""] * 1_000_000, {str(n): n for n in range(110_000)}],
+    ids=["lists", "numbers", "objects", "texts", "names"],
+)
+def test_a_result_of_too_many_parts_is_not_read(value: object) -> None:
+    outcome = verdict(heard(READY + json.dumps({"value": value}).encode() + b"\n"), LIMITS, ())
+    assert outcome.status == "error" and "more than 100,000 parts" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a,[{" * 100_000, ['\\",[' * 50_000, '"\\' * 100_000, "[,"], [0] * 90_000, {"a": ["\\" * 3, "," * 300_000]}],
+    ids=["text", "escapes", "numbers", "backslashes"],
+)
+def test_what_is_in_texts_are_no_parts(value: object) -> None:
+    assert verdict(heard(READY + json.dumps({"value": value}).encode() + b"\n"), LIMITS, ()).value == value
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.text('\\",[{a\n'))
+def test_texts_are_told_from_parts_however_they_are_written(text: str) -> None:
+    assert not crowded(json.dumps([text, "," * 100_001, text]).encode())
+    assert crowded(json.dumps([text, [0] * 100_001, text]).encode())
 
 
 def tree(root: Path, *folders: str) -> None:
