@@ -246,6 +246,19 @@ async def test_a_changed_program_is_refused_until_reviewed(house: House) -> None
         await house.call(text="hello")
 
 
+async def test_a_program_that_changes_while_it_runs_is_refused_until_reviewed(house: House) -> None:
+    await house.mount()
+    assert await house.call(text="hello") == "hello"
+    with (house.folder / "server.py").open("a") as program:
+        program.write("\n# a word more\n")
+    with anyio.fail_after(60), pytest.raises(ReviewRequired, match=r"program .*server\.py"):
+        while True:  # it is looked at every two seconds
+            await house.call(text="hello")
+    found = await house.review()
+    await house.review(accept=found.digest)
+    assert await house.call(text="hello") == "hello"
+
+
 async def test_a_box_shows_what_it_must_and_nothing_else(house: House) -> None:
     house.says(tools=tools("reach"))
     project = house.folder / "project"

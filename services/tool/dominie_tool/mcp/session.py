@@ -14,6 +14,7 @@ import structlog
 from anyio import to_thread
 from pydantic import JsonValue
 
+from dominie_contracts import Invalid
 from dominie_contracts.servers import Listing, Server
 from dominie_tool.mcp.box import open_server
 from dominie_tool.mcp.errors import Broken
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 
 log = structlog.get_logger()
+_LOOK_S = 2.0
+"""So often, at most, a program's files are looked at while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Session:
     ended: anyio.Event = field(default_factory=anyio.Event)
     _ears: Ears = field(init=False)
     _program: dict[str, str] = field(default_factory=dict)
+    _looked: float = 0.0
     _cgroup: Cgroup | None = None
     _conversation: "Conversation | None" = None
 
@@ -98,13 +102,15 @@ class Session:
         with anyio.move_on_after(self.bounds.start_s) as starting:
             program = await to_thread.run_sync(self._find)
             client = await to_thread.run_sync(_library)
-            self._program = program.pins
+            self._program, self._looked = program.pins, anyio.current_time()
             async with open_server(program, self.bounds.limits) as box:
                 self._cgroup = box.cgroup
                 streams = wire(box.process, self._ears)
                 try:
                     async with client.converse(streams, self._ears.refused) as conversation:
                         self._conversation = conversation
+                        if await self._changed():
+                            raise Broken("its program changed while it was started")
                         starting.deadline = float("inf")
                         self.ready.set()
                         await self._until_end()
@@ -114,14 +120,36 @@ class Session:
             raise Broken(f"it did not answer within {self.bounds.start_s:g} s")
 
     async def listing(self) -> Listing:
-        """What it offers now; see `Conversation.listing`."""
+        """What it offers now, and what it runs from: it may read its program's files at any time."""
         with self._explaining():
+            if anyio.current_time() - self._looked >= _LOOK_S:
+                await self._changed()
             return await self._speaking().listing(self._program)
 
     async def call(self, tool: str, arguments: dict[str, JsonValue]) -> JsonValue:
         """Call a tool; see `Conversation.call`."""
         with self._explaining():
             return await self._speaking().call(tool, arguments)
+
+    async def _changed(self) -> bool:
+        """Look at its program's files again; where one is another it is not what was started, and takes no more calls.
+
+        Raises:
+            Invalid: There is no such program any more.
+            Broken: It changes at this moment.
+        """
+        begun = anyio.current_time()
+        try:
+            pins = (await to_thread.run_sync(self._find)).pins
+        except Invalid:
+            self.faulty = True
+            raise
+        except OSError as error:
+            raise Broken(f"its program cannot be read: {error}") from error
+        changed = pins != self._program
+        self.faulty = self.faulty or changed
+        self._program, self._looked = pins, begun
+        return changed
 
     def asked(self) -> Counter[str]:
         """What it asked for that it was not given, since this was asked last."""
