@@ -98,7 +98,7 @@ alone: .venv/.done  ## Run the tests of each service, and of the witness, with i
 	@printf '%s\n' $(LONGEST) $(filter-out $(LONGEST),$(SERVICES)) witness | xargs -P 3 -I{} $(MAKE) --no-print-directory alone-{}
 
 alone-%: ALONE = $(firstword $(wildcard services/$* $*))
-alone-tool: EXTRA = [wasm]
+alone-%: EXTRA = $(if $(filter tool,$*),[wasm])
 alone-%:
 	@$(UV) venv --quiet --clear --python .venv .venvs/$*
 	@$(UV) pip install --quiet --offline --compile-bytecode --build-constraints requirements/build.txt \

@@ -164,11 +164,11 @@ async def test_an_inner_connection_writes_its_own_categories(inner: Connection) 
         f"{API}.STREAM.MSG.DELETE.{EVENT_STREAM}",
         f"{API}.STREAM.CREATE.OTHER",
         f"{API}.DIRECT.GET.{EVENT_STREAM}",
-        f"{API}.DIRECT.GET.{EVENT_STREAM}.evt.0.acme.memory.1",
+        f"{API}.DIRECT.GET.{EVENT_STREAM}.evt.0.acme.judge.1",
         f"{API}.CONSUMER.CREATE.{EVENT_STREAM}",
         f"{API}.CONSUMER.CREATE.{EVENT_STREAM}.mine",
         f"{API}.CONSUMER.CREATE.{EVENT_STREAM}.mine.evt.>",
-        f"{API}.CONSUMER.CREATE.{EVENT_STREAM}.mine.evt.*.*.memory.*",
+        f"{API}.CONSUMER.CREATE.{EVENT_STREAM}.mine.evt.*.*.judge.*",
         f"{API}.CONSUMER.DURABLE.CREATE.{EVENT_STREAM}.mine",
     ],
 )
