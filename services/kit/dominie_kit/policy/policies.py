@@ -5,6 +5,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import lru_cache
 
 import cedarpy
 from pydantic import JsonValue
@@ -189,6 +190,7 @@ def _deny(names: tuple[str, ...], *why: str) -> Decided:
     return _decided("deny", names, *why)
 
 
+@lru_cache(1024)
 def _decided(
     decision: Decision,
     names: tuple[str, ...],
@@ -196,5 +198,5 @@ def _decided(
     asks: tuple[Ask, ...] = (),
     limits: tuple[Limit, ...] = (),
 ) -> Decided:
-    """A decision; whose request it is, each time it is made, is filled in then."""
+    """A decision, the same one for many requests; whose it is, each time it is made, is filled in then."""
     return Decided(decision=decision, policies=names, why=why, asks=asks, limits=limits, request={})
