@@ -94,7 +94,9 @@ class EventStore(Protocol):
     ) -> AsyncIterator[Recorded]:
         """All events (of one category) with a position beyond `after`, in order.
 
-        Ends with the last one that was stored when it began, or at position `until` if that comes first.
+        Ends with the last one that was stored when it began, or at position `until` if that comes first. Of one
+        category, on several replicas, it may lack what the replica that answers does not have yet: who must have all
+        of it reads all categories, or subscribes.
 
         Raises:
             StoreUnavailable, CorruptEvent
@@ -122,7 +124,7 @@ class EventStore(Protocol):
         """The position of the last stored event (of a category), 0 when there is none.
 
         One request, but it costs the broker some 35 us for each thousand streams there are: who asks often asks
-        `Subscription.caught_up` instead.
+        `Subscription.caught_up` instead. On several replicas, the one that answers may be behind.
 
         Raises:
             StoreUnavailable, CorruptEvent

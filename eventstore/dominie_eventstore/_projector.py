@@ -13,6 +13,9 @@ from dominie_eventstore._projections import Projection, Stored
 _TURN = 32
 """Events that a rebuild takes in before it lets others go on."""
 
+_BEHIND_S = 0.05
+"""How long a replica is given that is behind what another one told."""
+
 
 def _any(event: Recorded) -> None:
     """Every event may be followed."""
@@ -152,16 +155,22 @@ class Projector:
 
     async def _read(self, built: Projection, build: Build, *, until: int | None) -> None:
         """Everything up to a position that the one that serves has seen, or, if nobody follows, all there is."""
-        events = self._store.read_all(category=self.category, after=built.position, until=until)
+        read = built.position
         if isinstance(built, Stored):
             built.hold()
-        async with aclosing(cast(AsyncGenerator[Recorded, None], events)):
-            async for event in events:
-                self._check(event)
-                built.apply(event)
-                build.count(1, event.position)
-                if build.events % _TURN == 0:
-                    await asyncio.sleep(0)
+        while True:
+            events = self._store.read_all(category=self.category, after=read, until=until)
+            async with aclosing(cast(AsyncGenerator[Recorded, None], events)):
+                async for event in events:
+                    self._check(event)
+                    built.apply(event)
+                    read = event.position
+                    build.count(1, read)
+                    if build.events % _TURN == 0:
+                        await asyncio.sleep(0)
+            if until is None or read >= until:
+                break
+            await asyncio.sleep(_BEHIND_S)  # the replica that answered does not have it yet
         if isinstance(built, Stored):
             built.release()
 

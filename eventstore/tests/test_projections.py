@@ -128,6 +128,31 @@ async def test_it_is_rebuilt_while_it_is_followed(store: EventStore) -> None:
         assert words.counts == {"a": 1, "b": 1, "c": 1}
 
 
+class Behind(MemoryEventStore):
+    """It answers with fewer events than it has, with each read by one less, as a replica does that catches up."""
+
+    lacks = 0
+
+    async def read_all(
+        self, *, category: str | None = None, after: int = 0, until: int | None = None
+    ) -> AsyncIterator[Recorded]:
+        events = [event async for event in super().read_all(category=category, after=after, until=until)]
+        lacks, self.lacks = self.lacks, max(self.lacks - 1, 0)
+        for event in events[: max(len(events) - lacks, 0)]:
+            yield event
+
+
+async def test_a_rebuild_leaves_out_nothing_that_a_replica_does_not_have_yet() -> None:
+    store, words = Behind(), Words()
+    await store.append(stream(), [draft("a"), draft("b"), draft("c")], expected_version=0)
+
+    async with projecting(store, words) as projector:
+        store.lacks = 3
+        await projector.rebuild()
+
+        assert words.counts == {"a": 1, "b": 1, "c": 1}
+
+
 async def test_one_that_is_ahead_of_the_log_was_of_another_log(store: EventStore) -> None:
     words = Words()
     words.position, words.counts = 10**15, Counter(old=1)

@@ -103,6 +103,8 @@ async def test_the_log_rolls_under_its_writers(
 class TestReplicated(EventStoreConformance):
     """What every event store does, on three replicas."""
 
+    behind_s = 10.0
+
     @pytest.fixture
     def store(self, replicated: JetStreamEventStore) -> EventStore:
         return replicated
