@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from dominie_contracts.subjects import SERVICES
-from dominie_kit.broker_config import server_config
-from dominie_kit.keys import KeyFolder
+from dominie_kit.house.broker_config import server_config
+from dominie_kit.keys.folder import KeyFolder
 
 UID = 10001
 """The user of infra/service.Dockerfile."""

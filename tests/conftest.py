@@ -15,7 +15,7 @@ import pytest
 import dominie
 from dominie.keys import KeyPair
 from dominie_contracts.audit import LogReport, VerifyLog
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 DOMINIE = str(Path(sys.executable).with_name("dominie"))
 STOP_S = 15.0

@@ -19,7 +19,7 @@ from dominie_demo import places
 from dominie_demo.desk_run import Books, DemoFailed, Desk, kill, wait_until
 from dominie_demo.narrator import Narrator
 from dominie_demo.tamper import tamper_and_check
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 APPROVER = "finance"
 BIG = "A-1002"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dominie_demo.places import PYTHON
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 _OFFLINE = [str(PYTHON), "-m", "dominie_audit.adapters.offline"]
 _TIMEOUT_S = 60.0

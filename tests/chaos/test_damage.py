@@ -14,9 +14,9 @@ import pytest
 import dominie
 from dominie_contracts.envelope import Recorded, unpack_position
 from dominie_eventstore import JetStreamEventStore
-from dominie_kit.broker import connect_operator
 from dominie_kit.errors import StartFailed
-from dominie_kit.system import System
+from dominie_kit.house.broker import connect_operator
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(120)
 ROOMS = ("identity", "guardrail", "memory", "audit")

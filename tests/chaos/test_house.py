@@ -19,8 +19,8 @@ from dominie_contracts.envelope import Recorded
 from dominie_contracts.subjects import SERVICES
 from dominie_eventstore import JetStreamEventStore
 from dominie_kit.bus import Inner
+from dominie_kit.house.system import System
 from dominie_kit.settings import KitSettings
-from dominie_kit.system import System
 
 pytestmark = pytest.mark.timeout(170)
 AGENTS, AHEAD, WAIT_S = 4, 6, 60.0

@@ -15,9 +15,9 @@ from dominie.keys import KeyPair
 from dominie_contracts.audit import LogReport, VerifyLog
 from dominie_contracts.identity import PrincipalView, Register
 from dominie_contracts.token import Grants
-from dominie_kit.broker_config import server_config
-from dominie_kit.keys import KeyFolder
-from dominie_kit.operator import operator
+from dominie_kit.house.broker_config import server_config
+from dominie_kit.house.operator import operator
+from dominie_kit.keys.folder import KeyFolder
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Cluster

@@ -16,7 +16,7 @@ import pytest
 
 import dominie
 from dominie_contracts.guardrail import Limits, LimitUse, ListLimits
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(170)
 AGENTS, KILLS, CENTS, MOST, WAIT_S = 4, 6, 100, 10_000, 90.0

@@ -15,7 +15,7 @@ import dominie
 from dominie.keys import KeyPair
 from dominie_contracts.audit import Entries, Trail
 from dominie_contracts.guardrail import ApprovalView
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ledger")]
 POLICIES = """

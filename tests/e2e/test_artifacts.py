@@ -19,8 +19,8 @@ from dominie_contracts.artifact import CHUNK_BYTES, Reference, size_text
 from dominie_contracts.audit import Entries, Trail
 from dominie_contracts.keys import SubjectKey
 from dominie_contracts.tool import ChunkPut, KeepArtifact, PutChunk
-from dominie_kit.sealing import PersonKey, Unreadable
-from dominie_kit.system import System
+from dominie_kit.house.system import System
+from dominie_kit.personal.sealing import PersonKey, Unreadable
 
 pytestmark = pytest.mark.timeout(180)
 SERVICES = ("identity", "guardrail", "tool", "audit")

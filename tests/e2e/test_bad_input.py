@@ -27,9 +27,9 @@ from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation
 from dominie_contracts.tool import InvokeTool
 from dominie_kit.artifacts import MAX_BYTES
-from dominie_kit.operator import operator
-from dominie_kit.run_tokens import ALGORITHM, ISSUER
-from dominie_kit.system import System
+from dominie_kit.edge.run_tokens import ALGORITHM, ISSUER
+from dominie_kit.house.operator import operator
+from dominie_kit.house.system import System
 from dominie_kit.testing import Peer, connected
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("ledger")]

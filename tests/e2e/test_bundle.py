@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import dominie
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 TIMEOUT_S = 60.0
 TOLD = b"model.requested.v1"

@@ -9,7 +9,7 @@ import pytest
 import dominie
 from dominie.commands._people import developer
 from dominie_contracts.audit import Entries, Entry, Trail
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(180)
 SERVICES = ("identity", "guardrail", "scheduler", "model", "tool", "audit")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dominie_demo.places import DESK
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 DOMINIE = str(Path(sys.executable).with_name("dominie"))
 MAILBOX = [

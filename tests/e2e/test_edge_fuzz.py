@@ -26,12 +26,12 @@ from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.token import AUDIENCE, Actor, Authorization, Confirmation, Grants
 from dominie_contracts.tool import InvokeTool
 from dominie_kit import Context
-from dominie_kit.admission import Admission, Route
-from dominie_kit.edge import Edge
+from dominie_kit.edge.admission import Admission, Route
+from dominie_kit.edge.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
+from dominie_kit.edge.serving import Edge
+from dominie_kit.edge.standing import Standing
 from dominie_kit.handler_testing import Keys
-from dominie_kit.keyring import Keyring
-from dominie_kit.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
-from dominie_kit.standing import Standing
+from dominie_kit.personal.keyring import Keyring
 
 pytestmark = pytest.mark.timeout(120)
 KEYS = KeyPair.generate()

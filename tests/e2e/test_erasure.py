@@ -20,8 +20,8 @@ from dominie_contracts.envelope import unpack_position
 from dominie_contracts.keys import SubjectKey
 from dominie_contracts.personal import open_parts, token_of
 from dominie_contracts.registry import EVENTS
-from dominie_kit.sealing import PersonKey, Unreadable, place
-from dominie_kit.system import System
+from dominie_kit.house.system import System
+from dominie_kit.personal.sealing import PersonKey, Unreadable, place
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.anyio]
 SERVICES = ("identity", "guardrail", "memory", "audit")

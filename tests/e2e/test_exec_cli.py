@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.usefixtures("ledger")]
 TIMEOUT_S = 60.0

@@ -44,7 +44,7 @@ from dominie_guardrail import build as guardrail
 from dominie_guardrail.settings import Settings as GuardrailSettings
 from dominie_identity import build as identity
 from dominie_identity.settings import Settings as IdentitySettings
-from dominie_kit.run_tokens import ALGORITHM
+from dominie_kit.edge.run_tokens import ALGORITHM
 from dominie_kit.testing import House, Peer, connected, house, serving
 from dominie_memory import build as memory
 from dominie_memory.settings import Settings as MemorySettings

@@ -35,7 +35,7 @@ from dominie_contracts.token import Grants
 from dominie_identity import build
 from dominie_identity.adapters.nats_jwt import from_base64, to_base64
 from dominie_identity.settings import Settings
-from dominie_kit.run_tokens import RunTokenVerifier
+from dominie_kit.edge.run_tokens import RunTokenVerifier
 from dominie_kit.testing import House, Peer, assertion, connected, house, is_refused, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]

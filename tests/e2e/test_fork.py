@@ -23,8 +23,8 @@ from dominie_contracts.runs import Forked, ForkRun
 from dominie_contracts.token import Fork
 from dominie_demo.desk_run import Desk, wait_until
 from dominie_demo.places import AGENT_PYTHON, DESK, PYTHON
-from dominie_kit.operator import operator
-from dominie_kit.system import System
+from dominie_kit.house.operator import operator
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(120)
 TIMEOUT_S = 60.0

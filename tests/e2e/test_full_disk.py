@@ -19,10 +19,10 @@ from dominie_eventstore import JetStreamEventStore, verify_chain
 from dominie_identity import build
 from dominie_identity.settings import Settings
 from dominie_kit.blobs import Blob, StreamBlobs
-from dominie_kit.broker import connect_operator
 from dominie_kit.bus import Inner
+from dominie_kit.house.broker import connect_operator
+from dominie_kit.house.system import System
 from dominie_kit.settings import KitSettings
-from dominie_kit.system import System
 from dominie_kit.testing import House, connected, house, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]

@@ -12,8 +12,8 @@ import pytest
 
 import dominie
 from dominie_kit.errors import NotUp
-from dominie_kit.plan import DEFAULT_RIGHTS_S
-from dominie_kit.system import System
+from dominie_kit.house.plan import DEFAULT_RIGHTS_S
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(90)
 SERVICES = ("identity", "guardrail", "memory")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dominie_kit.state import StateFolder
+from dominie_kit.house.state import StateFolder
 
 DOUBLE = Path(__file__).parents[2] / "eventstore" / "tests" / "kurrentdb_double.py"
 AGENT = """

@@ -25,7 +25,7 @@ from dominie_contracts.people import IssuerView
 from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.token import EVERYTHING, Grants
 from dominie_identity.adapters.nats_jwt import from_base64
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(300)
 WAIT_S = 60.0

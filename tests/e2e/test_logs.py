@@ -14,7 +14,7 @@ import pytest
 import dominie
 from dominie_contracts.digests import action_id
 from dominie_contracts.tool import TOOL
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(120)
 SERVICES = ("identity", "guardrail", "scheduler", "model", "tool", "memory", "gateway")

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 import dominie
 from dominie_contracts import Forbidden, Invalid, ReviewRequired, ToolFailed
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 from dominie_tool.sandbox import Sandbox
 from dominie_tool.sandbox.host import survey
 from dominie_tool.sandbox.values import Host

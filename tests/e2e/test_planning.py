@@ -14,7 +14,7 @@ import pytest
 
 import dominie
 from dominie_contracts.tool import RegisteredTool, RegisterTool, ToolSpec
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(180)
 SERVICES = ("identity", "guardrail", "scheduler", "model", "tool")

@@ -16,7 +16,7 @@ import pytest
 
 import dominie
 from dominie_contracts.audit import Entries, Search
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(240)
 DOMINIE_S = 60.0

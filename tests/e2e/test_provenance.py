@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import dominie
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(240)
 WAIT_S = 90.0

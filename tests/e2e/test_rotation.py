@@ -24,12 +24,12 @@ from dominie._project import Project
 from dominie.keys import KeyPair
 from dominie_contracts.identity import PrincipalView, Rotate
 from dominie_kit.errors import RotationBusy, StartFailed
-from dominie_kit.keys import KeyFolder
-from dominie_kit.operator import operator
-from dominie_kit.public_keys import read_keys
-from dominie_kit.replacing import OPERATORS, Part, Rotation
-from dominie_kit.rotation import rotate, rotate_signer
-from dominie_kit.system import System
+from dominie_kit.house.operator import operator
+from dominie_kit.house.system import System
+from dominie_kit.keys.folder import KeyFolder
+from dominie_kit.keys.public import read_keys
+from dominie_kit.keys.replacing import OPERATORS, Part, Rotation
+from dominie_kit.keys.rotation import rotate, rotate_signer
 
 pytestmark = pytest.mark.timeout(480)
 AGENT = "a-load"
@@ -183,9 +183,9 @@ ROTATES = """
 import os, signal, sys
 from pathlib import Path
 import anyio
-from dominie_kit.replacing import OPERATORS, Part
-from dominie_kit.rotation import rotate
-from dominie_kit.state import StateFolder
+from dominie_kit.keys.replacing import OPERATORS, Part
+from dominie_kit.keys.rotation import rotate
+from dominie_kit.house.state import StateFolder
 
 last = sys.argv[2]
 

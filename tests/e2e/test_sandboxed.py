@@ -17,7 +17,7 @@ from pydantic import JsonValue
 import dominie
 from dominie_contracts import Forbidden, Invalid, Problem, ToolFailed
 from dominie_contracts.tool import ListTools, Profile, RegisteredTool, RegisterTool, Tools, ToolSpec
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 from dominie_tool.sandbox import Sandbox
 from dominie_tool.sandbox.testing import gvisor
 

@@ -12,7 +12,7 @@ import pytest
 import dominie
 from dominie_contracts.audit import Entries, LogReport, Trail
 from dominie_contracts.subjects import SERVICES
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 RUNS, AT_ONCE = 6, 3
 WAIT_S = 45.0

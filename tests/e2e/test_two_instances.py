@@ -22,8 +22,8 @@ from dominie_contracts.operations import ServiceStatus
 from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.subjects import heartbeat_subject
 from dominie_contracts.tool import InvokeTool, ToolResult
-from dominie_kit.broker import connect_operator
-from dominie_kit.system import System
+from dominie_kit.house.broker import connect_operator
+from dominie_kit.house.system import System
 from dominie_kit.testing import Peer, connected
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]

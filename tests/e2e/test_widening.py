@@ -55,7 +55,7 @@ from dominie_identity import build as identity
 from dominie_identity.adapters.nats_jwt import from_base64
 from dominie_identity.settings import Settings as IdentitySettings
 from dominie_kit.bus import Inner, now_ms
-from dominie_kit.run_tokens import RunTokenVerifier
+from dominie_kit.edge.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
 from dominie_kit.testing import House, Peer, connected, house, serving
 from dominie_tool import build as tool

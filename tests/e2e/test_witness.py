@@ -20,8 +20,8 @@ from dominie_contracts import Draft, StreamName
 from dominie_eventstore import JetStreamEventStore
 from dominie_kit.bus import Inner
 from dominie_kit.errors import StartFailed
+from dominie_kit.house.system import System
 from dominie_kit.settings import KitSettings
-from dominie_kit.system import System
 
 DOMINIE = str(Path(sys.executable).with_name("dominie"))
 WAIT_S = 20.0

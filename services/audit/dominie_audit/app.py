@@ -46,7 +46,7 @@ from dominie_kit import Service
 from dominie_kit.blobs import StreamBlobs
 from dominie_kit.context import Context
 from dominie_kit.heartbeats import Heartbeats
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.lasting import lasting
 from dominie_kit.store import NATS, archive_folder, open_archive, place_of
 

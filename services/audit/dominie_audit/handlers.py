@@ -43,7 +43,7 @@ from dominie_contracts.forks import Fork, record, resume
 from dominie_contracts.token import Fork as ForkClaim
 from dominie_eventstore import EventStore, StoreUnavailable
 from dominie_kit import Context
-from dominie_kit.keyring import Keyring
+from dominie_kit.personal.keyring import Keyring
 
 _TRAIL_EVENTS = 5_000
 _CHECKPOINT_WITHIN_S = 5.0

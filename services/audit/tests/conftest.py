@@ -18,7 +18,7 @@ from dominie_contracts.guardrail import ApprovalAnswered
 from dominie_contracts.registry import event_type
 from dominie_eventstore import MemoryEventStore
 from dominie_kit.handler_testing import Keys, term
-from dominie_kit.keyring import Keyring
+from dominie_kit.personal.keyring import Keyring
 
 Write = Callable[..., Awaitable[int]]
 BEGAN = datetime(2026, 7, 2, 9, 30, tzinfo=UTC)

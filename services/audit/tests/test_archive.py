@@ -46,8 +46,8 @@ from dominie_kit import Context, Service
 from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
 from dominie_kit.errors import ArchiveFailed
-from dominie_kit.keys import KeyFolder
-from dominie_kit.segments import Limits, SegmentKeeper
+from dominie_kit.house.segments import Limits, SegmentKeeper
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.testing import House, house, serving
 
 pytestmark = pytest.mark.anyio

@@ -24,9 +24,9 @@ from dominie_kit.artifacts import Artifacts, Holding
 from dominie_kit.blobs import Held
 from dominie_kit.context import deadline_in
 from dominie_kit.handler_testing import Keys, MemoryBlobs
-from dominie_kit.keyring import Keyring
-from dominie_kit.opened import OpenedStore
-from dominie_kit.sealing import PersonKey, place
+from dominie_kit.personal.keyring import Keyring
+from dominie_kit.personal.opened import OpenedStore
+from dominie_kit.personal.sealing import PersonKey, place
 
 pytestmark = pytest.mark.anyio
 Write = Callable[..., Awaitable[int]]

@@ -18,7 +18,7 @@ from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
 from dominie_kit.handler_testing import Keys
-from dominie_kit.keyring import Keyring
+from dominie_kit.personal.keyring import Keyring
 
 Write = Callable[..., Awaitable[int]]
 Read = Callable[[Log], Awaitable[Log]]

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from dominie_audit.adapters.erasure.needles import LONGEST, SHORTEST, Needles, Sample, pieces_of, pieces_of_key
 from dominie_audit.adapters.erasure.residue import Looked, Stored, Wanted, look
 from dominie_eventstore.archive import Blobs, FolderBlobs
-from dominie_kit.sealing import new_key
+from dominie_kit.personal.sealing import new_key
 
 SAID: JsonValue = {"text": "Dana Whitlock lives at 17 Gooseberry Lane", "order": "ZX-99412", "plain": "refund"}
 KEY = new_key("u-dana")

@@ -24,14 +24,14 @@ from dominie_contracts.audit import Entries, GetCheckpoint, LogReport, SignedChe
 from dominie_contracts.operations import ReadModel
 from dominie_eventstore import EventStore, JetStreamEventStore
 from dominie_kit import Context, Service
-from dominie_kit.broker import connect_operator, provision
 from dominie_kit.bus import Inner
 from dominie_kit.context import deadline_in
 from dominie_kit.errors import StartFailed
-from dominie_kit.keys import KeyFolder
-from dominie_kit.operator import operator
-from dominie_kit.rebuild import rebuild
-from dominie_kit.system import System
+from dominie_kit.house.broker import connect_operator, provision
+from dominie_kit.house.operator import operator
+from dominie_kit.house.rebuild import rebuild
+from dominie_kit.house.system import System
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.testing import house, serving
 
 pytestmark = pytest.mark.anyio

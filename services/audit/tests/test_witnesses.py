@@ -23,7 +23,7 @@ from dominie_eventstore import MemoryEventStore
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
 from dominie_kit.handler_testing import Keys, term
-from dominie_kit.keyring import Keyring
+from dominie_kit.personal.keyring import Keyring
 
 pytestmark = pytest.mark.anyio
 Sign = Callable[[], Awaitable[None]]

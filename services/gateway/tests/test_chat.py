@@ -35,7 +35,7 @@ from dominie_gateway.people.signing_in import SigningIn
 from dominie_gateway.projection import Keys, Recent
 from dominie_gateway.settings import Settings
 from dominie_kit import Context
-from dominie_kit.standing import Standing
+from dominie_kit.edge.standing import Standing
 
 R = TypeVar("R", bound=Message)
 pytestmark = pytest.mark.anyio

@@ -29,7 +29,7 @@ from dominie_gateway.people.entrance import Entrance
 from dominie_gateway.people.sessions import Sessions
 from dominie_gateway.projection import TENANTS, Recent
 from dominie_kit import Context
-from dominie_kit.standing import Standing
+from dominie_kit.edge.standing import Standing
 
 pytestmark = pytest.mark.anyio
 R = TypeVar("R", bound=Message)

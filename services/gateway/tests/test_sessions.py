@@ -20,8 +20,8 @@ from dominie_gateway.people.code_flow import BEGUN_S, CodeFlow, challenge
 from dominie_gateway.people.entrance import Entrance
 from dominie_gateway.people.sessions import MAX_S, MAX_SESSIONS, Sessions
 from dominie_gateway.settings import Settings
+from dominie_kit.edge.standing import Standing
 from dominie_kit.issuer_testing import StaticIssuer, issuing
-from dominie_kit.standing import Standing
 
 pytestmark = pytest.mark.anyio
 DAY_S = 86_400

@@ -31,11 +31,11 @@ from dominie_guardrail.aggregate import Approver, State, Waiting, answer, digest
 from dominie_guardrail.listing import page
 from dominie_guardrail.projection import Asked, Entry, Shapes
 from dominie_kit import Actions, Context
-from dominie_kit.approving import asker_of, signed_answer
+from dominie_kit.edge.standing import Standing
+from dominie_kit.governed.approving import asker_of, signed_answer
+from dominie_kit.personal.sealing import PersonKey
 from dominie_kit.policy.checking import PolicyError, check_policies
 from dominie_kit.policy.rules import diff
-from dominie_kit.sealing import PersonKey
-from dominie_kit.standing import Standing
 
 _TRIES = 5
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from dominie_contracts.guardrail import COMMANDS
 from dominie_guardrail import build
 from dominie_guardrail.settings import Settings
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 
 
 def test_every_command_is_served(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dominie_contracts.tool import TOOL
 from dominie_eventstore import Projection
 from dominie_guardrail.projection import Answers, Asked, InForce, Notes
 from dominie_kit.handler_testing import Desk
-from dominie_kit.opened import OpenedStore
+from dominie_kit.personal.opened import OpenedStore
 
 pytestmark = pytest.mark.anyio
 

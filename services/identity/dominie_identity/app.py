@@ -56,7 +56,7 @@ from dominie_identity.warden.refusal_writer import RefusalWriter
 from dominie_identity.warden.refusals import RefusalLog
 from dominie_identity.warden.watch import Warden
 from dominie_kit import Service
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 
 
 def build(settings: Settings | None = None, store: EventStore | None = None) -> Service:

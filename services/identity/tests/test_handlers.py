@@ -44,9 +44,9 @@ from dominie_identity.policy import revoke_orphans
 from dominie_identity.projection import Erasures, Principals
 from dominie_identity.runs.handlers import RunHandlers
 from dominie_kit.context import Context, deadline_in
+from dominie_kit.edge.run_tokens import RunTokenVerifier
 from dominie_kit.handler_testing import Desk
-from dominie_kit.keys import KeyFolder
-from dominie_kit.run_tokens import RunTokenVerifier
+from dominie_kit.keys.folder import KeyFolder
 
 pytestmark = pytest.mark.anyio
 SIGNER = KeyPair.generate()

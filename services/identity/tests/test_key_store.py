@@ -12,7 +12,7 @@ from dominie_contracts import Forbidden
 from dominie_contracts.keys import AskSubjectKeys, SubjectKey
 from dominie_identity.adapters import key_store
 from dominie_identity.adapters.key_store import KeyStore
-from dominie_kit.sealing import new_key
+from dominie_kit.personal.sealing import new_key
 
 pytestmark = pytest.mark.anyio
 DANA = ("acme", "u-dana")

@@ -18,9 +18,9 @@ from dominie_contracts.keys import Keys, Replacement, RotateKeys
 from dominie_contracts.runs import ExchangeRun, MintRunToken, RunToken
 from dominie_contracts.subjects import JWKS_SUBJECT, KEYS_STREAM, SERVICES
 from dominie_identity.adapters.nats_jwt import from_base64
-from dominie_kit.operator import Operator
-from dominie_kit.public_keys import read_keys
-from dominie_kit.rotation import rotate_signer
+from dominie_kit.house.operator import Operator
+from dominie_kit.keys.public import read_keys
+from dominie_kit.keys.rotation import rotate_signer
 from dominie_kit.testing import House, Peer, connected, is_refused
 
 pytestmark = pytest.mark.anyio

@@ -24,7 +24,7 @@ from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.token import Grants
 from dominie_kit.bus import Inner
 from dominie_kit.context import Context, deadline_in
-from dominie_kit.run_tokens import RunTokenVerifier
+from dominie_kit.edge.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
 from dominie_kit.testing import House, connected, is_refused
 

@@ -14,7 +14,7 @@ from dominie_contracts.registry import parse_own
 from dominie_contracts.rights import WARDEN
 from dominie_contracts.subjects import service_inbox_prefix
 from dominie_eventstore import JetStreamEventStore
-from dominie_kit.broker_config import MAX_SUBSCRIPTIONS
+from dominie_kit.house.broker_config import MAX_SUBSCRIPTIONS
 from dominie_kit.testing import House, Peer, RawConnection, connected, is_refused
 
 pytestmark = pytest.mark.anyio

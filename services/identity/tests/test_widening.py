@@ -25,9 +25,9 @@ from dominie_identity.runs.authority import Authority
 from dominie_identity.runs.handlers import RunHandlers
 from dominie_identity.runs.widening import Widening
 from dominie_kit import Context
+from dominie_kit.edge.run_tokens import RunTokenVerifier
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.opened import OpenedStore
-from dominie_kit.run_tokens import RunTokenVerifier
+from dominie_kit.personal.opened import OpenedStore
 
 pytestmark = pytest.mark.anyio
 SIGNER = KeyPair.generate()

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from dominie_contracts import Problem
 from dominie_kit.errors import KitError
-from dominie_kit.plan import Plan
-from dominie_kit.service_process import start_fork_server
-from dominie_kit.state import NotStarted, Up
+from dominie_kit.house.plan import Plan
+from dominie_kit.house.service_process import start_fork_server
+from dominie_kit.house.state import NotStarted, Up
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
     try:
         _take_in_passphrase()
         start_fork_server(plan.preload)
-        from dominie_kit.supervisor import Supervisor  # while the fork server imports, too
+        from dominie_kit.house.supervisor import Supervisor  # while the fork server imports, too
 
         asyncio.run(Supervisor(plan, say=say, began_s=began_s).run(lambda up: _report(plan, up)))
     except (KitError, Problem, OSError) as error:
@@ -53,7 +53,7 @@ def _report(plan: Plan, up: Up) -> None:
     else:
         from rich.console import Console
 
-        from dominie_kit.summary import print_summary
+        from dominie_kit.house.summary import print_summary
 
         with (console := Console()).capture() as summary:  # its own answer to a closed pipe is to exit
             print_summary(console, plan, up)

@@ -19,7 +19,7 @@ from dominie_contracts.artifact import CHUNK_BYTES, Manifest, MediaType, Referen
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.subjects import chunk_subject, manifest_subject
 from dominie_kit.blobs import Blob, Blobs
-from dominie_kit.sealing import PersonKey, Unreadable
+from dominie_kit.personal.sealing import PersonKey, Unreadable
 
 MAX_BYTES = 64 * 2**20
 FRESH_FOR = timedelta(minutes=30)

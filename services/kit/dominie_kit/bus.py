@@ -19,7 +19,7 @@ from dominie_contracts import Command, DeadlineExceeded, Message, Problem, Probl
 from dominie_contracts.problems import problem_from
 from dominie_contracts.subjects import broker_urls, service_inbox_prefix, service_subject
 from dominie_kit.context import Context
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.settings import KitSettings
 
 R = TypeVar("R", bound=Message)

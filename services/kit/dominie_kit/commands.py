@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dominie_kit.keys import KeyFolder
+    from dominie_kit.keys.folder import KeyFolder
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Folder = Annotated[Path, typer.Option("--folder", help="The project folder.", file_okay=False)]
@@ -24,15 +24,17 @@ def register(app: typer.Typer) -> None:
     for command in (up, down, status, doctor, rebuild, serve, provision):
         app.command()(command)
     from dominie.cli import APPROVALS_HELP, AUDIT_HELP, KEYS_HELP, group
-    from dominie_kit import approver_commands, key_commands, segment_commands
     from dominie_kit.checks import commands as check_commands
+    from dominie_kit.house import segment_commands
+    from dominie_kit.keys import approvers
+    from dominie_kit.keys import commands as key_commands
     from dominie_kit.policy import commands as policy_commands
 
     policy_commands.register(app)
     check_commands.register(app)
     segment_commands.register(group(app, "audit", help=AUDIT_HELP))
     key_commands.register(group(app, "keys", help=KEYS_HELP))
-    approver_commands.register(group(app, "approvals", help=APPROVALS_HELP))
+    approvers.register(group(app, "approvals", help=APPROVALS_HELP))
 
 
 def up(
@@ -56,11 +58,11 @@ def up(
     """Run Dominie on this machine: a broker and every service, until interrupted."""
     import anyio
 
-    from dominie_kit.keys import KeyFolder
-    from dominie_kit.plan import Plan, rights_s_from_environment
+    from dominie_kit.house.plan import Plan, rights_s_from_environment
+    from dominie_kit.house.system import command, hand_on, launch
+    from dominie_kit.keys.folder import KeyFolder
     from dominie_kit.policy.folder import read_policies
     from dominie_kit.store import check_store
-    from dominie_kit.system import command, hand_on, launch
 
     with problems():
         folder = _existing(folder)
@@ -92,15 +94,15 @@ def up(
     else:
         from rich.console import Console
 
-        from dominie_kit.summary import print_summary
+        from dominie_kit.house.summary import print_summary
 
         print_summary(Console(), plan, running, detached=True)
 
 
 def down(folder: Folder = HERE, json: Json = False) -> None:
     """Stop what `dominie up` started here."""
-    from dominie_kit.state import StateFolder
-    from dominie_kit.system import take_down
+    from dominie_kit.house.state import StateFolder
+    from dominie_kit.house.system import take_down
 
     with problems():
         state = StateFolder.find(folder)
@@ -112,8 +114,8 @@ def status(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, j
     """How every part is: health, version, memory. Exit code 1 unless all are ready."""
     import anyio
 
-    from dominie_kit.state import StateFolder
-    from dominie_kit.status import ask_status
+    from dominie_kit.house.state import StateFolder
+    from dominie_kit.house.status import ask_status
 
     with problems():
         state = StateFolder.find(folder)
@@ -125,7 +127,7 @@ def status(folder: Folder = HERE, nats_url: NatsUrl = None, keys: Keys = None, j
     else:
         from rich.console import Console
 
-        from dominie_kit.status_table import print_status
+        from dominie_kit.house.status_table import print_status
 
         print_status(Console(), found)
     if not found.healthy:
@@ -136,7 +138,7 @@ def doctor(json: Json = False) -> None:
     """Whether this machine has what Dominie needs, and what to do where not. Exit code 1 unless it has all of it."""
     from dataclasses import asdict
 
-    from dominie_kit.doctor import examine
+    from dominie_kit.house.doctor import examine
 
     checks = list(examine())
     if json:
@@ -148,7 +150,7 @@ def doctor(json: Json = False) -> None:
     else:
         from rich.console import Console
 
-        from dominie_kit.doctor_table import print_checks
+        from dominie_kit.house.doctor_table import print_checks
 
         print_checks(Console(), checks)
     if not all(check.fine for check in checks):
@@ -166,10 +168,10 @@ def rebuild(
     """Build read models anew from the log, while those there go on serving. As the operator."""
     import anyio
 
-    from dominie_kit.operator import operator
-    from dominie_kit.rebuild import Rebuilt
-    from dominie_kit.rebuild import rebuild as run
-    from dominie_kit.rebuild_bar import bars
+    from dominie_kit.house.operator import operator
+    from dominie_kit.house.rebuild import Rebuilt
+    from dominie_kit.house.rebuild import rebuild as run
+    from dominie_kit.house.rebuild_bar import bars
 
     async def ask() -> Rebuilt:
         async with operator(url, held) as asking:
@@ -190,7 +192,7 @@ def serve(
     folder: Folder = HERE,
 ) -> None:
     """Run services in this one process, until interrupted."""
-    from dominie_kit.state import StateFolder
+    from dominie_kit.house.state import StateFolder
 
     with problems():
         state = StateFolder.find(folder)
@@ -217,7 +219,7 @@ def provision(
     import anyio
 
     from dominie_contracts.subjects import segment_stream
-    from dominie_kit.broker import provision as create
+    from dominie_kit.house.broker import provision as create
 
     with problems():
         url, held = where(folder, nats_url, keys)
@@ -242,8 +244,8 @@ def problems() -> Iterator[None]:
 def where(folder: Path, nats_url: str | None, keys: Path | None) -> tuple[str, "KeyFolder"]:
     """The broker and the keys: as given, else those of what runs, or ran last, in the project."""
     from dominie_kit.errors import NotUp
-    from dominie_kit.keys import KeyFolder
-    from dominie_kit.state import StateFolder
+    from dominie_kit.house.state import StateFolder
+    from dominie_kit.keys.folder import KeyFolder
 
     state = StateFolder.find(folder)
     client = state.client()

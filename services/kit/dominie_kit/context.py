@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from dominie_contracts import DeadlineExceeded, RunClaims
 from dominie_contracts.token import Fork, Grants
-from dominie_kit.sealing import PersonKey
+from dominie_kit.personal.sealing import PersonKey
 
 
 @dataclass(slots=True, kw_only=True)

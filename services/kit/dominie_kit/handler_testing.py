@@ -21,16 +21,16 @@ from dominie_contracts.spiffe import TRUST_DOMAIN
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import AUDIENCE, EVERYTHING, Actor, Authorization, Ceiling, Confirmation, Fork, Grants
 from dominie_eventstore import MemoryEventStore, Projection
-from dominie_kit.actions import Actions
 from dominie_kit.blobs import Blob, Held
 from dominie_kit.bus import now_ms
 from dominie_kit.context import Context, deadline_in
-from dominie_kit.decision import DecisionPoint
-from dominie_kit.keyring import Keyring
-from dominie_kit.opened import OpenedStore
-from dominie_kit.past import Calls, Past
-from dominie_kit.sealing import PersonKey
-from dominie_kit.standing import Standing
+from dominie_kit.edge.standing import Standing
+from dominie_kit.governed.actions import Actions
+from dominie_kit.governed.decision import DecisionPoint
+from dominie_kit.governed.past import Calls, Past
+from dominie_kit.personal.keyring import Keyring
+from dominie_kit.personal.opened import OpenedStore
+from dominie_kit.personal.sealing import PersonKey
 
 R = TypeVar("R", bound=Message)
 PERMIT_ALL = '@id("all") permit (principal, action, resource);'

@@ -22,23 +22,23 @@ from dominie_contracts.rights import FOLLOWS
 from dominie_contracts.subjects import heartbeat_subject, out_subject, service_subject
 from dominie_eventstore import EventStore, Projection, Projector
 from dominie_eventstore.archive import Archive
-from dominie_kit.actions import Actions
-from dominie_kit.admission import Admission, Handler, Route
 from dominie_kit.bus import Connection, Inner
 from dominie_kit.context import Context
-from dominie_kit.decision import DecisionPoint
-from dominie_kit.edge import Edge
-from dominie_kit.forgetting import Forgetting
-from dominie_kit.keyring import FromIdentity, Keyring, KeySource
-from dominie_kit.keys import KeyFolder
+from dominie_kit.edge.admission import Admission, Handler, Route
+from dominie_kit.edge.refusals import report
+from dominie_kit.edge.run_tokens import RunTokenVerifier
+from dominie_kit.edge.serving import Edge
+from dominie_kit.edge.standing import Standing
+from dominie_kit.governed.actions import Actions
+from dominie_kit.governed.decision import DecisionPoint
+from dominie_kit.governed.past import Past
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.lasting import lasting
-from dominie_kit.opened import OpenedStore
-from dominie_kit.past import Past
+from dominie_kit.personal.forgetting import Forgetting
+from dominie_kit.personal.keyring import FromIdentity, Keyring, KeySource
+from dominie_kit.personal.opened import OpenedStore
 from dominie_kit.read_models import ReadModels
-from dominie_kit.refusals import report
-from dominie_kit.run_tokens import RunTokenVerifier
 from dominie_kit.settings import KitSettings
-from dominie_kit.standing import Standing
 from dominie_kit.store import open_archive, open_store
 
 log = structlog.get_logger()

@@ -26,9 +26,9 @@ from dominie_contracts.identity import PrincipalView, Register
 from dominie_contracts.problems import problem_from
 from dominie_contracts.subjects import CommandSubject, inbox_prefix, service_subject
 from dominie_contracts.token import CONNECT_AUDIENCE
-from dominie_kit.broker import EmbeddedBroker, connect_operator, provision
-from dominie_kit.keys import KeyFolder
-from dominie_kit.run_tokens import ALGORITHM
+from dominie_kit.edge.run_tokens import ALGORITHM
+from dominie_kit.house.broker import EmbeddedBroker, connect_operator, provision
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.service import Service
 
 R = TypeVar("R", bound=Message)

@@ -15,8 +15,8 @@ from dominie_contracts.provenance import Integrity
 from dominie_contracts.registry import parse_own
 from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, NotDone, Outcome, Request, Work
-from dominie_kit.approving import MAX_ROUNDS
 from dominie_kit.bus import now_ms
+from dominie_kit.governed.approving import MAX_ROUNDS
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_kit.policy.question import Question
 

@@ -14,7 +14,7 @@ from dominie_contracts.artifact import CHUNK_BYTES, Manifest, Reference, holder
 from dominie_kit.artifacts import FRESH_FOR, Artifacts, Holding
 from dominie_kit.blobs import Blob
 from dominie_kit.handler_testing import Keys, MemoryBlobs
-from dominie_kit.sealing import PersonKey
+from dominie_kit.personal.sealing import PersonKey
 
 pytestmark = pytest.mark.anyio
 KEYS = Keys()

@@ -20,10 +20,10 @@ from nats.js.errors import APIError
 
 from dominie.keys import KeyPair
 from dominie_contracts.subjects import SERVICES, segment_stream, service_inbox_prefix
-from dominie_kit.broker import EmbeddedBroker, connect_operator
-from dominie_kit.broker_config import server_config
 from dominie_kit.errors import BrokerFailed
-from dominie_kit.keys import KeyFolder
+from dominie_kit.house.broker import EmbeddedBroker, connect_operator
+from dominie_kit.house.broker_config import server_config
+from dominie_kit.keys.folder import KeyFolder
 
 pytestmark = pytest.mark.anyio
 API = "$JS.API"

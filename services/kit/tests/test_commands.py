@@ -12,11 +12,11 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from dominie_kit.broker import EmbeddedBroker
 from dominie_kit.commands import register
-from dominie_kit.keys import KeyFolder
-from dominie_kit.plan import Plan
-from dominie_kit.system import System
+from dominie_kit.house.broker import EmbeddedBroker
+from dominie_kit.house.plan import Plan
+from dominie_kit.house.system import System
+from dominie_kit.keys.folder import KeyFolder
 
 GOOD = '@id("reads") permit(principal, action == Action::"tool.invoke", resource) when { context.effect == "read" };'
 

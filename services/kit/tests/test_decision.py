@@ -14,7 +14,7 @@ from dominie_contracts.guardrail import POLICY, POLICY_SET, PoliciesProposed, Po
 from dominie_contracts.operations import ServiceStatus
 from dominie_contracts.subjects import PLATFORM
 from dominie_contracts.token import Fork
-from dominie_kit.decision import DecisionPoint
+from dominie_kit.governed.decision import DecisionPoint
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_kit.policy.checking import PolicyError, check_policies
 from dominie_kit.policy.policies import Policies

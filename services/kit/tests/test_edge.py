@@ -22,14 +22,14 @@ from dominie_contracts.scheduler import AskPermit
 from dominie_contracts.token import Grants
 from dominie_contracts.tool import InvokeTool, ListTools, ToolResult, Tools
 from dominie_eventstore import EventTooLarge, StoreUnavailable
-from dominie_kit.admission import Admission, Route
 from dominie_kit.context import Context
-from dominie_kit.edge import MOST_ASKERS, Edge
+from dominie_kit.edge.admission import Admission, Route
+from dominie_kit.edge.refusals import ANSWERED, RefusalTally
+from dominie_kit.edge.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
+from dominie_kit.edge.serving import MOST_ASKERS, Edge
+from dominie_kit.edge.standing import Standing
 from dominie_kit.handler_testing import Desk, Keys
-from dominie_kit.keyring import Keyring
-from dominie_kit.refusals import ANSWERED, RefusalTally
-from dominie_kit.run_tokens import ALGORITHM, ISSUER, RunTokenVerifier
-from dominie_kit.standing import Standing
+from dominie_kit.personal.keyring import Keyring
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from dominie_contracts.provenance import Label
 from dominie_contracts.runs import RunOpened
 from dominie_contracts.token import Grants
 from dominie_kit.context import Context
-from dominie_kit.families import Families
-from dominie_kit.given import Provenance
+from dominie_kit.governed.families import Families
+from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import Desk
 
 pytestmark = pytest.mark.anyio

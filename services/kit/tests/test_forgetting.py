@@ -10,10 +10,10 @@ from dominie_contracts import Recorded, StreamName
 from dominie_contracts.identity import PRINCIPAL, Erased
 from dominie_contracts.memory import MEMORY, Remembered
 from dominie_eventstore import InMemory, Projector
-from dominie_kit.forgetting import Forgetting
+from dominie_kit.edge.standing import Standing
 from dominie_kit.handler_testing import Desk
+from dominie_kit.personal.forgetting import Forgetting
 from dominie_kit.read_models import ReadModels
-from dominie_kit.standing import Standing
 
 pytestmark = pytest.mark.anyio
 TEXT = Remembered(id="m", namespace="user", subject="u-dana", text="the cellar key")

@@ -6,7 +6,7 @@ from dominie_contracts import Forbidden, ToolFailed
 from dominie_contracts.action import Finished, Unknown
 from dominie_contracts.provenance import NOTHING, Label
 from dominie_contracts.seen import LOST
-from dominie_kit.given import Given
+from dominie_kit.governed.given import Given
 from dominie_kit.handler_testing import Desk
 
 pytestmark = pytest.mark.anyio

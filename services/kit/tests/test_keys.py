@@ -9,7 +9,7 @@ import pytest
 
 from dominie_contracts.subjects import SERVICES
 from dominie_kit.errors import KeyMissing
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 
 
 @pytest.fixture

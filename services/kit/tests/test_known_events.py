@@ -16,7 +16,7 @@ from dominie_contracts.tool import TOOL
 from dominie_eventstore import MemoryEventStore, Projector
 from dominie_kit import Action, Outcome, Request, Service, Work
 from dominie_kit.handler_testing import Desk, Keys
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.runner import targets
 
 pytestmark = pytest.mark.anyio

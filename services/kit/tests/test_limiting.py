@@ -10,8 +10,8 @@ from dominie_contracts.action import Finished
 from dominie_contracts.guardrail import Reservation, Reserve
 from dominie_contracts.tool import TOOL
 from dominie_kit import Action, Actions, Context, NotDone, Outcome, Request, Work
+from dominie_kit.governed.limiting import Limiting
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.limiting import Limiting
 from dominie_kit.policy.question import Question
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from dominie_kit.errors import KitError
+from dominie_kit.house.service_process import reason_of
 from dominie_kit.logs import where
-from dominie_kit.service_process import reason_of
 
 SAID = "Dana Whitlock lives at 17 Gooseberry Lane"
 PROGRAM = f"""

@@ -14,13 +14,13 @@ from dominie_contracts import Forbidden, Message, Unavailable, headers
 from dominie_contracts.identity import PrincipalView, Register
 from dominie_contracts.operations import ServiceStatus
 from dominie_contracts.subjects import SERVICES
-from dominie_kit.broker import EmbeddedBroker
 from dominie_kit.errors import BrokerFailed
-from dominie_kit.keys import KeyFolder
-from dominie_kit.operator import operator
-from dominie_kit.people import register_people
-from dominie_kit.state import ClientFile, Running, StateFolder, Up
-from dominie_kit.status import ask_status
+from dominie_kit.house.broker import EmbeddedBroker
+from dominie_kit.house.operator import operator
+from dominie_kit.house.state import ClientFile, Running, StateFolder, Up
+from dominie_kit.house.status import ask_status
+from dominie_kit.keys.folder import KeyFolder
+from dominie_kit.keys.people import register_people
 
 pytestmark = pytest.mark.anyio
 Answer = Callable[[Msg], Message | Forbidden | Unavailable]

@@ -14,11 +14,11 @@ from dominie.keys import KeyPair
 from dominie.protected import Protected, protect, read_key_file
 from dominie_contracts import Invalid, Unauthenticated
 from dominie_contracts.keys import Replacement
-from dominie_kit.broker_config import server_config
 from dominie_kit.errors import KeyMissing, KeysUnwritten, RotationBusy
-from dominie_kit.keys import KeyFolder, Roster
-from dominie_kit.replacing import OPERATORS, Part, Rotation, Underway
-from dominie_kit.rotation import covers
+from dominie_kit.house.broker_config import server_config
+from dominie_kit.keys.folder import KeyFolder, Roster
+from dominie_kit.keys.replacing import OPERATORS, Part, Rotation, Underway
+from dominie_kit.keys.rotation import covers
 
 EVERY = (OPERATORS, Part("callout"), Part("callout-user"), Part("warden"), Part("service", "tool"))
 
@@ -165,8 +165,8 @@ def test_a_full_disk_changes_no_key(keys: KeyFolder) -> None:
     """As far as a process sees one: no file grows."""
     before = files(keys)
     code = (
-        "import sys; from pathlib import Path; from dominie_kit.keys import KeyFolder; "
-        "from dominie_kit.replacing import *; from dominie_kit.errors import KeysUnwritten\n"
+        "import sys; from pathlib import Path; from dominie_kit.keys.folder import KeyFolder; "
+        "from dominie_kit.keys.replacing import *; from dominie_kit.errors import KeysUnwritten\n"
         "try: Rotation(KeyFolder(Path(sys.argv[1]))).begin((OPERATORS, Part('service', 'tool')))\n"
         "except KeysUnwritten as error: print(error)"
     )

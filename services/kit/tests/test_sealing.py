@@ -16,11 +16,11 @@ from dominie_contracts.personal import is_erased
 from dominie_contracts.tool import TOOL
 from dominie_kit import Actions, Outcome, Request, Work
 from dominie_kit.context import Context
+from dominie_kit.governed.work import Action
 from dominie_kit.handler_testing import Desk, Keys
-from dominie_kit.keyring import Keyring
-from dominie_kit.opened import OpenedStore
-from dominie_kit.sealing import PersonKey, Unreadable, new_key
-from dominie_kit.work import Action
+from dominie_kit.personal.keyring import Keyring
+from dominie_kit.personal.opened import OpenedStore
+from dominie_kit.personal.sealing import PersonKey, Unreadable, new_key
 
 pytestmark = pytest.mark.anyio
 SECRET = "the cellar key hangs by the door"

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from dominie_eventstore import SegmentState
 from dominie_kit.commands import register
-from dominie_kit.segments import Limits
-from dominie_kit.system import System
+from dominie_kit.house.segments import Limits
+from dominie_kit.house.system import System
 
 
 def state(*, appends: int = 1, size: int = 1, age_s: float = 0.0) -> SegmentState:

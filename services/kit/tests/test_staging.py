@@ -11,12 +11,12 @@ import pytest
 from dominie_contracts.subjects import StreamName
 from dominie_eventstore import JetStreamEventStore
 from dominie_eventstore.conformance import draft
-from dominie_kit.broker import EmbeddedBroker, provision
-from dominie_kit.broker_config import STREAMS
 from dominie_kit.bus import Inner
-from dominie_kit.keys import KeyFolder
+from dominie_kit.house.broker import EmbeddedBroker, provision
+from dominie_kit.house.broker_config import STREAMS
+from dominie_kit.house.staging import Staging
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.settings import KitSettings
-from dominie_kit.staging import Staging
 
 pytestmark = pytest.mark.anyio
 WAIT_S = 20.0

@@ -17,12 +17,12 @@ import pytest
 from dominie.keys import KeyPair
 from dominie.protected import protect
 from dominie_kit.errors import NotUp, StartFailed
-from dominie_kit.keys import KeyFolder
-from dominie_kit.plan import Plan
-from dominie_kit.ports import first_free
-from dominie_kit.state import StateFolder
-from dominie_kit.supervisor import BACKOFF_MAX_S, STEADY_S, Backoff
-from dominie_kit.system import System, command, end, launch, take_down
+from dominie_kit.house.plan import Plan
+from dominie_kit.house.ports import first_free
+from dominie_kit.house.state import StateFolder
+from dominie_kit.house.supervisor import BACKOFF_MAX_S, STEADY_S, Backoff
+from dominie_kit.house.system import System, command, end, launch, take_down
+from dominie_kit.keys.folder import KeyFolder
 
 SERVICES = ("tool", "model")
 WAIT_S = 20.0

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dominie_contracts.memory import MEMORY, AddTurn, ListTurns, Recall, Remember
 from dominie_eventstore import EventStore
 from dominie_kit import Service
-from dominie_kit.given import Provenance
+from dominie_kit.governed.given import Provenance
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library
 from dominie_memory.settings import Settings

@@ -25,8 +25,8 @@ from dominie_contracts.provenance import Label, join
 from dominie_contracts.registry import parse_own
 from dominie_contracts.seen import MADE
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
-from dominie_kit.given import Provenance
-from dominie_kit.keyring import INDEX, Keyring
+from dominie_kit.governed.given import Provenance
+from dominie_kit.personal.keyring import INDEX, Keyring
 from dominie_memory.aggregate import (
     PLATFORMS,
     State,

@@ -7,7 +7,7 @@ import pytest
 
 from dominie_contracts.identity import RUN
 from dominie_contracts.memory import MEMORY
-from dominie_kit.given import Provenance
+from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import Desk, term
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library

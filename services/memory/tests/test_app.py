@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dominie_contracts.memory import COMMANDS
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_memory import build
 from dominie_memory.settings import Settings
 

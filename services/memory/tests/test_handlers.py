@@ -13,7 +13,7 @@ from dominie_contracts.seen import MADE
 from dominie_contracts.token import Fork
 from dominie_contracts.tool import TOOL
 from dominie_kit.context import Context
-from dominie_kit.given import Provenance
+from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_memory.handlers import Handlers
 from dominie_memory.projection import Library

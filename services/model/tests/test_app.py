@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dominie_contracts.model import COMMANDS
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_model import build
 from dominie_model.app import Providers
 from dominie_model.settings import Settings

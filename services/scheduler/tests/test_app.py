@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dominie_contracts.scheduler import COMMANDS, ListCeilings
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_scheduler import build
 from dominie_scheduler.settings import Settings
 

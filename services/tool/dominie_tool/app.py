@@ -27,7 +27,7 @@ from dominie_kit.artifacts import Artifacts
 from dominie_kit.blobs import StreamBlobs
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import Looking
-from dominie_kit.given import Provenance
+from dominie_kit.governed.given import Provenance
 from dominie_tool.adapters.artifacts import Parties, Values
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.checking import Checking

@@ -49,10 +49,10 @@ from dominie_contracts.tool import (
 )
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
-from dominie_kit.given import Provenance
+from dominie_kit.edge.standing import Standing
+from dominie_kit.governed.given import Provenance
 from dominie_kit.policy.asking import Command
 from dominie_kit.policy.planned import told
-from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking, relabelled
 from dominie_tool.adapters.schemas import check_schemas

@@ -8,7 +8,7 @@ from dominie_contracts.servers import PREFIX, parts, stream_id
 from dominie_contracts.tool import CATALOG, ToolRegistered, ToolShown
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Actions, Context
-from dominie_kit.standing import Standing
+from dominie_kit.edge.standing import Standing
 from dominie_tool.aggregate import deprecate
 from dominie_tool.projection import Catalog, Tool
 

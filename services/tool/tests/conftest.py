@@ -14,9 +14,9 @@ from dominie_kit import Action
 from dominie_kit.artifacts import Artifacts
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import Looking
-from dominie_kit.given import Provenance
+from dominie_kit.edge.standing import Standing
+from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import Desk
-from dominie_kit.standing import Standing
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking
 from dominie_tool.handlers import Handlers

@@ -6,7 +6,7 @@ import pytest
 
 from dominie_contracts.egress import Network
 from dominie_contracts.tool import COMMANDS
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_tool import build
 from dominie_tool.settings import Settings
 

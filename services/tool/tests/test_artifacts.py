@@ -15,8 +15,8 @@ from dominie_contracts.tool import TOOL, BeginLocal, FinishLocal, InvokeTool, Ke
 from dominie_kit.artifacts import Artifacts
 from dominie_kit.blobs import Blob
 from dominie_kit.context import Context
+from dominie_kit.governed.work import NotDone
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.work import NotDone
 from dominie_tool.adapters.artifacts import Parties, Values, of_run
 from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.aggregate import State

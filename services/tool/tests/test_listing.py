@@ -12,8 +12,8 @@ from dominie_contracts.identity import PRINCIPAL
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ListTools
 from dominie_kit.context import Context
+from dominie_kit.edge.standing import Standing
 from dominie_kit.handler_testing import Desk
-from dominie_kit.standing import Standing
 from dominie_tool.handlers import Handlers
 from dominie_tool.listing import Registry
 from dominie_tool.projection import Catalog

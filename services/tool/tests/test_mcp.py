@@ -32,7 +32,7 @@ from dominie_kit.artifacts import Artifacts
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import Looking
 from dominie_kit.context import Context
-from dominie_kit.given import Provenance
+from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking

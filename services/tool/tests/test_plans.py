@@ -22,8 +22,8 @@ from dominie_contracts.tool import PLAN, TOOL, BeginLocal, InvokeTool, PlanTaken
 from dominie_eventstore import EventStore
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
-from dominie_kit.keyring import Keyring
-from dominie_kit.opened import OpenedStore
+from dominie_kit.personal.keyring import Keyring
+from dominie_kit.personal.opened import OpenedStore
 from dominie_tool.handlers import Handlers
 from dominie_tool.plans.aggregate import Call, Taken, evolve, place
 from dominie_tool.plans.following import Plans

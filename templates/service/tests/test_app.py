@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dominie_contracts.newservice import COMMANDS
 from dominie_eventstore import MemoryEventStore
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_newservice import build
 from dominie_newservice.settings import Settings
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from dominie_contracts.audit import Entries
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 PYTHON = Path(__file__).parents[1] / ".venv" / "bin" / "python"
 """The one that has AgentDojo."""

@@ -22,11 +22,11 @@ import dominie
 from dominie._project import Project
 from dominie_contracts.action import Decision
 from dominie_contracts.guardrail import PolicyFile
+from dominie_kit.house.system import System
 from dominie_kit.policy.backtest import Backtest, Report
 from dominie_kit.policy.folder import read_policies
 from dominie_kit.policy.history import decisions
 from dominie_kit.policy.policies import Policies
-from dominie_kit.system import System
 
 _SERVICES = ("identity", "guardrail", "tool", "audit")
 _IN_FLIGHT, _PER_RUN = 16, 200

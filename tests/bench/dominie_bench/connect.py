@@ -18,9 +18,9 @@ from dominie_contracts import Message, Problem
 from dominie_contracts.identity import Done, PrincipalView, Register, Revoke
 from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.tool import ListTools, Tools
-from dominie_kit.broker import connect_operator
-from dominie_kit.keys import KeyFolder
-from dominie_kit.system import System
+from dominie_kit.house.broker import connect_operator
+from dominie_kit.house.system import System
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.testing import Peer, connected
 
 SERVICES = ("identity", "guardrail", "tool")

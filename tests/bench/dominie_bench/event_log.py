@@ -12,9 +12,9 @@ from pathlib import Path
 from dominie_contracts.envelope import Draft
 from dominie_contracts.subjects import StreamName
 from dominie_eventstore import EventStore, JetStreamEventStore
-from dominie_kit.broker import EmbeddedBroker, provision
 from dominie_kit.bus import Inner
-from dominie_kit.keys import KeyFolder
+from dominie_kit.house.broker import EmbeddedBroker, provision
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.settings import KitSettings
 
 DATA = json.dumps(

@@ -22,8 +22,8 @@ from dominie_contracts.identity import REFUSALS, PrincipalView, Refused, Registe
 from dominie_contracts.registry import parse_event
 from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_eventstore import JetStreamEventStore
-from dominie_kit.broker import connect_operator
-from dominie_kit.system import System
+from dominie_kit.house.broker import connect_operator
+from dominie_kit.house.system import System
 from dominie_kit.testing import Peer, connected
 
 SIZES = (200, 250_000)

@@ -14,7 +14,7 @@ import uvloop
 import dominie
 from dominie_bench.floor import measure_floor, plain_server
 from dominie_bench.measure import Level, measure
-from dominie_kit.system import System
+from dominie_kit.house.system import System
 
 LEVELS = (1, 32, 256)
 SERVICES = ("identity", "guardrail", "tool")

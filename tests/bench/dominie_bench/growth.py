@@ -22,11 +22,11 @@ from dominie_contracts.subjects import StreamName
 from dominie_eventstore import EventStore, JetStreamEventStore
 from dominie_eventstore.archive import Archive
 from dominie_kit.bus import Inner
-from dominie_kit.plan import BROKER
-from dominie_kit.segments import keeping
+from dominie_kit.house.plan import BROKER
+from dominie_kit.house.segments import keeping
+from dominie_kit.house.system import System
 from dominie_kit.settings import KitSettings
 from dominie_kit.store import open_archive
-from dominie_kit.system import System
 
 SEGMENTS = 10
 _ARCHIVIST = "dominie_audit.adapters.archive.alone"

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from dominie_bench.agentdojo import installed
 from dominie_bench.dojo.order import Order
+from dominie_kit.house.system import System
 from dominie_kit.policy.library import copy_library
-from dominie_kit.system import System
 
 T = TypeVar("T")
 APPROVER, GROUP = "gil", "reviewers"

@@ -15,11 +15,11 @@ from dominie_contracts.registry import parse_event
 from dominie_contracts.runs import MintRunToken, RunToken
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import JetStreamEventStore
-from dominie_kit.broker import connect_operator
 from dominie_kit.bus import Inner
 from dominie_kit.context import Context, deadline_in
+from dominie_kit.house.broker import connect_operator
+from dominie_kit.house.system import System
 from dominie_kit.settings import KitSettings
-from dominie_kit.system import System
 from dominie_kit.testing import Peer, connected
 
 SERVICES = ("identity", "guardrail")

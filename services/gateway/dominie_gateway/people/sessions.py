@@ -16,7 +16,7 @@ MAX_SESSIONS = 10_000
 
 
 class Stopped(Protocol):
-    """Who was stopped, as `dominie_kit.standing.Standing` knows it."""
+    """Who was stopped, as `dominie_kit.edge.standing.Standing` knows it."""
 
     def is_revoked(self, tenant: str, principal: str) -> bool:
         """Whether the principal's identity was taken away."""

@@ -10,8 +10,8 @@ from dominie_eventstore import EventStore
 from dominie_guardrail.limits.aggregate import Use, uses, uses_in
 from dominie_guardrail.limits.ledger import Ledger
 from dominie_kit import Context
-from dominie_kit.limiting import user_scope
-from dominie_kit.sealing import PersonKey
+from dominie_kit.governed.limiting import user_scope
+from dominie_kit.personal.sealing import PersonKey
 
 
 class LimitHandlers:

@@ -20,7 +20,7 @@ from dominie_identity.adapters.nats_jwt import from_base64, verify
 from dominie_identity.people.directory import Directory
 from dominie_identity.projection import Principals
 from dominie_identity.warden.flooding import Holds
-from dominie_kit.run_tokens import ALGORITHM
+from dominie_kit.edge.run_tokens import ALGORITHM
 
 MAX_ASSERTION_S = 120
 LEEWAY_S = 5

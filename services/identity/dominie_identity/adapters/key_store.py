@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dominie_contracts import Forbidden
 from dominie_contracts.keys import AskSubjectKeys, SubjectKey, SubjectKeys
-from dominie_kit.sealing import new_key
+from dominie_kit.personal.sealing import new_key
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (

@@ -15,7 +15,7 @@ from dominie_contracts.spiffe import TRUST_DOMAIN, SpiffeId
 from dominie_contracts.token import AUDIENCE, Actor, Confirmation
 from dominie_identity.runs.asking import Asking
 from dominie_identity.runs.authority import Authority
-from dominie_kit.run_tokens import ALGORITHM, ISSUER
+from dominie_kit.edge.run_tokens import ALGORITHM, ISSUER
 
 KEY_PREFIX = "dk_"
 _KEY_BYTES = 32

@@ -15,9 +15,9 @@ from dominie_contracts.keys import KeyEntry, KeysChanged
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import JWKS_SUBJECT
 from dominie_eventstore import InMemory
+from dominie_kit.edge.run_tokens import ALGORITHM
 from dominie_kit.errors import KeyMissing
-from dominie_kit.keys import KeyFolder
-from dominie_kit.run_tokens import ALGORITHM
+from dominie_kit.keys.folder import KeyFolder
 
 _PAUSE_S, _TIMEOUT_S = 1.0, 5.0
 log = structlog.get_logger()

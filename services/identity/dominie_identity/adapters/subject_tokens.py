@@ -12,7 +12,7 @@ from dominie_contracts.identity import Registered
 from dominie_contracts.runs import MintRunToken
 from dominie_contracts.token import MAX_SUBJECT_TOKEN_S, SUBJECT_AUDIENCE, SubjectClaims
 from dominie_identity.projection import Principals
-from dominie_kit.run_tokens import ALGORITHM
+from dominie_kit.edge.run_tokens import ALGORITHM
 
 LEEWAY_S = 5
 

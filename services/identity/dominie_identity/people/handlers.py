@@ -19,7 +19,7 @@ from dominie_identity.people.directory import Directory
 from dominie_identity.people.tokens import LEEWAY_S
 from dominie_identity.people.vouching import Person
 from dominie_kit import Context
-from dominie_kit.run_tokens import ALGORITHM
+from dominie_kit.edge.run_tokens import ALGORITHM
 
 
 class PeopleHandlers:

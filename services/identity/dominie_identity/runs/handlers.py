@@ -25,7 +25,7 @@ from dominie_identity.runs.asking import Asking, for_itself, through
 from dominie_identity.runs.authority import Authority
 from dominie_identity.runs.bounds import Bounds
 from dominie_kit import Actions, Context
-from dominie_kit.sealing import PersonKey
+from dominie_kit.personal.sealing import PersonKey
 
 
 class RunHandlers:

@@ -18,7 +18,7 @@ from dominie_identity.adapters.broker_log import SUBSCRIBE, BrokerLog
 from dominie_identity.warden.refusals import RefusalLog
 from dominie_kit import Actions, Context
 from dominie_kit.context import deadline_in
-from dominie_kit.refusals import RefusalTally
+from dominie_kit.edge.refusals import RefusalTally
 
 EVERY_S = 0.25
 _DEADLINE_S, _TRIES = 5.0, 8

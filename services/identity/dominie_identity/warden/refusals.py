@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from dominie_contracts.identity import RefusalCount, Refused
 from dominie_contracts.subjects import PLATFORM
-from dominie_kit.refusals import NOBODY
+from dominie_kit.edge.refusals import NOBODY
 
 WINDOWS_S = (1.0, 10.0, 60.0)
 """The first event comes soon, the next ones seldom; after a window with nothing it begins again."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from dominie_kit.checks.installed import installed
-from dominie_kit.doctor import Check
+from dominie_kit.house.doctor import Check
 
 
 def probe() -> Iterator[Check]:

@@ -11,11 +11,11 @@ from dominie_contracts.guardrail import PolicyFile
 from dominie_contracts.labels import ROLES
 from dominie_contracts.plans import Lack
 from dominie_contracts.tool import Effect, Kind, Tools
-from dominie_kit.asking import wrong_annotations
 from dominie_kit.checks.check import INJECTION, UNCHECKED, check_of
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.lists import is_list, list_kind, read_list
 from dominie_kit.checks.looking import ALL
+from dominie_kit.policy.asks import wrong_annotations
 from dominie_kit.policy.planned import Place
 from dominie_kit.policy.rules import TOOLS, Rule, entity_of, looks, nodes, path_of, read_rules, seeks
 from dominie_kit.policy.schema import NOW, full_schema

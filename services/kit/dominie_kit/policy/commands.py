@@ -94,7 +94,7 @@ def publish(
     import anyio
 
     from dominie_contracts.guardrail import Published, PublishPolicies
-    from dominie_kit.operator import operator
+    from dominie_kit.house.operator import operator
     from dominie_kit.policy.everywhere import listening
     from dominie_kit.policy.folder import read_policies
 
@@ -162,7 +162,7 @@ def registered(folder: Path) -> "Sequence[ToolSpec]":
     from dominie import Problem
     from dominie.commands._people import developer
     from dominie_contracts.tool import ListTools, Tools
-    from dominie_kit.state import StateFolder
+    from dominie_kit.house.state import StateFolder
 
     if not StateFolder.find(folder).supervisor():
         return ()

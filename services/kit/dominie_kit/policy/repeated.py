@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from dominie_kit.governed.work import Action, Request
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.shapes import PROVENANCE
-from dominie_kit.work import Action, Request
 
 
 def as_asked(action: Action, request: Request, question: Question | None) -> tuple[Request, Question | None]:

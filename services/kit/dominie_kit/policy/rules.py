@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from dominie_contracts.action import Ask, Limit
 from dominie_contracts.guardrail import PolicyDiff, PolicyFile
-from dominie_kit.asking import ask_of, limit_of
 from dominie_kit.checks.lists import is_list
+from dominie_kit.policy.asks import ask_of, limit_of
 from dominie_kit.policy.shapes import Shape, is_group
 
 TOOLS = "tools.json"

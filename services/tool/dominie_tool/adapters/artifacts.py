@@ -16,7 +16,7 @@ from dominie_contracts.shrinking import Large, Shrunk, shrink
 from dominie_contracts.tool import ChunkPut, FetchChunk, KeepArtifact, PutChunk
 from dominie_kit import Context
 from dominie_kit.artifacts import Artifacts, Holding
-from dominie_kit.sealing import PersonKey
+from dominie_kit.personal.sealing import PersonKey
 
 _AT_ONCE = 2
 """Calls whose values are put together, or whole in memory while their schema is looked at."""

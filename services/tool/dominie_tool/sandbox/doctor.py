@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from dominie_kit.doctor import Check
+from dominie_kit.house.doctor import Check
 from dominie_tool.sandbox.host import survey
 from dominie_tool.sandbox.remedies import CGROUP
 from dominie_tool.sandbox.seccomp import ALLOWED

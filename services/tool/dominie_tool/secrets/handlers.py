@@ -20,7 +20,7 @@ from dominie_contracts.tool import ToolSpec
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Actions, Context
 from dominie_kit.bus import now_ms
-from dominie_kit.sealing import PersonKey, Unreadable
+from dominie_kit.personal.sealing import PersonKey, Unreadable
 from dominie_tool.egress.placeholders import Secret
 from dominie_tool.secrets.aggregate import State, check, check_use, evolve, keep, remove
 from dominie_tool.secrets.projection import Kept, view

@@ -17,7 +17,7 @@ from dominie_contracts import Recorded
 from dominie_contracts.audit import ArchiveSegment
 from dominie_eventstore import InMemory
 from dominie_kit import Service
-from dominie_kit.keys import KeyFolder
+from dominie_kit.keys.folder import KeyFolder
 from dominie_kit.store import open_archive
 
 

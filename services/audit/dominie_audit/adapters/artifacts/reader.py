@@ -13,7 +13,7 @@ from dominie_contracts.subjects import ArtifactSubject, any_manifest
 from dominie_kit import Context
 from dominie_kit.artifacts import Artifact, Artifacts, Holding, opened
 from dominie_kit.blobs import Blobs
-from dominie_kit.keyring import Keyring
+from dominie_kit.personal.keyring import Keyring
 
 log = structlog.get_logger()
 

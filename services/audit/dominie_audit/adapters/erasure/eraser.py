@@ -32,7 +32,7 @@ from dominie_eventstore import EventStore
 from dominie_kit import Context
 from dominie_kit.context import deadline_in
 from dominie_kit.heartbeats import Heartbeats
-from dominie_kit.keyring import Keyring
+from dominie_kit.personal.keyring import Keyring
 
 TITLE = "dominie erasure receipt v1"
 _ROWS = 200

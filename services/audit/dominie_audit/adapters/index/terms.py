@@ -9,7 +9,7 @@ from unicodedata import normalize
 from pydantic import JsonValue
 
 from dominie_contracts.digests import digest_bytes
-from dominie_kit.key_files import write_once
+from dominie_kit.keys.files import write_once
 
 Term = Callable[[str, str], str]
 """From a tenant and a word: what the index holds instead of the word; letters and digits alone."""

@@ -15,7 +15,7 @@ from typing import Self
 from dominie.notes import Checkpoint, ProofProblem, Signer, VerifierKey
 from dominie_audit.adapters.tlog.tiles import WITNESSED, Tiles
 from dominie_eventstore import CorruptEvent
-from dominie_kit.key_files import write_once
+from dominie_kit.keys.files import write_once
 
 TILES, KEY, VERIFIER_KEY = "tlog", "tlog.key", "vkey"
 _SEED_BYTES = 32

@@ -1,0 +1,1 @@
+"""What stands between the bus and a service: who may ask, and what is refused."""

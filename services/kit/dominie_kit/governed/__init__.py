@@ -1,0 +1,1 @@
+"""The way of a governed action: decided, limited, approved, done and recorded."""

@@ -1,0 +1,1 @@
+"""The processes of one machine: what runs them, watches them, and says how they are."""
