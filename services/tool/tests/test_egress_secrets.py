@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -57,7 +58,9 @@ def forms(value: str) -> list[str]:
     safe = [base64.urlsafe_b64encode(each).decode() for each in (raw, b"x" + raw, b"xy" + raw)]
     hexed = [raw.hex(), raw.hex().upper()]
     urls = [quote(value, safe=""), quote(value), quote_plus(value), "".join(f"%{byte:02x}" for byte in raw)]
-    return [value, json.dumps(value), *coded, *safe, *hexed, *urls]
+    escaped = ["".join(f"\\u{ord(each):04x}" for each in value), json.dumps(value).replace("/", "\\/")]
+    twice = [quote(json.dumps(value)), quote(quote(value)), json.dumps(json.dumps(value)), *map(quote, coded)]
+    return [value, json.dumps(value), *coded, *safe, *hexed, *urls, *escaped, *twice]
 
 
 @given(VALUES, st.text(max_size=20), st.text(max_size=20))
@@ -94,3 +97,42 @@ def test_of_a_text_that_was_cut_no_part_is_left(cut: int) -> None:
         assert Redactor([VALUE]).cut(f"printed: '{part}'").count("[secret]") == 1
         assert part not in Redactor([VALUE]).cut(f"printed: '{part}'")
     assert Redactor([VALUE]).cut("nothing of it") == "nothing of it"
+
+
+def test_secrets_that_overlap_or_touch_are_taken_out_whole() -> None:
+    redactor = Redactor(["abcdefgh", "efghijkl", "mnopqrst", "mnopqrstuvw"])
+    assert redactor.text("-abcdefghijkl-") == "-[secret]-"
+    assert redactor.text("-abcdefghmnopqrstuvw-") == "-[secret]-"
+    both = base64.b64encode(b"--abcdefghijkl--").decode()
+    assert redactor.text(both) == "LS[secret]tLQ=="  # what is beside them alone
+
+
+def test_a_secret_is_found_where_only_some_of_it_is_escaped() -> None:
+    redactor = Redactor([VALUE])
+    for said in (
+        's3cr3t+\\u002f= \\"key\\"\\\\ of~dana',
+        's3cr3t+%2F=%20"key"\\%20of~dana',
+        "S3CR3T%2B/=+%22key%22%5C+of~dana",
+    ):
+        assert redactor.text(f"<{said}>") == "<[secret]>"
+    assert redactor.text("100%2 \\u00zz \\") == "100%2 \\u00zz \\"
+
+
+@given(st.lists(VALUES, min_size=1, max_size=4), st.lists(st.text(max_size=8), max_size=6))
+def test_many_texts_are_looked_at_as_each_would_be(secrets: list[str], around: list[str]) -> None:
+    redactor = Redactor(secrets)
+    texts = [*around, *(f"{a}{b}" for a in secrets for b in around), "\n", "", "\n\n"]
+    assert redactor.value([texts, {"k": list(texts)}]) == [
+        list(map(redactor.text, texts)),
+        {"k": list(map(redactor.text, texts))},
+    ]
+
+
+def test_many_secrets_in_megabytes_are_looked_for_in_one_pass() -> None:
+    secrets = [f"{n:02}" + "key-of-dana/" * 3 for n in range(16)]
+    text = "what nobody minds: " * 200_000 + secrets[7]
+    redactor = Redactor(secrets)
+    begun = time.process_time()
+    assert redactor.value([text]) == [text.replace(secrets[7], "[secret]")]
+    assert redactor.text("a" * 2**20) == "a" * 2**20
+    assert time.process_time() - begun < 1.5  # trying each form at each place took 4 s

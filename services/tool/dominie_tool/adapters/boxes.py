@@ -41,6 +41,7 @@ class Boxes:
         self._egress = egress or Egress(ground)
         self._secrets = secrets
         self._limiter = anyio.Semaphore(settings.tool_sandboxes)
+        self._redacting = anyio.CapacityLimiter(2)
         self._limits = Limits(
             memory_mb=settings.tool_sandbox_memory_mb,
             processes=settings.tool_sandbox_processes,
@@ -115,7 +116,7 @@ class Boxes:
         if outcome.status != "ok":
             raise ToolFailed(redactor.cut(f"{spec.name}: {outcome.status}: {outcome.detail}"))
         try:
-            result = redactor.value(_JSON.validate_json(to_json(outcome.value)))
+            result = await self._redacted(_JSON.validate_json(to_json(outcome.value)), redactor)
         except ValueError as error:  # what cannot be read again is no outcome: it is nested too deeply
             raise ToolFailed(redactor.cut(f"{spec.name}: its result cannot be read: {error}")) from error
         try:
@@ -126,6 +127,12 @@ class Boxes:
         if wrong is not None:
             raise ToolFailed(f"{spec.name}: its result: {wrong}")
         return short
+
+    async def _redacted(self, result: JsonValue, redactor: Redactor) -> JsonValue:
+        """A result without secrets, taken out in a thread: one of megabytes would hold up everybody."""
+        if not redactor:
+            return result
+        return await to_thread.run_sync(redactor.value, result, limiter=self._redacting)
 
     async def _network(self, tool: Tool, context: Context) -> Call | None:
         """The way out of a tool whose profile lists hosts."""
