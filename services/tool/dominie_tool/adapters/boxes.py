@@ -17,7 +17,8 @@ from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import beyond
 from dominie_tool.egress import Call, Egress, Ground, Secret
-from dominie_tool.egress.gate import look_up, own_addresses
+from dominie_tool.egress.gate import own_addresses
+from dominie_tool.egress.lookups import Lookups
 from dominie_tool.egress.redaction import Redactor
 from dominie_tool.projection import Tool
 from dominie_tool.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
@@ -36,7 +37,7 @@ class Boxes:
         self, settings: Settings, values: Values, egress: Egress | None = None, secrets: SecretsOf | None = None
     ) -> None:
         """Be it; `egress` replaces the way out to the internet in tests, `secrets` opens those of a tool."""
-        ground = Ground(settings.tool_egress_private, settings.bus_hosts, look_up, own_addresses)
+        ground = Ground(settings.tool_egress_private, settings.bus_hosts, Lookups(), own_addresses)
         self._values = values
         self._egress = egress or Egress(ground)
         self._secrets = secrets
@@ -147,7 +148,7 @@ class Boxes:
             given = await self._secrets(context.tenant, spec, tool.state.owner or "") if self._secrets else ()
         except Problem as problem:
             raise NotDone(problem) from problem
-        return self._egress.open(spec.profile.network, given)
+        return self._egress.open(spec.profile.network, given, tenant=context.tenant)
 
     async def _bounds(self, tool: Tool) -> Limits:
         """A tool's own limits, if its owner may still have so much and this machine can hold it to them."""

@@ -80,8 +80,9 @@ class Egress:
         self._tls = cache(tls)
         self._bounds = bounds
 
-    def open(self, network: Network, given: Sequence[Secret] = ()) -> Call:
+    def open(self, network: Network, given: Sequence[Secret] = (), *, tenant: str = "") -> Call:
         """The network of one call, with the secrets that it may use."""
         ledger, placeholders = Ledger(self._bounds), Placeholders(given, partial(secrets.token_hex, 16))
-        proxy = Proxy(Gate(network, self._ground), ledger, self._dial, self._tls, placeholders)
+        gate = Gate(network, self._ground, tenant, self._bounds.resolve_s)
+        proxy = Proxy(gate, ledger, self._dial, self._tls, placeholders)
         return Call(proxy, ledger, placeholders.environment, Redactor(each.value for each in given))

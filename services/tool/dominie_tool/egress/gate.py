@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
@@ -15,9 +16,10 @@ from dominie_tool.egress.addresses import Address, AddressRange, held, kind_of
 from dominie_tool.egress.hosts import check_listed, plain
 from dominie_tool.egress.values import Refused
 
-Resolve = Callable[[str], Awaitable[Sequence[Address]]]
-"""From a name to its addresses; OSError where it has none."""
-_RESOLVE_S = 10.0
+Resolve = Callable[[str, str], Awaitable[Sequence[Address]]]
+"""From a tenant and a name to its addresses; OSError where it has none."""
+_AT_ONCE = 2
+"""Names of one call that are looked up at once."""
 _HERE = ("loopback", "unspecified")
 """Both are this machine."""
 
@@ -61,12 +63,25 @@ class Ground:
 
 @dataclass(slots=True)
 class Gate:
-    """What one call may reach. What a name stood for when it was first asked for it stands for until the call ends."""
+    """What one call may reach. What a name stood for when it was first asked for it stands for until the call ends.
+
+    A name that nobody answers for in time is not asked for again.
+
+    Attributes:
+        network: What its profile lists.
+        ground: What it does not change.
+        tenant: Whose call it is.
+        within_s: How long a name may take, others of this call and tenant before it included.
+    """
 
     network: Network
     ground: Ground
+    tenant: str = ""
+    within_s: float = 10.0
     _known: dict[str, tuple[Address, ...]] = field(default_factory=dict)
-    _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
+    _slow: set[str] = field(default_factory=set)
+    _asking: defaultdict[str, anyio.Lock] = field(default_factory=lambda: defaultdict(anyio.Lock))
+    _room: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(_AT_ONCE))
 
     async def check(self, host: str, port: int) -> Target:
         """See that a host may be reached, at every address that its name stands for.
@@ -76,17 +91,30 @@ class Gate:
         """
         name = plain(host)
         check_listed(self.network, name, port)
-        async with self._one_at_a_time:
-            if name not in self._known:
-                self._known[name] = await self._looked_up(name, port)
+        if name not in self._known:
+            try:
+                with anyio.fail_after(self.within_s):
+                    await self._learn(name, port)
+            except TimeoutError as error:
+                raise Refused(name, port, "no-answer") from error
         return Target(name, port, self._known[name])
+
+    async def _learn(self, name: str, port: int) -> None:
+        async with self._asking[name], self._room:
+            if name in self._slow:
+                raise TimeoutError
+            if name not in self._known:
+                try:
+                    self._known[name] = await self._looked_up(name, port)
+                except anyio.get_cancelled_exc_class():
+                    self._slow.add(name)
+                    raise
 
     async def _looked_up(self, name: str, port: int) -> tuple[Address, ...]:
         try:
-            with anyio.fail_after(_RESOLVE_S):
-                found = tuple(await self.ground.resolve(f"{name}."))
-                bus = frozenset([each for one in self.ground.bus for each in await _addresses(one, self.ground)])
-        except (OSError, TimeoutError) as error:
+            found = tuple(await self.ground.resolve(self.tenant, f"{name}."))
+            bus = frozenset([each for one in self.ground.bus for each in await self._addresses(one)])
+        except OSError as error:
             raise Refused(name, port, "unresolved") from error
         if not found:
             raise Refused(name, port, "unresolved")
@@ -95,18 +123,11 @@ class Gate:
                 raise Refused(name, port, why)
         return found
 
-
-async def _addresses(host: str, ground: Ground) -> Sequence[Address]:
-    try:
-        return [ip_address(host)]
-    except ValueError:
-        return await ground.resolve(host)
-
-
-async def look_up(name: str) -> Sequence[Address]:
-    """What a name stands for, by this machine's own resolver. One that ends in a dot is whole."""
-    found = await anyio.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(ip_address(each[4][0]) for each in found))
+    async def _addresses(self, host: str) -> Sequence[Address]:
+        try:
+            return [ip_address(host)]
+        except ValueError:
+            return await self.ground.resolve(self.tenant, host)
 
 
 def own_addresses() -> frozenset[Address]:

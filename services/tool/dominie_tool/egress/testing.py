@@ -33,7 +33,7 @@ class Internet:
     asked: list[str] = field(default_factory=list)
     dialled: list[str] = field(default_factory=list)
 
-    async def resolve(self, name: str) -> list[Address]:
+    async def resolve(self, tenant: str, name: str) -> list[Address]:
         self.asked.append(name)
         meanings = self.names.get(name.removesuffix("."))
         if not meanings:

@@ -22,6 +22,7 @@ WORDS = {
     "not-listed": "the tool's profile does not list it",
     "port": "the tool's profile does not list the port",
     "unresolved": "its name stands for nothing",
+    "no-answer": "nobody said in time what its name stands for",
     "unreachable": "it does not answer",
     "certificate": "it does not prove that it is who it is",
     "no-hello": "a tunnel is for TLS",
@@ -49,6 +50,7 @@ class Bounds:
         at_once: Connections that are open.
         head_bytes: Of the head of a request, and of a ClientHello.
         head_s: Until that is here.
+        resolve_s: Until it is known what a name stands for, others that are waited for included.
         connect_s: Until a host answers.
         idle_s: Without a byte in either direction.
     """
@@ -58,6 +60,7 @@ class Bounds:
     at_once: int = 32
     head_bytes: int = 16_384
     head_s: float = 10.0
+    resolve_s: float = 10.0
     connect_s: float = 10.0
     idle_s: float = 30.0
 
