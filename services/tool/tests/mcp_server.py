@@ -118,6 +118,9 @@ def call(message: Json) -> None:
         answer(message["id"], content=[{"type": "text", "text": "refused" if told else "given"}])
     elif how == "reach":
         answer(message["id"], content=[{"type": "text", "text": json.dumps(reach(text))}])
+    elif how in ("crowd", "deep"):
+        parts = [0] * 150_000 if how == "crowd" else json.loads("[" * 400 + "]" * 400)
+        answer(message["id"], content=[], structuredContent={"parts": parts})
     elif how == "count":
         answer(message["id"], content=[{"type": "text", "text": f"{os.getpid()} {calls}"}])
     else:

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from dominie_contracts.tool import Backend
 from dominie_tool.sandbox.cgroup import Cgroup, begun, find_parents, sweep
+from dominie_tool.sandbox.crowds import MOST_DEEP, crowded, deep
 from dominie_tool.sandbox.host import missing_in, survey
 from dominie_tool.sandbox.known import Known
 from dominie_tool.sandbox.remedies import for_namespaces
 from dominie_tool.sandbox.seccomp import ALLOWED, OLDER, assemble, seccomp_filter
 from dominie_tool.sandbox.syscalls import SYSCALLS
 from dominie_tool.sandbox.values import CgroupParents, Fault, Host, Limits, Outcome, SandboxUnavailable
-from dominie_tool.sandbox.verdict import READY, Heard, crowded, verdict
+from dominie_tool.sandbox.verdict import READY, Heard, verdict
 
 LIMITS = Limits()
 
@@ -92,6 +93,10 @@ def test_what_is_in_texts_are_no_parts(value: object) -> None:
 def test_texts_are_told_from_parts_however_they_are_written(text: str) -> None:
     assert not crowded(json.dumps([text, "," * 100_001, text]).encode())
     assert crowded(json.dumps([text, [0] * 100_001, text]).encode())
+    inner = "[" * (MOST_DEEP - 2) + "]" * (MOST_DEEP - 2)
+    around = json.dumps([text, {"[" * 9: "{" * 200}, 0, text])
+    assert not deep(around.replace("0", inner, 1).encode())
+    assert deep(around.replace("0", f"[[{inner}]]", 1).encode())
 
 
 def tree(root: Path, *folders: str) -> None:

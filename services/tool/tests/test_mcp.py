@@ -317,6 +317,8 @@ async def test_what_goes_wrong_in_a_call_is_a_problem_in_bounded_time_and_the_ne
         "odd": "not what the protocol says",
         "error": "what is that?",
         "lie": 'its result: $: does not fit "required": ["sum"]',
+        "crowd": "more than 100,000 parts at once",
+        "deep": "nested more than 150 deep",
         "hog": "it needed more than 128 MB",
     }
     schema = {"type": "object", "required": ["sum"]}

@@ -14,6 +14,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, Process
 
 from dominie_tool.mcp.errors import Broken
+from dominie_tool.sandbox.crowds import MOST_DEEP, MOST_PARTS, crowded, deep
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
@@ -113,6 +114,10 @@ def _message(line: bytes, ears: Ears) -> "SessionMessage | Exception":
     import mcp_types
     from mcp.shared.message import SessionMessage
 
+    if crowded(line):
+        raise Broken(f"it said more than {MOST_PARTS:,} parts at once")
+    if deep(line):
+        raise Broken(f"it said what is nested more than {MOST_DEEP} deep")
     try:
         message = mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError as odd:

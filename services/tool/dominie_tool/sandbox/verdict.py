@@ -6,11 +6,10 @@ import json
 import signal
 from dataclasses import dataclass
 
+from dominie_tool.sandbox.crowds import MOST_PARTS, crowded
 from dominie_tool.sandbox.values import Layer, Limits, Outcome, SandboxUnavailable
 
 _DETAIL_LENGTH = 2000
-_MOST_PARTS = 100_000
-"""Lists, objects and what is in them: reading four million holds up the service for seconds, in hundreds of MB."""
 _CPU_TIME_OVER = 128 + signal.SIGXCPU
 READY = b"waiting\nready\n"
 
@@ -63,7 +62,7 @@ def verdict(heard: Heard, limits: Limits, layers: tuple[Layer, ...]) -> Outcome:
 
 def _answered(answer: bytes, limits: Limits, layers: tuple[Layer, ...]) -> Outcome:
     if crowded(answer):
-        return _failed(f"its result has more than {_MOST_PARTS:,} parts; return them as one text", layers)
+        return _failed(f"its result has more than {MOST_PARTS:,} parts; return them as one text", layers)
     try:
         said = json.loads(answer)
         json.dumps(said, allow_nan=False, ensure_ascii=False).encode()  # no NaN, no half of a character
@@ -78,20 +77,6 @@ def _answered(answer: bytes, limits: Limits, layers: tuple[Layer, ...]) -> Outco
             return _starved(limits, layers)
         case _:
             return _failed("its result cannot be read", layers)
-
-
-def crowded(answer: bytes) -> bool:
-    """Whether JSON has more parts than are read, found without reading it. What is inside of texts is none."""
-    if _parts(answer) <= _MOST_PARTS:
-        return False
-    plain = answer.replace(rb"\\", b"").replace(rb"\"", b"")
-    if plain.count(b'"') > 4 * _MOST_PARTS:  # each part has two texts at most, its name and itself
-        return True
-    return _parts(b"".join(plain.split(b'"')[::2])) > _MOST_PARTS
-
-
-def _parts(data: bytes) -> int:
-    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _failed(detail: str, layers: tuple[Layer, ...]) -> Outcome:
