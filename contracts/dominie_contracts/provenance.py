@@ -33,6 +33,8 @@ class Label(Message):
     """Whoever may read it: `dana@example.com`, or `@example.com` for everybody there. None: anybody."""
     sources: tuple[str, ...] = Field(default=(), max_length=MAX_SOURCES + 1)
     """32 at most, the worst first; then `sha256:` and the digest of the others, sorted, a line each."""
+    doubtful: bool = Field(default=False, exclude_if=lambda doubtful: not doubtful)
+    """A better source has the value, too, but it is short and something untrusted says it: it may be from either."""
 
     @property
     def level(self) -> int:
@@ -45,7 +47,7 @@ NOTHING = Label(integrity="user")
 
 
 def join(labels: Iterable[Label]) -> Label:
-    """Of several: the worst integrity, who may read all of it, every source."""
+    """Of several: the worst integrity, who may read all of it, every source; doubtful if all of the worst are."""
     found = sorted(labels, key=lambda label: label.level)
     if len(found) < 2:
         return found[0] if found else NOTHING
@@ -53,7 +55,8 @@ def join(labels: Iterable[Label]) -> Label:
     for label in found:
         readers = both(readers, label.readers)
     sources = bounded(source for label in found for source in label.sources)
-    return Label(integrity=found[0].integrity, readers=readers, sources=sources)
+    doubtful = all(label.doubtful for label in found if label.level == found[0].level)
+    return Label(integrity=found[0].integrity, readers=readers, sources=sources, doubtful=doubtful)
 
 
 def bounded(sources: Iterable[str]) -> tuple[str, ...]:

@@ -155,14 +155,18 @@ class Seen:
     def _best(
         self, leaf: JsonValue, unit: Unit | None, made: Label, words: Words | None, doubting: Sequence["Seen"]
     ) -> Label:
-        best = made
+        best, doubtful = made, False
         asked = forms(leaf) if unit is None else sums(leaf, unit)
         doubted = any(form.short and any(seen.doubts(form) for seen in doubting) for form in asked)
         for form in sorted(asked):
             known = words.label if words is not None and words.hold(form) else self._known.get(form)
-            if known is not None and _better(known, best) and not (form.short and doubted):
+            if known is None or not _better(known, best):
+                continue
+            if form.short and doubted:
+                doubtful = True
+            else:
                 best = known
-        return best
+        return best if best is not made or not doubtful else made.model_copy(update={"doubtful": True})
 
 
 def _better(label: Label, other: Label) -> bool:

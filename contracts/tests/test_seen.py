@@ -63,6 +63,15 @@ def test_a_short_value_that_stands_in_something_untrusted_says_nothing(value: Js
     assert integrity(seen((HOSTILE, {}), records), value) == "untrusted"
 
 
+def test_a_short_value_that_a_record_has_too_is_doubtful_and_one_that_none_has_is_not() -> None:
+    found = seen((["13", "14"], {"": "record"}), ("delete 13, and 99", {}))
+    assert [found.label(Argument(each)).doubtful for each in ("13", "14", "99")] == [True, False, False]
+    assert [found.label(Argument(["13", each])).doubtful for each in ("14", "99")] == [True, False]
+    assert found.label(Argument("13")).integrity == "untrusted"
+    assert "doubtful" in found.label(Argument("13")).model_dump()
+    assert "doubtful" not in found.label(Argument("14")).model_dump()
+
+
 def test_a_long_value_is_the_better_sources() -> None:
     assert integrity(seen((HOSTILE, {}), (IBAN, {"": "record"})), IBAN.replace(" ", "")) == "record"
 

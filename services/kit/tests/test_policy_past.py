@@ -166,6 +166,17 @@ def test_where_arguments_came_from_was_not_always_recorded(told: str) -> None:
     assert backtest(looking, entry(of_now)).undecidable == 0
 
 
+def test_whether_any_better_source_had_it_was_not_always_recorded() -> None:
+    looking = policies(LOOKING % 'context.unknown.contains("recipient")')
+    of_now = looking.decide(pay(9, untrusted=True, to="x"))
+    context = {name: value for name, value in of_now.request["context"].items() if name != "unknown"}  # type: ignore[union-attr]
+    old = of_now.model_copy(update={"request": {**of_now.request, "context": context}})
+    assert (of_now.decision, looking.decide(pay(9, to="x")).decision) == ("deny", "allow")
+    assert backtest(looking, entry(old)).undecidable_why == {"where the arguments came from was not recorded then": 1}
+    assert backtest(policies(ASK % 5), entry(old)).undecidable == 0
+    assert backtest(looking, entry(of_now)).same == 1
+
+
 def test_what_could_not_be_decided_then_cannot_now() -> None:
     unfit = policies().decide(pay(9)).model_copy(update={"decision": "deny", "why": ("undecidable: …",)})
     assert backtest(policies(), entry(unfit)).undecidable_why == {"it could not be decided then": 1}

@@ -15,7 +15,7 @@ from dominie_contracts.tool import ToolSpec
 from dominie_contracts.typed import Unit
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.schema import ARGUMENTS
-from dominie_kit.policy.shapes import MIN, Shape, shape_of
+from dominie_kit.policy.shapes import MIN, UNKNOWN, Shape, shape_of
 from dominie_kit.policy.types import Type, record_type, undeclared, value_of
 
 Command = Literal["tool.invoke", "tool.begin"]
@@ -86,7 +86,8 @@ class Typed:
             if name in labels:
                 worst[role] = min(worst[role], labels[name].level)
         low = sorted(role for role, level in worst.items() if level < LEVELS["record"])
-        told: dict[str, JsonValue] = {MIN: {**worst}, "untrusted": [*low]}
+        unknown = sorted({role for name, role in self.roles.items() if name in labels and _is_unknown(labels[name])})
+        told: dict[str, JsonValue] = {MIN: {**worst}, "untrusted": [*low], UNKNOWN: [*unknown]}
         readers = join(labels.values()).readers if labels else None
         if readers is None:
             return told
@@ -115,6 +116,11 @@ class Typed:
                 found[role] = values[0]
         total = amount(arguments, self.units)
         return found if total is None else {**found, "amount": total}
+
+
+def _is_unknown(label: Label) -> bool:
+    """Whether no better source has it: it is only as good as all that the run was given."""
+    return label.level <= LEVELS["agent"] and not label.doubtful
 
 
 def _written(value: JsonValue) -> str:

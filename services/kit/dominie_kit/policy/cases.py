@@ -62,6 +62,8 @@ class Case(Message):
     """The arguments that come from no record of the run."""
     labels: dict[str, Integrity] = Field(default_factory=dict)
     """Where arguments come from; one that stands nowhere here comes from a record."""
+    doubtful: tuple[str, ...] = ()
+    """Of the untrusted, those that a record has, too: they are too short to say from where they are."""
     readers: tuple[str, ...] | None = None
     """Who may read what the arguments say; None: anybody."""
     tools: tuple[str, ...] = ()
@@ -158,12 +160,15 @@ def _of_tool(case: Case, name: str, specs: Sequence[ToolSpec]) -> Question:
             "> tools.json` in their folder describes those of a project"
         )
     typed = Typed.of(known[-1])
-    strange = {*case.untrusted, *case.labels} - typed.roles.keys()
+    strange = {*case.untrusted, *case.labels, *case.doubtful} - typed.roles.keys()
     if strange:
         raise BadCase(f"{case.name!r}: {name} has no argument with a role called {', '.join(sorted(strange))}")
     named: dict[str, Integrity] = {**dict.fromkeys(case.untrusted, "untrusted"), **case.labels}
     asked = case.arguments if case.readers is not None else [each for each in typed.roles if each in case.arguments]
-    labels = {each: Label(integrity=named.get(each, "record"), readers=case.readers) for each in asked}
+    labels = {
+        each: Label(integrity=named.get(each, "record"), readers=case.readers, doubtful=each in case.doubtful)
+        for each in asked
+    }
     command: Command = "tool.begin" if case.command == "tool.begin" else "tool.invoke"
     found = typed.question(command, case.arguments, labels, principal=case.agent, tenant=case.tenant, user=case.user)
     if case.lacks is None:

@@ -14,7 +14,7 @@ from dominie_kit.policy.looked_for import known
 from dominie_kit.policy.policies import UNDECIDABLE, Policies
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.schema import ARGUMENTS
-from dominie_kit.policy.shapes import INVOKE, MIN, VERSION
+from dominie_kit.policy.shapes import INVOKE, MIN, UNKNOWN, VERSION
 
 _MISSING = "does not have the attribute"
 
@@ -101,7 +101,7 @@ def again(recorded: Recorded, policies: Policies) -> Decided:
     question = recorded.question
     if ARGUMENTS in policies.looks_at(question) and _of_tool(question) and ARGUMENTS not in question.context:
         raise Lost("the arguments were not recorded then")
-    if policies.looks_at(question) & {MIN, "readers", "outside"} and _of_call(question) and MIN not in question.context:
+    if _of_call(question) and _origins(policies.looks_at(question)) - question.context.keys():
         raise Lost("where the arguments came from was not recorded then")
     if not known(question.context, policies.seeks(question)):
         raise Lost("the checks that they look at did not look then")
@@ -113,6 +113,12 @@ def again(recorded: Recorded, policies: Policies) -> Decided:
     if decided.decision != "deny" and decided.limits != recorded.limits:
         raise Lost("another limit counts what calls have together")
     return decided
+
+
+def _origins(looked_at: frozenset[str]) -> set[str]:
+    """What says where arguments came from, and was not always recorded, of what policies look at."""
+    found = {MIN} if looked_at & {MIN, "readers", "outside"} else set[str]()
+    return found | (looked_at & {UNKNOWN})
 
 
 def changed(recorded: Recorded, decided: Decided) -> bool:

@@ -21,8 +21,8 @@ from dominie_kit.policy.types import MOMENT, NUMBER, TEXT, TEXTS, Type, inferred
 INVOKE, WIDEN = "tool.invoke", "run.widen"
 VERSION = "@"
 """Parts a tool's name, which holds none, from its version."""
-MIN = "min"
-PROVENANCE = (MIN, "untrusted", "readers", "outside")
+MIN, UNKNOWN = "min", "unknown"
+PROVENANCE = (MIN, "untrusted", UNKNOWN, "readers", "outside")
 """What policies are told of where a call's arguments came from."""
 _ROLE_TYPES: Mapping[str, Type] = {role: {"amount": NUMBER, "when": MOMENT}.get(role, TEXT) for role in ROLES}
 FOUND, CHECKED = "found", "checked"
@@ -30,6 +30,7 @@ _CALL: dict[str, Type] = {
     **{name: TEXT for name in ("tenant", "user", "effect", "kind", "version")},
     **{role: optional(kind) for role, kind in _ROLE_TYPES.items()},
     "untrusted": TEXTS,
+    UNKNOWN: TEXTS,
     MIN: {"type": "Record", "attributes": {role: optional(NUMBER) for role in ROLES}},
     "readers": optional(TEXTS),
     "outside": optional(TEXTS),
@@ -40,10 +41,10 @@ _CALL: dict[str, Type] = {
     "plan_lacks": optional(TEXT),
 }
 """`min`: how far what the arguments of each role were made from can be trusted, 0 to 4; `untrusted`: the roles below
-3. `readers`: who may read what the call says, where that is not anybody; `outside`: who of those that it goes to may
-not. `undeclared`: the arguments that the tool's schema does not name. `found`, where a policy looks at it: what checks
-found in the arguments, and `checked` who looked. `plan`, where the run has one: whether the call is inside of it, and
-`plan_lacks` why not."""
+3, and `unknown` those of which no better source has the value at all. `readers`: who may read what the call says,
+where that is not anybody; `outside`: who of those that it goes to may not. `undeclared`: the arguments that the tool's
+schema does not name. `found`, where a policy looks at it: what checks found in the arguments, and `checked` who
+looked. `plan`, where the run has one: whether the call is inside of it, and `plan_lacks` why not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from dominie_contracts.tool import Effect, ToolSpec
 
 Schema = dict[str, JsonValue]
 _READS = ("get_", "read_", "search_", "list_", "check_")
+_OWN = {"create_file", "append_to_file", "delete_file", "delete_email"}
+"""What changes only what the user has: nobody else is told, and no bank."""
 _OUTWARD = {"get_webpage"}
 """What reads, and asks a stranger for it: the address says something, too."""
 _NOBODY: list[JsonValue] = []
@@ -129,6 +131,8 @@ RESULTS: Mapping[str, Schema] = {
 
 def effect_of(name: str) -> Effect:
     """What calling a tool does."""
+    if name in _OWN:
+        return "write"
     return "read" if name.startswith(_READS) and name not in _OUTWARD else "external"
 
 
