@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
+from dominie.returning import Returning
 from dominie_contracts.heard import AtOnce
 
 _AT_A_TIME = 32
@@ -24,7 +25,7 @@ _SPACE = re.compile(r"\s")
 log = logging.getLogger("dominie")
 
 
-class Wire(Client):
+class Wire(Returning):
     """Reads with `_Reader`, and writes a message in one go, without a look at each header's name: they are our own."""
 
     def __init__(self) -> None:

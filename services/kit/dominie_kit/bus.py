@@ -26,6 +26,8 @@ R = TypeVar("R", bound=Message)
 _ATTEMPT_S = 5.0
 _PAUSE_S = 0.1
 _RECONNECT_S = 0.1
+_PING_S = 10
+"""Between two pings; a broker that is silent for three is left for another."""
 _DETAIL = 2_000
 """Characters of a problem's text."""
 log = structlog.get_logger()
@@ -55,6 +57,7 @@ class Connection:
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # nats-py sleeps any number of seconds
             connect_timeout=5,
+            ping_interval=_PING_S,
             name=self._name,
             error_cb=_note_error,
             pending_size=0,

@@ -15,11 +15,11 @@ import anyio.lowlevel
 import nats.errors
 import structlog
 from anyio.abc import TaskGroup
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from dominie.keys import KeyPair
+from dominie.returning import Returning
 from dominie_contracts.identity import Registered
 from dominie_contracts.rights import Rights
 from dominie_contracts.subjects import broker_urls
@@ -103,7 +103,7 @@ class Callout:
         self._group: TaskGroup | None = None
         self._rights_s = rights_s
         self._on_refused = on_refused
-        self._client = Client()
+        self._client = Returning()
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:

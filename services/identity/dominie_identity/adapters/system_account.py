@@ -14,10 +14,10 @@ from typing import Any
 import anyio
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from dominie.keys import KeyPair
+from dominie.returning import Returning
 from dominie_contracts.rights import WARDEN
 from dominie_contracts.subjects import broker_urls, service_inbox_prefix
 from dominie_identity.warden.crowds import Connection
@@ -43,7 +43,7 @@ class SystemAccount:
         self.on_found: Callable[[Page], None] = lambda page: None
         self._url = url
         self._user = user
-        self._client = Client()
+        self._client = Returning()
         self._counts: dict[str, _Count] = {}
         self._servers = 1
 

@@ -1,0 +1,98 @@
+"""A client comes back, wherever in a connection the broker ended."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+import nats
+import pytest
+from nats.aio.msg import Msg
+
+from dominie.testing import Broker
+from dominie.wire import Wire
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+WAIT_S = 30.0
+INFO_BYTES = 600
+"""About as long as what a broker says first."""
+CUTS = (*range(0, 2 * INFO_BYTES, 40), *range(1, 60))
+"""After how many bytes of the broker's the connections end, one after the other: anywhere in its first words, in its
+answers to pings, in messages."""
+
+
+class Cutter:
+    """Stands before a broker, and ends each connection where it is told; once nothing is left to cut, none."""
+
+    def __init__(self, url: str) -> None:
+        self._port = urlsplit(url).port
+        self._cuts: Iterator[int] = iter(())
+        self._open: set[asyncio.StreamWriter] = set()
+        self.done = asyncio.Event()
+
+    def cut(self, *cuts: int) -> None:
+        """End what is open, and then each after so many bytes."""
+        self._cuts = iter(cuts)
+        for writer in self._open:
+            writer.transport.abort()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """Where to connect."""
+        server = await asyncio.start_server(self._one, "127.0.0.1", 0)
+        try:
+            yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            self.cut()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        self._open |= {writer, back}
+        left = next(self._cuts, None)
+        if left is None:
+            self.done.set()
+        tasks = {asyncio.create_task(_pass(reader, back)), asyncio.create_task(_pass(there, writer, left))}
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        for end in (writer, back):
+            self._open.discard(end)
+            end.close()
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None = None) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536 if left is None else max(left, 1)):
+            writer.write(data[:left])
+            await writer.drain()
+            if left is not None and (left := left - len(data)) <= 0:
+                return
+
+
+async def test_it_comes_back_wherever_it_was_cut(broker: Broker) -> None:
+    async def answer(message: Msg) -> None:
+        await message.respond(message.data)
+
+    cutter, wire, asker = Cutter(broker.url), Wire(), await nats.connect(broker.url)
+    async with cutter.listening() as url, asyncio.timeout(WAIT_S):
+        await wire.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0, pending_size=0, error_cb=_ignore)
+        await wire.subscribe("here.*", cb=answer)
+        await wire.flush()
+
+        cutter.done.clear()
+        cutter.cut(*CUTS)
+        while not cutter.done.is_set():
+            await asyncio.sleep(0.001)
+            await asker.publish("here.now", b"x" * 200)
+
+        while True:
+            with suppress(nats.errors.Error):
+                assert (await asker.request("here.again", b"y", timeout=0.5)).data == b"y"
+                break
+        await wire.close()
+        await asker.close()
+
+
+async def _ignore(_: Exception) -> None:
+    """It is cut all the time."""
