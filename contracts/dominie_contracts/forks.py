@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from dominie_contracts.action import Finished, Requested
 from dominie_contracts.audit import AskRecord, Entry
 from dominie_contracts.digests import digest_json, is_nested
+from dominie_contracts.endorsing import ENDORSEMENT
 from dominie_contracts.problems import PROBLEM_BASE, Diverged
 from dominie_contracts.registry import parse_event
 from dominie_contracts.subjects import StreamName
@@ -85,12 +86,15 @@ class Fork:
 
 
 def record(entries: Iterable[Entry], *, before: int) -> list[Past]:
-    """The actions of a run that had ended before a position, in the order in which they were asked for."""
+    """The actions of a run that had ended before a position, in the order in which they were asked for.
+
+    What people say of its data is none of the program's, which does not ask for it again.
+    """
     requests: dict[str, tuple[int, Requested]] = {}
     found: list[Past] = []
     for entry in entries:
         payload = parse_event(entry.type, entry.data) if entry.position < before else None
-        if isinstance(payload, Requested):
+        if isinstance(payload, Requested) and StreamName.parse(entry.stream).category != ENDORSEMENT:
             requests[entry.stream] = entry.position, payload
         elif isinstance(payload, Finished) and entry.stream in requests:
             found.append(_past(entry, *requests[entry.stream]))

@@ -64,6 +64,9 @@ PERSON_COMMANDS = (
     "identity.delegations",
     "identity.end_delegation",
     "identity.end_run",
+    "tool.endorse",
+    "tool.revoke_endorsement",
+    "tool.labels",
 )
 """Whose business the answer is, the services know: who is asked for a yes, for one, sees the run that asks."""
 DEVELOPER_COMMANDS = (
@@ -129,8 +132,8 @@ EVERYBODYS = ("identity.subject_keys", "identity.refusals")
 FOLLOWS: dict[str, tuple[str, ...]] = {
     "identity": ("principal", "policy", "run", "widening", "approval", "catalog", "offer"),
     "guardrail": (
-        *("principal", "policy", "approval", "catalog", "tool", "model", "memory", "widening"),
-        *("tool_parked", "model_parked", "memory_parked", "widening_parked"),
+        *("principal", "policy", "approval", "catalog", "tool", "model", "memory", "widening", "endorsement"),
+        *("tool_parked", "model_parked", "memory_parked", "widening_parked", "endorsement_parked"),
     ),
     "scheduler": ("principal", "policy", "permit", "offer"),
     "model": ("principal", "policy", "model", "offer", "approval", "tool"),

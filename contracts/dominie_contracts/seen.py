@@ -27,6 +27,9 @@ MAX_FORMS = 50_000
 """So many values of one run can vouch, or be doubted; whatever comes after that vouches for nothing."""
 MAX_PARTS = 256
 """Of one argument are looked for; one that has more is what its run was given."""
+Endorsed = Mapping[Form, Label]
+"""Values that people have endorsed, in each of their forms."""
+NONE: Endorsed = {}
 _AT_ONCE = 200
 """Leaves that are read before others have their turn."""
 _OWN = tuple(
@@ -112,6 +115,7 @@ class Seen:
         more: Label = NOTHING,
         words: Words | None = None,
         beside: Sequence["Seen"] = (),
+        endorsed: Endorsed = NONE,
     ) -> Label:
         """Where an argument came from: of all its leaves, each as the best source that has it whole.
 
@@ -119,13 +123,14 @@ class Seen:
             more: What else the run was given, that nothing is found in.
             words: The user's, in this request.
             beside: What other runs were given that share it with this one: they cast doubt, and vouch for nothing.
+            endorsed: The values that people have endorsed here.
         """
         made = join((self.join, more))
         parts = list(islice(_parts(argument.value), MAX_PARTS + 1))
         if len(parts) > MAX_PARTS:
             return made
         doubting = (self, *beside)
-        found = [self._best(part, argument.unit, made, words, doubting) for part in parts]
+        found = [self._best(part, argument.unit, made, words, doubting, endorsed) for part in parts]
         return join(found) if found else NOTHING
 
     def _vouch(self, leaf: JsonValue, label: Label) -> tuple[()]:
@@ -153,19 +158,26 @@ class Seen:
                 return
 
     def _best(
-        self, leaf: JsonValue, unit: Unit | None, made: Label, words: Words | None, doubting: Sequence["Seen"]
+        self,
+        leaf: JsonValue,
+        unit: Unit | None,
+        made: Label,
+        words: Words | None,
+        doubting: Sequence["Seen"],
+        endorsed: Endorsed,
     ) -> Label:
         best, doubtful = made, False
         asked = forms(leaf) if unit is None else sums(leaf, unit)
         doubted = any(form.short and any(seen.doubts(form) for seen in doubting) for form in asked)
         for form in sorted(asked):
-            known = words.label if words is not None and words.hold(form) else self._known.get(form)
-            if known is None or not _better(known, best):
-                continue
-            if form.short and doubted:
-                doubtful = True
-            else:
-                best = known
+            said = words.label if words is not None and words.hold(form) else self._known.get(form)
+            for known in (said, endorsed.get(form)):
+                if known is None or not _better(known, best):
+                    continue
+                if form.short and doubted:
+                    doubtful = True
+                else:
+                    best = known
         return best if best is not made or not doubtful else made.model_copy(update={"doubtful": True})
 
 
@@ -197,10 +209,13 @@ def label_arguments(
     more: Label = NOTHING,
     words: Words | None = None,
     beside: Sequence[Seen] = (),
+    endorsed: Endorsed = NONE,
 ) -> dict[str, Label]:
     """The label of each named argument that is there."""
     return {
-        name: seen.label(Argument(arguments[name], units.get(name)), more=more, words=words, beside=beside)
+        name: seen.label(
+            Argument(arguments[name], units.get(name)), more=more, words=words, beside=beside, endorsed=endorsed
+        )
         for name in names
         if name in arguments
     }

@@ -24,6 +24,7 @@ from dominie_contracts.action import (
 from dominie_contracts.artifact import reference, references, size_text
 from dominie_contracts.base import Payload
 from dominie_contracts.egress import Reached
+from dominie_contracts.endorsing import ENDORSEMENT, Endorsed, EndorsementRevoked
 from dominie_contracts.personal import is_erased, is_hidden
 from dominie_contracts.registry import parse_event
 from dominie_contracts.secrets import SecretKept, SecretRemoved
@@ -124,9 +125,9 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
         case Decided(observed=True):
             return f"NOT ENFORCED, only observed: {_of_action(payload.model_copy(update={'observed': False}), at)}"
         case Decided(decision="allow", limits=(_, *_)):
-            return f"allowed within {_names(payload.policies)}"
+            return f"allowed within {_names(payload.policies)}{_endorsed(payload)}"
         case Decided(decision="allow"):
-            return f"allowed by {_names(payload.policies)}" if payload.policies else "allowed"
+            return f"{f'allowed by {_names(payload.policies)}' if payload.policies else 'allowed'}{_endorsed(payload)}"
         case Decided(decision="ask"):
             return f"ask: {_asks(payload.asks)}{_policies(payload)}{_found(payload)}"
         case Decided():
@@ -154,6 +155,18 @@ def _of_action(payload: Payload, at: datetime | None) -> str | None:
             return f"unknown whether it happened: {payload.why}"
         case _:
             return None
+
+
+def _endorsed(decided: Decided) -> str:
+    """Which arguments a person had endorsed."""
+    kind = f"{ENDORSEMENT}:"
+    named = {
+        name: each.removeprefix(kind)
+        for name, label in decided.labels.items()
+        for each in label.sources
+        if each.startswith(kind)
+    }
+    return f"; endorsed: {_names([f'{name} ({id_})' for name, id_ in named.items()])}" if named else ""
 
 
 def _found(decided: Decided) -> str:
@@ -261,6 +274,13 @@ def _of_service(payload: Payload) -> str | None:
             return f"secret {payload.name} kept by {payload.by}, for {_names(payload.hosts)}{tools}"
         case SecretRemoved():
             return f"secret {payload.name} removed by {payload.by}"
+        case Endorsed():
+            where = f" at {payload.pointer}" if payload.pointer and not is_hidden(payload.pointer) else ""
+            what = f"{_value(payload.value)}{where} of {payload.source}"
+            better = f"{payload.was} -> {payload.label.integrity}, for this {payload.scope}"
+            return f"{payload.by} endorsed {what}: {better}{_why(payload.note)}"
+        case EndorsementRevoked():
+            return f"{payload.by} revoked the endorsement {payload.id}{_why(payload.note)}"
         case Reached():
             return _reached(payload)
         case catalog.ToolDeprecated():
@@ -288,6 +308,10 @@ def _of_service(payload: Payload) -> str | None:
             return f"{payload.verdict}: {_votes(payload)}"
         case _:
             return None
+
+
+def _why(note: str) -> str:
+    return f": {_value(note) if is_hidden(note) else note}" if note else ""
 
 
 def _reached(reached: Reached) -> str:

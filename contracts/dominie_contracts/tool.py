@@ -4,11 +4,12 @@ from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, JsonValue
 
-from dominie_contracts import catalog, servers
+from dominie_contracts import catalog, endorsing, servers
 from dominie_contracts.action import TRAIL, Matter, Noted, noted_in
 from dominie_contracts.artifact import CHUNK_BYTES, MAX_CHUNKS, NAME_PATTERN, CallPass, MediaType, names
 from dominie_contracts.base import Command, Message, Payload
 from dominie_contracts.egress import Network, Reached
+from dominie_contracts.endorsing import ENDORSEMENT, Endorsed, EndorsementRevoked
 from dominie_contracts.provenance import Integrity
 from dominie_contracts.secrets import SECRET, KeepSecret, ListSecrets, RemoveSecret, SecretKept, SecretRemoved
 
@@ -276,6 +277,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RemoveSecret,
     *catalog.COMMANDS,
     *servers.COMMANDS,
+    *endorsing.COMMANDS,
 )
 EVENTS: dict[str, tuple[type[Payload], ...]] = {
     TOOL: (*TRAIL, Reached),
@@ -283,4 +285,6 @@ EVENTS: dict[str, tuple[type[Payload], ...]] = {
     CATALOG: (ToolRegistered, ToolRemoved, catalog.ToolDeprecated, *servers.EVENTS),
     PLAN: (PlanTaken,),
     SECRET: (SecretKept, SecretRemoved),
+    ENDORSEMENT: (*TRAIL, Endorsed, EndorsementRevoked),
+    noted_in(ENDORSEMENT, "parked"): (Noted,),
 }

@@ -84,6 +84,8 @@ def test_a_sealed_event_and_an_erased_one_fit_their_contract(type_: str) -> None
     samples |= {"turn_added": {**_named("id session subject"), "role": "user"}, "answered": _ANSWERED}
     samples |= {"reached": {}, "judged": {"verdict": "held", "votes": [], "quorum": 1}}
     samples |= {"opened": {**_named("run agent user"), "session": None, "grants": {}, "expires_s": 1}}
+    said = {**_named("id source digest scope by run user key"), "scope": "run", "was": "untrusted", "whole": True}
+    samples |= {"endorsed": {**said, "label": {"integrity": "record"}}, "revoked": _named("id by run")}
     kind = EVENTS[type_]
     sealed: dict[str, JsonValue] = {
         name: f"$sealed:{ID}.x" if _is_text(kind, name) else {"$sealed": f"{ID}.x"}

@@ -103,6 +103,7 @@ def test_a_persons_rights_come_from_their_groups() -> None:
         == {
             *("guardrail.approve", "guardrail.approvals", "guardrail.limits", "scheduler.ceilings", "audit.trail"),
             *("identity.delegate", "identity.delegations", "identity.end_delegation", "identity.end_run"),
+            *("tool.endorse", "tool.revoke_endorsement", "tool.labels"),
         }
     )
     assert commands(AUDITORS) - commands() == {

@@ -24,6 +24,7 @@ from dominie_contracts.action import (
 )
 from dominie_contracts.catalog import ToolDeprecated
 from dominie_contracts.egress import Reach, Reached, Unreached
+from dominie_contracts.endorsing import Endorsed, EndorsementRevoked
 from dominie_contracts.guardrail import (
     AnswersRefused,
     ApprovalAnswered,
@@ -39,6 +40,7 @@ from dominie_contracts.judge import Judged, Vote
 from dominie_contracts.keys import KeyEntry, KeyIssued, KeyRevoked, KeysChanged, Replacement
 from dominie_contracts.memory import Remembered, TurnAdded
 from dominie_contracts.model import ModelsOffered, Offer
+from dominie_contracts.provenance import Label
 from dominie_contracts.registry import EVENTS
 from dominie_contracts.runs import (
     Delegated,
@@ -259,6 +261,41 @@ SAMPLES: list[tuple[str, Payload, str]] = [
         ),
         "reached api.example.org:443 (120 B out, 3.1 kB in); "
         "refused: 169.254.169.254:80 link-local 3x, no host no-request, 7 more",
+    ),
+    (
+        "endorsement",
+        Endorsed(
+            id="e1",
+            source="tool:a1",
+            pointer="/iban",
+            value="GB33",
+            digest="d",
+            whole=True,
+            was="untrusted",
+            label=Label(integrity="record", sources=("tool:a1",)),
+            scope="run",
+            by="u-finance",
+            run="r-1",
+            user="u-dana",
+            note="their letter",
+            key="k",
+        ),
+        'u-finance endorsed "GB33" at /iban of tool:a1: untrusted -> record, for this run: their letter',
+    ),
+    (
+        "endorsement",
+        EndorsementRevoked(id="e1", by="u-dana", run="r-1", note="$erased"),
+        "u-dana revoked the endorsement e1: erased",
+    ),
+    (
+        "tool",
+        Decided(
+            decision="allow",
+            policies=(),
+            request={},
+            labels={"to": Label(integrity="record", sources=("endorsement:e1",)), "cents": Label(integrity="agent")},
+        ),
+        "allowed; endorsed: to (e1)",
     ),
     (
         "secret",

@@ -6,6 +6,7 @@ import structlog
 
 from dominie_contracts import Problem
 from dominie_contracts.action import noted_in
+from dominie_contracts.endorsing import ENDORSEMENT
 from dominie_contracts.guardrail import (
     APPROVAL,
     POLICY,
@@ -63,7 +64,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.in_force = lambda: (in_force.digest, in_force.position)
     service.follow(in_force, POLICY)
     service.follow(shapes, CATALOG)
-    for category in (TOOL, MODEL, MEMORY, WIDENING):
+    for category in (TOOL, MODEL, MEMORY, WIDENING, ENDORSEMENT):
         service.follow(Notes(asked, category), noted_in(category, "parked"), name=f"asked-{category}")
     service.follow(Answers(asked), APPROVAL)
     service.route(PublishPolicies, handlers.publish, token=False, direct=False, between=True)

@@ -9,6 +9,14 @@ from dominie_contracts.token import Fork, Grants
 from dominie_kit.personal.sealing import PersonKey
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """The run that a person's command is about, and whose that is."""
+
+    run: str
+    user: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Context:
     """One command: who asks, for whom, under which key, and how long it may take.
@@ -32,6 +40,8 @@ class Context:
     after: int = 0
     groups: tuple[str, ...] = ()
     """A person's groups."""
+    about: About | None = None
+    """What a person does about somebody's run is told in its trail, sealed under that user's key."""
     position: int = 0
     """Of the last event written for this command."""
     caught_up: Callable[[int, float], Awaitable[None]] | None = field(default=None, repr=False)
@@ -40,7 +50,7 @@ class Context:
     @property
     def user(self) -> str | None:
         """On whose behalf."""
-        return self.claims.sub if self.claims else None
+        return self.claims.sub if self.claims else self.about.user if self.about else None
 
     @property
     def cause(self) -> str:
@@ -57,7 +67,7 @@ class Context:
     @property
     def run(self) -> str | None:
         """The run's id."""
-        return self.claims.run if self.claims else None
+        return self.claims.run if self.claims else self.about.run if self.about else None
 
     @property
     def fork(self) -> Fork | None:

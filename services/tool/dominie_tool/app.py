@@ -4,6 +4,14 @@ from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
 from dominie_contracts.catalog import DeprecateTool, ShowTool
+from dominie_contracts.endorsing import (
+    ENDORSEMENT,
+    Endorse,
+    Endorsed,
+    EndorsementRevoked,
+    RevokeEndorsement,
+    ShowLabels,
+)
 from dominie_contracts.model import Chat, Completion
 from dominie_contracts.rights import serves
 from dominie_contracts.secrets import SECRET, KeepSecret, ListSecrets, RemoveSecret
@@ -33,6 +41,8 @@ from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.classifier import Classifier
 from dominie_tool.adapters.workers import Workers
+from dominie_tool.endorsing.handlers import Endorsing
+from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
 from dominie_tool.listing import Registry
 from dominie_tool.mcp.calls import Calls
@@ -52,7 +62,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     settings = settings or Settings()
     service = Service("tool", settings, store=store)
     catalog, sources = Catalog(), Sources()
-    provenance = Provenance()
+    provenance, endorsements = Provenance(), Endorsements()
     artifacts = Artifacts(StreamBlobs(service.inner.client), max_bytes=settings.tool_artifact_bytes)
     values = Values(artifacts)
     kept = Kept()
@@ -91,6 +101,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         catalog,
         sources,
         provenance,
+        endorsements,
         values=values,
         checking=checking,
         worker=call_worker,
@@ -100,16 +111,28 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         lacking=boxes.lacking,
         most=settings.most_of,
     )
+    endorsing = Endorsing(
+        service.store,
+        service.actions(ENDORSEMENT),
+        service.standing,
+        endorsements,
+        service.keyring.of,
+        observe=settings.observe,
+    )
     service.resource(workers.listening)
     service.resource(boxes.open)
     service.resource(running.open)
     service.follow(catalog, CATALOG)
     service.follow(sources, TOOL, takes=(Finished,))
     service.follow(kept, SECRET, name="secrets")
+    service.follow(endorsements, ENDORSEMENT, takes=(Endorsed, EndorsementRevoked))
     provenance.follow(service)
     service.route(KeepSecret, keeping.keep, token=False)
     service.route(RemoveSecret, keeping.remove, token=False)
     service.route(ListSecrets, keeping.all, token=False)
+    service.route(Endorse, endorsing.endorse, token=False)
+    service.route(RevokeEndorsement, endorsing.revoke, token=False)
+    service.route(ShowLabels, endorsing.show, token=False)
     service.route(RegisterTool, handlers.register, token=False)
     service.route(ListTools, handlers.list_tools, token=False)
     service.route(ShowTool, registry.show, token=False)

@@ -57,6 +57,7 @@ from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking, relabelled
 from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
+from dominie_tool.endorsing.projection import Endorsements, known
 from dominie_tool.mcp.calls import review_required
 from dominie_tool.plans.aggregate import Call
 from dominie_tool.plans.following import Plans
@@ -84,6 +85,7 @@ class Handlers:
         catalog: Catalog,
         sources: Sources,
         provenance: Provenance,
+        endorsements: Endorsements,
         *,
         values: Values,
         checking: Checking,
@@ -100,6 +102,7 @@ class Handlers:
         self._catalog = catalog
         self._sources = sources
         self._provenance = provenance
+        self._endorsements = endorsements
         self._requests = Requests(store)
         self._references = References(store)
         self._values = values
@@ -161,7 +164,9 @@ class Handlers:
             unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         try:
-            referred = await self._references.labels(command.references, command.arguments, context)
+            referred = await self._references.labels(
+                command.references, command.arguments, context, self._endorsements.of(context)
+            )
         except Invalid as problem:
             request = Request("tool.invoke", command.arguments, command.tool, tool.version)
             raise await self._actions.refuse(action, request, problem) from problem
@@ -318,7 +323,10 @@ class Handlers:
             beside = (*beside, gone())  # what a note says is not read here, so it may say any short value
         words = await self._requests.words(context)
         names = arguments if restricts and both(seen.join.readers, more.readers) is not None else tool.typed.roles
-        return label_arguments(arguments, names, tool.typed.units, seen, more=more, words=words, beside=beside)
+        endorsed = known(self._endorsements.of(context))
+        return label_arguments(
+            arguments, names, tool.typed.units, seen, more=more, words=words, beside=beside, endorsed=endorsed
+        )
 
     async def _planned(self, question: Question, action: Action, arguments: dict[str, JsonValue]) -> Question:
         """In a run with a plan, policies are told whether the call is inside of it."""

@@ -8,6 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import Grants
+from dominie_contracts.endorsing import ENDORSEMENT
 from dominie_contracts.identity import PRINCIPAL, RUN, Registered
 from dominie_contracts.tool import CATALOG, TOOL, ToolRegistered, ToolSpec
 from dominie_kit import Action
@@ -19,6 +20,7 @@ from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking
+from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
 from dominie_tool.projection import Catalog, Tool
 from dominie_tool.provenance.sources import Sources
@@ -79,8 +81,10 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[..., Handl
 
     def build(checking: Checking | None = None) -> Handlers:
         catalog, sources, standing, provenance = Catalog(), Sources(), Standing(), Provenance()
+        endorsements = Endorsements()
         desk.follow(catalog, CATALOG)
         desk.follow(sources, TOOL)
+        desk.follow(endorsements, ENDORSEMENT)
         desk.follow(provenance.families, RUN)
         for category, each in provenance.given.items():
             desk.follow(each, category)
@@ -94,6 +98,7 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[..., Handl
             catalog,
             sources,
             provenance,
+            endorsements,
             values=values,
             checking=checking or Checking(Looking(installed(), cpu_s=5), actions),
             worker=worker.run,

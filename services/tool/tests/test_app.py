@@ -34,4 +34,6 @@ def test_every_command_is_served(tmp_path: Path) -> None:
     without = {route.command.NAME for route in service.routes if not route.token}
     servers = {f"tool.{each}" for each in ("mount", "review", "servers", "unmount", "show", "deprecate")}
     secrets = {f"tool.{each}" for each in ("keep_secret", "remove_secret", "secrets")}
-    assert without == {"tool.register", "tool.list", "tool.put", "tool.keep", "tool.fetch", *servers, *secrets}
+    labels = {f"tool.{each}" for each in ("endorse", "revoke_endorsement", "labels")}
+    artifacts = {f"tool.{each}" for each in ("put", "keep", "fetch")}
+    assert without == {"tool.register", "tool.list", *artifacts, *servers, *secrets, *labels}

@@ -36,6 +36,7 @@ from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking
+from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
 from dominie_tool.mcp.calls import Calls
 from dominie_tool.mcp.handlers import Register, ServerHandlers
@@ -137,6 +138,7 @@ async def keeping(desk: Desk, folder: Path, bounds: Bounds = BOUNDS, **more: Any
         catalog,
         Sources(),
         Provenance(),
+        Endorsements(),
         values=values,
         worker=nobody,
         sandbox=nobody,

@@ -10,6 +10,7 @@ from dominie.commands import (
     delegate,
     execute,
     fork,
+    labels,
     limits,
     login,
     mcp,
@@ -26,6 +27,6 @@ from dominie.commands import (
 def register(app: typer.Typer) -> None:
     """Add the sdk's commands to `dominie`."""
     first = (login, execute, ps, agent, delegate, plan, tools, mcp, secret)
-    for module in (*first, approvals, limits, audit, replay, fork, version):
+    for module in (*first, approvals, labels, limits, audit, replay, fork, version):
         module.register(app)
     protect.register(group(app, "keys", help=KEYS_HELP))

@@ -11,7 +11,7 @@ from dominie_contracts.action import Ask, Limit
 from dominie_contracts.guardrail import PolicyDiff, PolicyFile
 from dominie_kit.checks.lists import is_list
 from dominie_kit.policy.asks import ask_of, limit_of
-from dominie_kit.policy.shapes import Shape, is_group
+from dominie_kit.policy.shapes import NAMED, Shape, is_group
 
 TOOLS = "tools.json"
 """A file of a policy set that describes tools, as `dominie tool list --json` prints them."""
@@ -115,7 +115,9 @@ def policy_json(rules: list[Rule]) -> str:
 
 def applies(rule: Rule, shape: Shape, resource: str) -> bool:
     """Whether a policy's head fits: if it does not, the policy says nothing, and is not asked."""
-    return _fits(rule.body["action"], {shape.action, *shape.groups}) and _names(rule.body["resource"], shape, resource)
+    head = rule.body["action"]
+    named = rule.forbids or shape.action not in NAMED or _is_named(head)
+    return named and _fits(head, {shape.action, *shape.groups}) and _names(rule.body["resource"], shape, resource)
 
 
 def nodes(tree: JsonValue) -> Iterator[dict[str, JsonValue]]:
@@ -212,6 +214,11 @@ def _reads(body: Body) -> frozenset[str]:
 
 def _of_context(access: JsonValue) -> bool:
     return isinstance(access, dict) and access.get("left") == _CONTEXT
+
+
+def _is_named(head: JsonValue) -> bool:
+    """Whether a head says which actions it is about."""
+    return isinstance(head, dict) and head.get("op") != "All"
 
 
 def _fits(head: JsonValue, ids: set[str]) -> bool:

@@ -16,9 +16,22 @@ from pydantic import JsonValue
 from dominie_contracts.digests import digest_json
 from dominie_contracts.labels import ROLES, roles
 from dominie_contracts.tool import ToolSpec
-from dominie_kit.policy.types import MOMENT, NUMBER, TEXT, TEXTS, Type, inferred, is_required, optional, record_type
+from dominie_kit.policy.types import (
+    FLAG,
+    MOMENT,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    Type,
+    inferred,
+    is_required,
+    optional,
+    record_type,
+)
 
-INVOKE, WIDEN = "tool.invoke", "run.widen"
+INVOKE, WIDEN, ENDORSE = "tool.invoke", "run.widen", "labels.endorse"
+NAMED = frozenset({ENDORSE})
+"""What a `permit` has to name: one of everything, as it was written before there were these, does not permit it."""
 VERSION = "@"
 """Parts a tool's name, which holds none, from its version."""
 MIN, UNKNOWN = "min", "unknown"
@@ -89,9 +102,16 @@ PLAIN: Mapping[str, Shape] = {
             "Run",
             {**_OWN, "tools": TEXTS, "models": TEXTS, "namespaces": TEXTS, "amount": optional(NUMBER)},
         ),
+        _shape(
+            ENDORSE,
+            (),
+            "Run",
+            {**_OWN, "agent": TEXT, "groups": TEXTS, "own": FLAG, "was": NUMBER, "becomes": NUMBER, "scope": TEXT},
+        ),
     )
 }
-"""The actions that no tool makes. Of a widening `amount` is what the run may spend then, in cents."""
+"""The actions that no tool makes. Of a widening `amount` is what the run may spend then, in cents. Who endorses is the
+principal: in these `groups`, and `own` where the run is theirs; `was` and `becomes` are 0 to 4."""
 ANY_TOOL = _shape(f"{INVOKE}{VERSION}", (INVOKE,), "Tool", _CALL)
 """Stands for tools that are not known yet where policies are checked."""
 

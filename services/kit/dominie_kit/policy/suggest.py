@@ -14,7 +14,7 @@ from dominie_contracts import Message
 from dominie_contracts.audit import Entry
 from dominie_kit.policy.policies import UNDECIDABLE
 from dominie_kit.policy.recorded import Lost, Recorded
-from dominie_kit.policy.shapes import INVOKE, PLAIN, VERSION, WIDEN
+from dominie_kit.policy.shapes import ENDORSE, INVOKE, PLAIN, VERSION, WIDEN
 
 _AMOUNT: JsonValue = {".": {"left": {"Var": "context"}, "attr": "amount"}}
 _NONE_UNTRUSTED: JsonValue = {"isEmpty": {"arg": {".": {"left": {"Var": "context"}, "attr": "untrusted"}}}}
@@ -57,8 +57,8 @@ class Suggesting:
             return
         what = f"{found.agent} {found.question.resource}"
         untrusted = found.question.context.get("untrusted")
-        if found.question.action == WIDEN:
-            self._left_out[f"{found.agent} {WIDEN}: people say that"] += 1
+        if found.question.action in (WIDEN, ENDORSE):
+            self._left_out[f"{found.agent} {found.question.action}: people say that"] += 1
         elif untrusted:
             self._left_out[f"{what}: untrusted {_listed(untrusted)}"] += 1
         elif found.why.startswith(UNDECIDABLE):

@@ -1,13 +1,14 @@
 """What a caller says an argument is: that leaf of that action's result. Believed only where the record says so, too."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
 from dominie_contracts import Invalid, StreamName
 from dominie_contracts.action import Finished, fold
 from dominie_contracts.digests import digest_json
+from dominie_contracts.endorsing import Endorsed
 from dominie_contracts.labels import leaves
 from dominie_contracts.provenance import Label, join
 from dominie_contracts.registry import parse_own
@@ -15,9 +16,10 @@ from dominie_contracts.results import label_at
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore
 from dominie_kit import Context
+from dominie_tool.endorsing.aggregate import covers, label_of
+from dominie_tool.provenance.pointers import NOTHING_THERE, Nothing, at, below, unescaped
 
 _WHERE = re.compile(r"([0-9a-f]{32})#((?:/[^#]*)?)")
-_NONE = object()
 
 
 class References:
@@ -27,7 +29,11 @@ class References:
         self._store = store
 
     async def labels(
-        self, references: Mapping[str, str], arguments: Mapping[str, JsonValue], context: Context
+        self,
+        references: Mapping[str, str],
+        arguments: Mapping[str, JsonValue],
+        context: Context,
+        endorsed: Sequence[Endorsed] = (),
     ) -> dict[str, Label]:
         """The labels of the arguments that are referred to, by name.
 
@@ -35,24 +41,36 @@ class References:
             Invalid: There is no such argument, no such result in this run, or it is another value.
         """
         return {
-            name: await self._label(name, arguments, where, context)
+            name: await self._label(name, arguments, where, context, endorsed)
             for pointer, where in references.items()
-            for name in (_unescaped(pointer.removeprefix("/")),)
+            for name in (unescaped(pointer.removeprefix("/")),)
         }
 
-    async def _label(self, name: str, arguments: Mapping[str, JsonValue], where: str, context: Context) -> Label:
+    async def _label(
+        self,
+        name: str,
+        arguments: Mapping[str, JsonValue],
+        where: str,
+        context: Context,
+        endorsed: Sequence[Endorsed],
+    ) -> Label:
         named = _WHERE.fullmatch(where)
         if named is None or name not in arguments:
             raise Invalid(f"a reference is of an argument, to ACTION#/pointer; {name!r}: {where!r} is none")
         id_, pointer = named[1], named[2]
         finished = await self._finished(id_, context)
-        value = _at(finished.result, pointer) if finished is not None else _NONE
-        if finished is None or value is _NONE:
+        value = at(finished.result, pointer) if finished is not None else NOTHING_THERE
+        if finished is None or isinstance(value, Nothing):
             raise Invalid(f"no call {id_!r} of this run has a result at {pointer!r}")
-        if digest_json(value) != digest_json(arguments[name]):  # type: ignore[arg-type]  # not `_NONE`
+        if digest_json(value) != digest_json(arguments[name]):
             raise Invalid(f"{name!r} is not what stands at {pointer!r} of the result of {id_!r}")
-        below = [at for at, _ in leaves(finished.result) if at == pointer or at.startswith(f"{pointer}/")]
-        return join(label_at(at, finished.labels, finished.readers, f"{TOOL}:{id_}") for at in below)
+        source = f"{TOOL}:{id_}"
+        own = [each for each in endorsed if each.source == source]
+        return join(
+            _best(label_at(leaf, finished.labels, finished.readers, source), own, source, leaf)
+            for leaf, _ in leaves(finished.result)
+            if below(leaf, pointer)
+        )
 
     async def _finished(self, id_: str, context: Context) -> Finished | None:
         """How an action of this run went, if it went well."""
@@ -63,18 +81,7 @@ class References:
         return finished if finished is not None and finished.problem is None else None
 
 
-def _at(value: JsonValue, pointer: str) -> JsonValue | object:
-    """What stands at a pointer (RFC 6901); `_NONE` where nothing does."""
-    for part in pointer.split("/")[1:]:
-        key = _unescaped(part)
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and re.fullmatch(r"0|[1-9][0-9]{0,9}", part) and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return _NONE
-    return value
-
-
-def _unescaped(part: str) -> str:
-    return part.replace("~1", "/").replace("~0", "~")
+def _best(label: Label, endorsed: Sequence[Endorsed], source: str, pointer: str) -> Label:
+    """The label of a leaf, or a better one that a person has given to it."""
+    better = [label_of(each) for each in endorsed if covers(each, source, pointer)]
+    return max((label, *better), key=lambda each: each.level)

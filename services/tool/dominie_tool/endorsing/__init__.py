@@ -1,0 +1,1 @@
+"""People's word that data are good: what they endorse, and where it counts."""

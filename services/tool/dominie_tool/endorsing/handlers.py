@@ -1,0 +1,256 @@
+"""The commands about labels: people look at them, endorse a value, and take that back."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from itertools import islice
+
+from pydantic_core import to_json
+
+from dominie_contracts import Conflict, Forbidden, Invalid, StreamName, Unavailable
+from dominie_contracts.action import Finished, Requested, fold
+from dominie_contracts.digests import digest_json
+from dominie_contracts.endorsing import (
+    ENDORSEMENT,
+    Endorse,
+    Endorsed,
+    Endorsement,
+    LabelledLeaf,
+    RevokeEndorsement,
+    ShowLabels,
+    ShownLabels,
+)
+from dominie_contracts.identity import Registered
+from dominie_contracts.labels import leaves
+from dominie_contracts.personal import is_erased
+from dominie_contracts.provenance import Integrity, Label
+from dominie_contracts.registry import parse_own
+from dominie_contracts.results import label_at
+from dominie_contracts.rights import AUDITORS, DEVELOPERS
+from dominie_contracts.tool import TOOL
+from dominie_eventstore import EventStore, WrongExpectedVersion
+from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
+from dominie_kit.context import About
+from dominie_kit.edge.standing import Standing
+from dominie_kit.governed.approving import asker_of
+from dominie_kit.personal.sealing import PersonKey
+from dominie_kit.policy.endorsing import endorsing
+from dominie_tool.endorsing.aggregate import (
+    Found,
+    Place,
+    State,
+    check_better,
+    check_person,
+    check_scope,
+    endorse,
+    evolve,
+    find,
+    revoke,
+    view,
+)
+from dominie_tool.endorsing.projection import Endorsements
+from dominie_tool.provenance.pointers import Nothing, at, below
+
+ROUNDS = 100
+"""How often the same may be endorsed anew after it was refused, or revoked."""
+_SHOWN, _SHOWN_BYTES = 500, 128 * 1024
+KeyOf = Callable[[str, str], Awaitable[PersonKey]]
+"""A key by tenant and whose it is."""
+
+
+class Endorsing:
+    """Answers `endorse`, `revoke_endorsement` and `labels`."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        actions: Actions,
+        standing: Standing,
+        endorsements: Endorsements,
+        key: KeyOf,
+        *,
+        observe: bool = False,
+    ) -> None:
+        self._store = store
+        self._actions = actions
+        self._standing = standing
+        self._endorsements = endorsements
+        self._key = key
+        self._observe = observe
+
+    async def endorse(self, command: Endorse, context: Context) -> Endorsement:
+        """Endorse a value, if policies let this person, once those have said yes whom they ask.
+
+        The same asked again, under whatever key, is one action until it is refused or revoked.
+        """
+        person = self._person(context)
+        await context.read_your_writes()
+        place = await self._place(context.tenant, command.of)
+        self._check_person(person, place, command.to)
+        check_scope(place, command.scope)
+        found = self._find(command, place, context)
+        about = await self._about(context, place)
+        action, state = await self._open(command, about)
+        key = about.person.digest(context.key) if about.person else context.key
+        if state.endorsed is not None and state.endorsed.key == key:
+            return view(state.endorsed)
+        standing = self._endorsements.at(context.tenant, place.source)
+        others = (*standing, *((state.endorsed,) if state.endorsed else ()))
+        check_better(found, command.to, [each for each in others if _same(each, command)])
+        question = self._question(place, context, was=found.label.integrity, to=command.to, scope=command.scope)
+        self._check_enforced(question, about)
+        event = endorse(command, place, found, id_=action.id, by=context.principal, key=key, digests=about.digests)
+
+        async def write(action: Action) -> Outcome:
+            made = Label(integrity="platform", sources=(f"{ENDORSEMENT}:{action.id}",))
+            return Outcome(Finished(outcome="ok", result={"endorsed": action.id}, label=made, duration_ms=0), (event,))
+
+        request = Request(Endorse.NAME, command.model_dump(mode="json"), place.run, session=place.session)
+        try:
+            await self._actions.perform(action, request, question, Work(write))
+        finally:
+            await self._written(context, action.context.position)
+        return view(event)
+
+    async def revoke(self, command: RevokeEndorsement, context: Context) -> Endorsement:
+        """Revoke an endorsement: what is decided from now on is decided without it."""
+        self._person(context)
+        stream = StreamName(context.tenant, ENDORSEMENT, command.endorsement)
+        state, version = await self._past(stream)
+        developer = DEVELOPERS in context.groups
+        event = revoke(state, by=context.principal, developer=developer, note=command.note)
+        assert state.endorsed is not None
+        about = replace(
+            context,
+            about=About(state.endorsed.run, state.endorsed.user),
+            person=await self._key(context.tenant, state.endorsed.user),
+        )
+        drafts = self._actions.drafts(about, stream, event)
+        try:
+            appended = await self._store.append(stream, drafts, expected_version=version)
+        except WrongExpectedVersion as error:
+            raise Unavailable("others revoke that, too", retry_after_s=0.2) from error
+        await self._written(context, appended.position)
+        return view(state.endorsed)
+
+    async def show(self, command: ShowLabels, context: Context) -> ShownLabels:
+        """What the leaves of a result are labelled, and which endorsements stand."""
+        self._person(context)
+        await context.read_your_writes()
+        place = await self._place(context.tenant, command.of)
+        if not self._may_look(place, context):
+            raise Forbidden("labels are for those who may endorse, for developers, auditors and the run's user")
+        result = place.finished.result
+        if is_erased(result) or isinstance(at(result, command.pointer), Nothing):
+            raise Invalid(f"nothing stands at {command.pointer!r} of {place.source}, or it was erased")
+        found = [each for each in leaves(result) if below(each[0], command.pointer)][command.after :]
+        shown, size = list[LabelledLeaf](), 0
+        for pointer, value in islice(found, _SHOWN):
+            label = label_at(pointer, place.finished.labels, place.finished.readers, place.source)
+            leaf = LabelledLeaf(pointer=pointer, value=value, integrity=label.integrity, readers=label.readers)
+            size += len(to_json(leaf))
+            if shown and size > _SHOWN_BYTES:
+                break
+            shown.append(leaf)
+        return ShownLabels(
+            source=place.source,
+            run=place.run,
+            user=place.user,
+            leaves=tuple(shown),
+            more=len(found) - len(shown),
+            endorsements=tuple(map(view, self._endorsements.at(context.tenant, place.source))),
+        )
+
+    def _person(self, context: Context) -> Registered:
+        """Who speaks: a person with a key of their own, in no agent's name.
+
+        Raises:
+            Forbidden: Anybody else.
+        """
+        person = self._standing.find(context.tenant, context.principal)
+        if person is None or context.claims is not None or not context.principal.startswith("u-"):
+            raise Forbidden(
+                f"{context.principal} is no person who is registered here: agents and services endorse nothing"
+            )
+        return person
+
+    def _check_person(self, person: Registered, place: Place, to: Integrity) -> None:
+        asker = asker_of(self._standing, person.tenant, place.user, place.chain, user_answers=True)
+        check_person(asker, person.principal, person.nkey, to)
+
+    def _find(self, command: Endorse, place: Place, context: Context) -> Found:
+        """The value where it stands; who may not look is not told whether it does."""
+        try:
+            return find(place, command.pointer, command.value)
+        except Invalid as problem:
+            if self._may_look(place, context):
+                raise
+            raise Forbidden("no policy lets you endorse anything of this run") from problem
+
+    def _may_look(self, place: Place, context: Context) -> bool:
+        if context.principal == place.user or {DEVELOPERS, AUDITORS} & set(context.groups):
+            return True
+        question = self._question(place, context, was="untrusted", to="agent", scope="run")
+        return self._actions.policies(context).decide(question).decision != "deny"
+
+    def _check_enforced(self, question: Question, context: Context) -> None:
+        """Where decisions are only observed, nothing is endorsed that outlasts that."""
+        if self._observe and self._actions.policies(context).decide(question).decision != "allow":
+            raise Forbidden("policies do not let you endorse this, though they are only observed here")
+
+    def _question(self, place: Place, context: Context, *, was: Integrity, to: Integrity, scope: str) -> Question:
+        return endorsing(
+            context.principal,
+            place.run,
+            tenant=context.tenant,
+            user=place.user,
+            agent=place.chain.split()[0],
+            groups=context.groups,
+            was=was,
+            becomes=to,
+            scope=scope,
+        )
+
+    async def _place(self, tenant: str, id_: str) -> Place:
+        recorded = await self._store.read(StreamName(tenant, TOOL, id_))
+        payloads = [parse_own(event) for event in recorded]
+        finished = fold(payloads).finished
+        envelope = recorded[0].envelope if recorded else None
+        if finished is None or finished.problem is not None or envelope is None or envelope.correlation_id is None:
+            raise Invalid(f"no call {id_!r} has a result; `dominie labels show RUN` names those of a run")
+        session = next((each.session for each in payloads if isinstance(each, Requested)), None)
+        user = envelope.on_behalf_of or ""
+        return Place(f"{TOOL}:{id_}", envelope.correlation_id, user, envelope.actor, session, finished)
+
+    async def _about(self, context: Context, place: Place) -> Context:
+        person = await self._key(context.tenant, place.user)
+        return replace(context, about=About(place.run, place.user), person=person)
+
+    async def _open(self, command: Endorse, context: Context) -> tuple[Action, State]:
+        """The action that asks for this, as far as it has come; another one where that was refused or revoked."""
+        what = digest_json(command.model_dump(mode="json"))
+        for number in range(ROUNDS):
+            action = self._actions.open(replace(context, key=f"endorse {number} {what}"))
+            state, _ = await self._past(action.stream)
+            if not state.over:
+                return action, state
+        raise Conflict(f"that was refused, or revoked, {ROUNDS} times")
+
+    async def _past(self, stream: StreamName) -> tuple[State, int]:
+        recorded = await self._store.read(stream)
+        state = State()
+        for event in recorded:
+            state = evolve(state, parse_own(event))
+        return state, len(recorded)
+
+    async def _written(self, context: Context, position: int) -> None:
+        """Whoever is answered knows that it counts from now on."""
+        context.position = max(context.position, position)
+        if position and context.caught_up is not None:
+            await context.caught_up(position, context.left_s)
+
+
+def _same(endorsed: Endorsed, command: Endorse) -> bool:
+    """Whether it is of the same value in the same place, and counts wherever the other would."""
+    if (endorsed.pointer, endorsed.value) != (command.pointer, command.value):
+        return False
+    return endorsed.scope == command.scope or endorsed.scope == "session"

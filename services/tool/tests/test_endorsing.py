@@ -1,0 +1,389 @@
+"""What people endorse: by whom, of what, where it counts, and where it does not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Invalid, StreamName
+from dominie_contracts.endorsing import ENDORSEMENT, Endorse, RevokeEndorsement, ShowLabels
+from dominie_contracts.tool import TOOL, InvokeTool
+from dominie_kit import Context
+from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_tool.endorsing.handlers import Endorsing
+from dominie_tool.endorsing.projection import Endorsements
+from dominie_tool.handlers import Handlers
+
+pytestmark = pytest.mark.anyio
+IBAN, OTHER, INSIDE = "GB33BUKB20201555555555", "GB33BUKB20201555555556", "DE89370400440532013000"
+PAGE: JsonValue = {
+    "iban": IBAN,
+    "other": OTHER,
+    "text": f"Acme is paid at {INSIDE}, it says. Code 4711.",
+    "pin": "4711",
+    "cents": 4000,
+    "a/b": {"~": "eve@evil.example"},
+    "none": None,
+    "list": [IBAN],
+}
+RULES = """
+@id("endorsing") permit (principal, action == Action::"labels.endorse", resource)
+when { context.own || context.groups.contains("finance") };
+@id("record") @why("from no record") forbid (principal, action in Action::"pay", resource)
+when { context.min.recipient < 3 };
+"""
+FOUR_EYES = """
+@id("two") @ask("controllers") @why("two look at it")
+forbid (principal, action == Action::"labels.endorse", resource);
+"""
+
+
+@pytest.fixture
+def endorsements(desk: Desk) -> Endorsements:
+    found = Endorsements()
+    desk.follow(found, ENDORSEMENT)
+    return found
+
+
+@pytest.fixture
+def people(desk: Desk, endorsements: Endorsements) -> Endorsing:
+    return another(desk, endorsements)
+
+
+def another(desk: Desk, endorsements: Endorsements, **more: Any) -> Endorsing:
+    actions = desk.actions(ENDORSEMENT, **more)
+    return Endorsing(desk.store, actions, desk.standing, endorsements, desk.keyring.of, **more)
+
+
+@pytest.fixture
+async def page(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> str:
+    """What a page said in run r-1 of u-dana, in the session s-1; the id of its action."""
+    await have("browse", effect="read")
+    await have("pay", {"to": "recipient"})
+    await desk.publish(PERMIT_ALL + RULES)
+    await desk.join("a-desk", sponsor="u-sam")
+    for name, group in (("finance", "finance"), ("carla", "controllers"), ("sam", "finance"), ("dana", "staff")):
+        await desk.join(f"u-{name}", group)
+    worker.results = {"browse": PAGE}
+    found: str = (await browse(desk, handlers)).action
+    return found
+
+
+async def browse(desk: Desk, handlers: Handlers, **more: Any) -> Any:
+    return await handlers.invoke(InvokeTool(tool="browse", arguments={}), agent(desk, **more))
+
+
+def agent(desk: Desk, **more: Any) -> Context:
+    return desk.context(**{"run": "r-1", "session": "s-1", **more})
+
+
+def as_person(desk: Desk, name: str = "finance", *groups: str, tenant: str = "acme", **more: Any) -> Context:
+    registered = desk.standing.find(tenant, f"u-{name}")
+    groups = groups or (registered.groups if registered else ())
+    context = desk.context(tenant=tenant, agent=f"u-{name}", **more)
+    return replace(context, claims=None, token=None, person=None, groups=groups)
+
+
+def said(of: str, pointer: str = "/iban", value: JsonValue = IBAN, **more: Any) -> Endorse:
+    return Endorse.model_validate({"of": of, "pointer": pointer, "value": value, "note": "a letter says so", **more})
+
+
+async def pays(desk: Desk, handlers: Handlers, to: JsonValue = IBAN, where: str | None = None, **more: Any) -> bool:
+    references = {} if where is None else {"/to": where}
+    called = InvokeTool(tool="pay", arguments={"to": to}, references=references)
+    try:
+        return (await handlers.invoke(called, agent(desk, **more))).result == "done"
+    except Forbidden as refused:
+        assert "from no record" in refused.detail
+        return False
+
+
+async def written(desk: Desk) -> list[str]:
+    return await desk.types(ENDORSEMENT)
+
+
+async def test_an_endorsed_value_counts_in_every_way_to_write_it_and_no_other_value_does(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    assert not await pays(desk, handlers)
+    found = await people.endorse(said(page), as_person(desk))
+    assert (found.by, found.was, found.to, found.run) == ("u-finance", "untrusted", "record", "r-1")
+    assert await pays(desk, handlers) and await pays(desk, handlers, "gb33 bukb 2020 1555 5555 55")
+    others: list[JsonValue] = [OTHER, INSIDE, f"{IBAN} or so", [IBAN, OTHER], {OTHER: IBAN}, "ACME"]
+    for other in others:
+        assert not await pays(desk, handlers, other)
+
+
+async def test_what_stands_in_a_text_is_endorsed_alone(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    await people.endorse(said(page, "/text", INSIDE), as_person(desk))
+    assert await pays(desk, handlers, INSIDE)
+    text = PAGE["text"] if isinstance(PAGE, dict) else None
+    assert not await pays(desk, handlers, text, f"{page}#/text")
+    assert not await pays(desk, handlers, IBAN)
+
+
+async def test_a_short_value_counts_where_it_is_referred_to(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    await people.endorse(said(page, "/pin", "4711"), as_person(desk))
+    assert not await pays(desk, handlers, "4711")
+    assert await pays(desk, handlers, "4711", f"{page}#/pin")
+    assert not await pays(desk, handlers, OTHER, f"{page}#/other")
+    again = (await browse(desk, handlers)).action
+    assert not await pays(desk, handlers, "4711", f"{again}#/pin")
+
+
+async def test_it_counts_in_its_run_alone_or_in_its_session_where_that_was_said(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    await people.endorse(said(page), as_person(desk))
+    for more in ({"run": "r-2"}, {"run": "r-2", "session": None}, {"run": "r-3", "user": "u-eve"}):
+        await browse(desk, handlers, **more)
+        assert not await pays(desk, handlers, **more)
+    await people.endorse(said(page, scope="session"), as_person(desk))
+    assert await pays(desk, handlers, run="r-2")
+    for more in ({"run": "r-2", "session": "s-2"}, {"run": "r-3", "user": "u-eve"}, {"run": "r-2", "session": None}):
+        assert not await pays(desk, handlers, **more)
+
+
+async def test_a_run_without_a_session_has_none_to_endorse_for(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    alone = (await browse(desk, handlers, run="r-9", session=None)).action
+    with pytest.raises(Invalid, match="no session"):
+        await people.endorse(said(alone, scope="session"), as_person(desk))
+    assert await written(desk) == []
+
+
+async def test_once_it_is_revoked_the_next_call_is_decided_without_it(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    found = await people.endorse(said(page), as_person(desk))
+    taken_back = RevokeEndorsement(endorsement=found.id, note="it was forged")
+    with pytest.raises(Forbidden, match="can revoke it"):
+        await people.revoke(taken_back, as_person(desk, "carla"))
+    await people.revoke(taken_back, as_person(desk, "dana"))
+    assert not await pays(desk, handlers)
+    before = await written(desk)
+    with pytest.raises(Conflict, match="revoked already"):
+        await people.revoke(taken_back, as_person(desk))
+    with pytest.raises(Invalid, match="no such"):
+        await people.revoke(RevokeEndorsement(endorsement="0" * 32), as_person(desk))
+    assert await written(desk) == before
+    anew = await people.endorse(said(page), as_person(desk))
+    assert anew.id != found.id and await pays(desk, handlers, IBAN.lower())
+
+
+@pytest.mark.parametrize(
+    ("who", "why"),
+    [
+        ("desk", "no person"),
+        ("sam", "sponsor of an agent"),
+        ("carla", "labels.endorse|no policy"),
+        ("nobody", "no person"),
+    ],
+)
+async def test_who_may_not_endorse(
+    who: str, why: str, desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    context = as_person(desk, who)
+    if who == "desk":
+        context = replace(context, principal="a-desk", groups=("finance",))
+    with pytest.raises(Forbidden, match=why):
+        await people.endorse(said(page), context)
+    assert not await pays(desk, handlers)
+    assert "endorsed.v1" not in await written(desk)
+
+
+async def test_a_run_token_endorses_nothing_whoever_shows_it(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    for context in (agent(desk), agent(desk, agent="u-finance")):
+        with pytest.raises(Forbidden, match="no person"):
+            await people.endorse(said(page), replace(context, groups=("finance",)))
+    assert await written(desk) == []
+
+
+async def test_somebody_with_a_key_of_the_agents_side_endorses_nothing(
+    desk: Desk, people: Endorsing, page: str
+) -> None:
+    stolen = desk.standing.find("acme", "a-desk")
+    assert stolen is not None
+    await desk.join("u-twin", "finance", nkey=stolen.nkey)
+    with pytest.raises(Forbidden, match="has the key"):
+        await people.endorse(said(page), as_person(desk, "twin"))
+    assert await written(desk) == []
+
+
+async def test_user_is_the_users_own_to_say(desk: Desk, handlers: Handlers, people: Endorsing, page: str) -> None:
+    with pytest.raises(Forbidden, match="only u-dana"):
+        await people.endorse(said(page, to="user"), as_person(desk))
+    assert await written(desk) == []
+    assert (await people.endorse(said(page, to="user"), as_person(desk, "dana"))).to == "user"
+    assert await pays(desk, handlers)
+
+
+async def test_a_permit_of_everything_lets_nobody_endorse(desk: Desk, people: Endorsing, page: str) -> None:
+    await desk.publish(PERMIT_ALL)
+    with pytest.raises(Forbidden, match="no policy permits"):
+        await people.endorse(said(page), as_person(desk))
+    assert await written(desk) == ["requested.v1", "decided.v1", "finished.v1"]
+
+
+async def test_where_decisions_are_only_observed_nothing_is_endorsed_that_policies_would_not_allow(
+    desk: Desk, endorsements: Endorsements, page: str
+) -> None:
+    await desk.publish(PERMIT_ALL)
+    with pytest.raises(Forbidden, match="only observed"):
+        await another(desk, endorsements, observe=True).endorse(said(page), as_person(desk))
+    assert await written(desk) == []
+
+
+async def test_two_people_where_a_policy_says_so(desk: Desk, handlers: Handlers, people: Endorsing, page: str) -> None:
+    await desk.publish(PERMIT_ALL + RULES + FOUR_EYES)
+    waiting = []
+    for _ in range(2):
+        with pytest.raises(ApprovalRequired) as raised:
+            await people.endorse(said(page), as_person(desk))
+        waiting.append(raised.value.extra["action"])
+    assert waiting[0] == waiting[1] and not await pays(desk, handlers)
+    stream = StreamName("acme", ENDORSEMENT, str(waiting[0]))
+    second = await desk.join("u-carla", "controllers")
+    await desk.answer(stream, second)
+    assert (await people.endorse(said(page), as_person(desk))).id == waiting[0]
+    assert await pays(desk, handlers)
+
+
+async def test_who_endorses_is_not_the_second_one(desk: Desk, handlers: Handlers, people: Endorsing, page: str) -> None:
+    await desk.publish(PERMIT_ALL + RULES + FOUR_EYES.replace("controllers", "finance"))
+    me = await desk.join("u-finance", "finance")
+    with pytest.raises(ApprovalRequired) as raised:
+        await people.endorse(said(page), as_person(desk))
+    await desk.answer(StreamName("acme", ENDORSEMENT, str(raised.value.extra["action"])), me)
+    with pytest.raises(Forbidden, match="asked for it"):
+        await people.endorse(said(page), as_person(desk))
+    assert not await pays(desk, handlers)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value", "why"),
+    [
+        ("/gone", IBAN, "nothing stands"),
+        ("iban", IBAN, "nothing stands"),
+        ("/list/1", IBAN, "nothing stands"),
+        ("/list/-", IBAN, "nothing stands"),
+        ("/iban", OTHER, "does not stand"),
+        ("/cents", "4000", "does not stand"),
+        ("/text", "4711", "too short"),
+        ("/text", "DE8937040044053201300", "does not stand"),
+        ("/list", [IBAN], "each part alone"),
+        ("", {}, "each part alone"),
+        ("/none", None, "that can be looked at"),
+        ("/iban", {"$artifact": "x"}, "each part alone"),
+    ],
+)
+async def test_what_does_not_stand_there_is_not_endorsed(
+    pointer: str, value: JsonValue, why: str, desk: Desk, people: Endorsing, page: str
+) -> None:
+    with pytest.raises(Invalid, match=why):
+        await people.endorse(said(page, pointer, value), as_person(desk))
+    with pytest.raises(Forbidden, match="no policy lets you"):
+        await people.endorse(said(page, pointer, value), as_person(desk, "carla"))
+    assert await written(desk) == []
+
+
+async def test_what_nobody_knows_is_not_endorsed(desk: Desk, handlers: Handlers, people: Endorsing, page: str) -> None:
+    refused = (await browse(desk, handlers)).action
+    await desk.join("u-finance", "finance", tenant="other")
+    elsewhere = as_person(desk, "finance", tenant="other", user="u-dana")
+    places: list[tuple[str, Context]] = [("0" * 32, as_person(desk)), (page, elsewhere), (refused, elsewhere)]
+    for of, context in places:
+        with pytest.raises(Invalid, match="no call"):
+            await people.endorse(said(of), context)
+        with pytest.raises(Invalid, match="no call"):
+            await people.show(ShowLabels(of=of), context)
+    assert await written(desk) == []
+
+
+async def test_what_is_as_good_already_is_not_endorsed_again(desk: Desk, people: Endorsing, page: str) -> None:
+    first = await people.endorse(said(page), as_person(desk, key="k"))
+    before = await written(desk)
+    assert await people.endorse(said(page), as_person(desk, key="k")) == first
+    tries: list[tuple[Endorse, str]] = [
+        (said(page), "finance"),
+        (said(page, note="another"), "finance"),
+        (said(page, to="agent"), "finance"),
+        (said(page), "dana"),
+    ]
+    for command, who in tries:
+        with pytest.raises(Conflict, match=r"u-finance has endorsed that already"):
+            await people.endorse(command, as_person(desk, who))
+    assert await written(desk) == before
+
+
+async def test_what_is_a_record_already_needs_nobody(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str, have: Any, worker: Any
+) -> None:
+    await have(
+        "look_up", effect="read", output_schema={"x-dominie": {"integrity": "record", "readers": ["@a.example"]}}
+    )
+    worker.results["look_up"] = IBAN
+    known = (await handlers.invoke(InvokeTool(tool="look_up", arguments={}), agent(desk))).action
+    with pytest.raises(Conflict, match="record already"):
+        await people.endorse(said(known, ""), as_person(desk))
+    assert await written(desk) == []
+
+
+async def test_who_may_look(desk: Desk, people: Endorsing, page: str) -> None:
+    await people.endorse(said(page), as_person(desk))
+    for who in (as_person(desk), as_person(desk, "dana"), as_person(desk, "carla", "auditors")):
+        shown = await people.show(ShowLabels(of=page), who)
+        assert {leaf.integrity for leaf in shown.leaves} == {"untrusted"} and len(shown.leaves) == 8
+        assert [each.by for each in shown.endorsements] == ["u-finance"]
+    assert [each.value for each in (await people.show(ShowLabels(of=page, pointer="/a~1b"), who)).leaves] == [
+        "eve@evil.example"
+    ]
+    with pytest.raises(Forbidden, match="labels are for"):
+        await people.show(ShowLabels(of=page), as_person(desk, "carla"))
+    with pytest.raises(Invalid, match="nothing stands"):
+        await people.show(ShowLabels(of=page, pointer="/gone"), as_person(desk))
+
+
+async def test_it_survives_a_restart_and_a_rebuild(
+    desk: Desk, instance: Callable[[], Handlers], people: Endorsing, page: str
+) -> None:
+    await people.endorse(said(page), as_person(desk))
+    assert await pays(desk, instance())
+    rebuilt = Endorsements().fresh()
+    async for event in desk.store.read_all(category=ENDORSEMENT):
+        rebuilt.apply(event)
+    assert len(rebuilt.of(agent(desk))) == 1
+
+
+async def test_an_erased_persons_value_is_endorsed_no_more(desk: Desk, people: Endorsing, page: str) -> None:
+    await people.endorse(said(page), as_person(desk))
+    person, before = as_person(desk), await written(desk)
+    desk.keyring.drop([desk.keys.destroy("acme", "u-dana")])
+    with pytest.raises(Invalid, match="was erased"):
+        await people.endorse(said(page, "/other", OTHER), person)
+    with pytest.raises(Invalid, match="was erased"):
+        await people.show(ShowLabels(of=page), person)
+    assert await written(desk) == before
+    rebuilt = Endorsements()
+    async for event in desk.store.read_all(category=ENDORSEMENT):
+        rebuilt.apply(event)
+    assert rebuilt.of(agent(desk)) == () == rebuilt.at("acme", f"{TOOL}:{page}")
+
+
+async def test_nobody_reads_in_the_log_what_was_endorsed(desk: Desk, people: Endorsing, page: str) -> None:
+    await people.endorse(said(page), as_person(desk))
+    raw = b"".join([event.raw async for event in desk.log.read_all(category=ENDORSEMENT)])
+    assert IBAN.encode() not in raw and b"a letter says so" not in raw and b"/iban" not in raw
+    events = [event async for event in desk.log.read_all(category=ENDORSEMENT)]
+    assert {(e.envelope.actor, e.envelope.on_behalf_of, e.envelope.correlation_id) for e in events} == {
+        ("u-finance", "u-dana", "r-1")
+    }

@@ -1,0 +1,120 @@
+"""A page's IBAN is refused; a person endorses it, and it goes, and no other one; `dominie trace` names the person."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dominie
+from dominie_kit.house.system import System
+
+pytestmark = pytest.mark.timeout(240)
+WAIT_S = 90.0
+IBAN, OTHER = "GB33BUKB20201555555555", "DE89370400440532013000"
+TOOLS = f'''
+import dominie
+
+
+@dominie.tool(effect="read")
+def browse(url: str) -> dict[str, str]:
+    """What stands on a page."""
+    return {{"iban": "{IBAN}", "text": "Acme is paid at {OTHER}, or so it says.", "pin": "4711"}}
+
+
+@dominie.tool(effect="external", roles={{"to": "recipient"}}, integrity="platform")
+def transfer(to: str) -> str:
+    """Wire money."""
+    return "sent to " + to
+'''
+POLICIES = """
+@id("granted") permit (principal, action, resource);
+@id("endorsing") permit (principal, action == Action::"labels.endorse", resource)
+when { context.groups.contains("finance") };
+@id("careful") @ask("finance") @why("for a session two look at it")
+forbid (principal, action == Action::"labels.endorse", resource) when { context.scope == "session" };
+@id("poisoned") @why("its recipient was made from something that nobody vouches for")
+forbid (principal, action in Action::"transfer", resource) when { context.min.recipient < 3 };
+"""
+ClientOf = Callable[[str], AbstractContextManager[dominie.Client]]
+
+
+@pytest.fixture(scope="module")
+def typed(system: System, dominie_command: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("DOMINIE_", "OPENAI_"))}
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [dominie_command, *map(str, arguments)],
+            cwd=system.plan.folder,
+            env=plain,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def cli(typed: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Any]:
+    def run(*arguments: object) -> Any:
+        done = typed(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools(system: System, dominie_command: str, cli: Callable[..., Any]) -> Iterator[None]:
+    """A worker with the tools, and the policy that looks at them."""
+    folder: Path = system.plan.folder
+    (folder / "bank.py").write_text(TOOLS)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
+    with (
+        (folder / "bank.log").open("wb") as log,
+        subprocess.Popen(
+            [dominie_command, "worker", "bank.py", "--json"], cwd=folder, env=plain, stdout=subprocess.PIPE, stderr=log
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline(), (folder / "bank.log").read_text()
+            (folder / "set").mkdir()
+            (folder / "set" / "a.cedar").write_text(POLICIES)
+            cli("policy", "publish", "set", "--wait")
+            yield
+        finally:
+            process.kill()
+
+
+def test_what_a_person_endorses_goes_and_nothing_else_until_they_revoke_it(
+    client_of: ClientOf, cli: Callable[..., Any], typed: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    with client_of("payer") as client, client.run(id="p-1") as run:
+        page = run.invoke("browse", {"url": "https://acme.example"}).action
+        with pytest.raises(dominie.Forbidden, match="nobody vouches"):
+            run.invoke("transfer", {"to": IBAN})
+        shown = cli("labels", "show", page, "--as", "finance")
+        assert [leaf["integrity"] for leaf in shown["leaves"]] == ["untrusted"] * 3
+        endorsed = cli("labels", "endorse", page, "--at", "/iban", "--why", "Acme's own letter says so")
+        assert (endorsed["by"], endorsed["was"], endorsed["to"]) == ("u-finance", "untrusted", "record")
+        assert run.invoke("transfer", {"to": "GB33 BUKB 2020 1555 5555 55"}).result
+        with pytest.raises(dominie.Forbidden, match="nobody vouches"):
+            run.invoke("transfer", {"to": OTHER})
+        with client.run(id="p-2") as other, pytest.raises(dominie.Forbidden, match="nobody vouches"):
+            other.invoke("browse", {"url": "https://acme.example"})
+            other.invoke("transfer", {"to": IBAN})
+        trace = typed("trace", "p-1").stdout
+        assert f'u-finance endorsed "{IBAN}" at /iban of tool:{page}' in trace and "Acme's own letter" in trace
+        traced = cli("trace", "p-1")["entries"]
+        rests = [e["data"]["labels"]["to"] for e in traced if e["type"] == "tool.decided.v1" and e["data"]["labels"]]
+        assert {"integrity": "record", "readers": None, "sources": [f"endorsement:{endorsed['id']}"]} in rests
+        assert cli("labels", "revoke", endorsed["id"], "--as", "finance")["id"] == endorsed["id"]
+        with pytest.raises(dominie.Forbidden, match="nobody vouches"):
+            run.invoke("transfer", {"to": IBAN.lower()})
