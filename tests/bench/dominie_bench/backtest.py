@@ -4,7 +4,6 @@ Every call is made twice for real, once under each set; in between a back-test s
 """
 
 import asyncio
-import contextlib
 import itertools
 import os
 import random
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ import uvloop
 
 import dominie
 from dominie._project import Project
+from dominie_bench.children import child
 from dominie_contracts.action import Decision
 from dominie_contracts.guardrail import PolicyFile
 from dominie_kit.house.system import System
@@ -30,7 +30,7 @@ from dominie_kit.policy.policies import Policies
 
 _SERVICES = ("identity", "guardrail", "tool", "audit")
 _IN_FLIGHT, _PER_RUN = 16, 200
-_STOP_S, _READY_S = 10.0, 30.0
+_READY_S = 30.0
 _BEFORE = """
 @id("granted")
 permit (principal, action, resource);
@@ -81,7 +81,8 @@ def run(calls: int, say: Callable[[str], None]) -> dict[str, object]:
         project = Path(folder) / "project"
         project.mkdir()
         before, after = (_folder(Path(folder) / name, text) for name, text in (("a", _BEFORE), ("b", _AFTER)))
-        with System(project, services=_SERVICES, keys=Path(folder) / "keys", policies=before), _worker(project):
+        worker = child(sys.executable, "-m", "dominie_bench.paying", cwd=project)
+        with System(project, services=_SERVICES, keys=Path(folder) / "keys", policies=before), worker:
             os.chdir(project)
             made = _calls(calls)
             say(f"{calls} calls under the first policies")
@@ -184,13 +185,3 @@ def _publish(project: Path, directory: Path) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-
-
-@contextlib.contextmanager
-def _worker(project: Path) -> Iterator[None]:
-    worker = subprocess.Popen([sys.executable, "-m", "dominie_bench.paying"], cwd=project)
-    try:
-        yield
-    finally:
-        worker.terminate()
-        worker.wait(_STOP_S)

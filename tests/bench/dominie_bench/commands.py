@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from dominie_bench.children import sigterm_as_ctrl_c
+
 
 class Suite(StrEnum):
     """AgentDojo's suites."""
@@ -31,7 +33,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 
 def register(app: typer.Typer) -> None:
     """Add the benchmarks to the command line."""
-    bench = typer.Typer(no_args_is_help=True, help="Measure Dominie beside a floor, in the same run.")
+    bench = typer.Typer(
+        no_args_is_help=True, callback=_interruptible, help="Measure Dominie beside a floor, in the same run."
+    )
     bench.command("governed-call")(governed_call)
     bench.command("append")(append)
     bench.command("replay")(replay)
@@ -44,6 +48,10 @@ def register(app: typer.Typer) -> None:
     bench.command("decision")(decision)
     bench.command("backtest")(backtest)
     app.add_typer(bench, name="bench")
+
+
+def _interruptible(context: typer.Context) -> None:
+    context.with_resource(sigterm_as_ctrl_c())
 
 
 def governed_call(

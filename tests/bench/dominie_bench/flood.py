@@ -6,8 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ import uvloop
 
 import dominie
 from dominie.keys import KeyPair
+from dominie_bench.children import child
 from dominie_bench.measure import percentile
 from dominie_contracts import Grants
 from dominie_contracts.identity import REFUSALS, PrincipalView, Refused, Register
@@ -32,7 +32,6 @@ TENANT, USER = "bench", "u-bench"
 EVERY_S = 0.02
 """How often the other tenant calls, whether its last calls are answered or not."""
 _CUT = re.compile(r"Slow Consumer")
-_STOP_S = 10.0
 
 
 def run(seconds: float, say: Callable[[str], None]) -> dict[str, object]:
@@ -44,7 +43,8 @@ def _run(size: int, seconds: float, say: Callable[[str], None]) -> dict[str, obj
     with TemporaryDirectory(prefix="dominie-bench-") as folder:
         project = Path(folder) / "project"
         project.mkdir()
-        with System(project, services=SERVICES, keys=Path(folder) / "keys") as system:
+        worker = child(sys.executable, "-m", "dominie_bench.worker", cwd=project)
+        with System(project, services=SERVICES, keys=Path(folder) / "keys") as system, worker:
             return uvloop.run(_measure(system, size, seconds, say))
 
 
@@ -65,7 +65,7 @@ class _Calls:
 async def _measure(system: System, size: int, seconds: float, say: Callable[[str], None]) -> dict[str, object]:
     os.chdir(system.plan.folder)
     pids = {name: system.pid_of(name) for name in SERVICES}
-    async with _worker(), dominie.AsyncClient("other") as client, client.run(user="dev") as run:
+    async with dominie.AsyncClient("other") as client, client.run(user="dev") as run:
         await _until_served(run)
         await _call(run, min(2.0, seconds))
         say(f"{size} bytes: calm")
@@ -88,17 +88,6 @@ async def _measure(system: System, size: int, seconds: float, say: Callable[[str
         "services_cut": len(cut),
         "refusal_events": await _refusals(system),
     }
-
-
-@asynccontextmanager
-async def _worker() -> AsyncIterator[None]:
-    worker = await asyncio.create_subprocess_exec(sys.executable, "-m", "dominie_bench.worker")
-    try:
-        yield
-    finally:
-        worker.terminate()
-        async with asyncio.timeout(_STOP_S):
-            await worker.wait()
 
 
 async def _until_served(run: dominie.AsyncRun) -> None:

@@ -13,6 +13,7 @@ from dominie.keys import KeyPair
 from dominie_contracts import headers
 from dominie_contracts.subjects import CommandSubject, inbox_prefix
 from dominie_contracts.tool import InvokeTool
+from dominie_kit.house.processes import die_with_parent
 from dominie_kit.testing import RawConnection
 
 AT_ONCE_BYTES = 256 * 1024
@@ -53,5 +54,6 @@ def _forbidden(size: int) -> tuple[bytes, int]:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     given = sys.argv[1:]
     print(json.dumps({"sent": main(*given[:4], size=int(given[4]), seconds=float(given[5]), token=given[6])}))

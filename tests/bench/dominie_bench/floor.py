@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
 
+from dominie_bench.children import child
 from dominie_bench.measure import Level, measure
 
 _START_S = 10.0
@@ -36,16 +37,9 @@ def plain_server(folder: Path) -> Iterator[str]:
     config.write_text(
         f'listen: "127.0.0.1:-1"\njetstream {{ store_dir: "{folder / "store"}", sync_interval: always }}\n'
     )
-    server = subprocess.Popen(
-        [binary, "-c", str(config), "--ports_file_dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    given = ("-c", str(config), "--ports_file_dir", str(folder))
+    with child(binary, *given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         yield _address(folder)
-    finally:
-        server.terminate()
-        server.wait(_START_S)
 
 
 def _address(folder: Path) -> str:
@@ -60,12 +54,8 @@ def _address(folder: Path) -> str:
 
 def measure_floor(url: str, calls: int) -> Level:
     """One call at a time, against a responder in a process of its own."""
-    responder = subprocess.Popen([sys.executable, "-m", __name__, url])
-    try:
+    with child(sys.executable, "-m", __name__, url):
         return uvloop.run(_measure(url, calls))
-    finally:
-        responder.terminate()
-        responder.wait(_START_S)
 
 
 async def measure_publish(url: str, calls: int) -> Level:

@@ -1,24 +1,22 @@
 """`dominie bench governed-call`: agent process → NATS → tool service → worker → event, fsynced → reply."""
 
 import asyncio
-import contextlib
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
 
 import dominie
+from dominie_bench.children import child
 from dominie_bench.floor import measure_floor, plain_server
 from dominie_bench.measure import Level, measure
 from dominie_kit.house.system import System
 
 LEVELS = (1, 32, 256)
 SERVICES = ("identity", "guardrail", "tool")
-_STOP_S = 10.0
 
 
 def run(calls: int, say: Callable[[str], None]) -> dict[str, object]:
@@ -29,23 +27,14 @@ def run(calls: int, say: Callable[[str], None]) -> dict[str, object]:
             floor = measure_floor(url, calls)
         project = Path(folder) / "project"
         project.mkdir()
-        with System(project, services=SERVICES, keys=Path(folder) / "keys"), _worker(project):
+        worker = child(sys.executable, "-m", "dominie_bench.worker", cwd=project)
+        with System(project, services=SERVICES, keys=Path(folder) / "keys"), worker:
             governed = uvloop.run(_measure_governed(project, calls, say))
     return {
         "floor": {"p50_ms": floor["p50_ms"], "p99_ms": floor["p99_ms"]},
         "governed": governed,
         "ratio_p50": round(governed[0]["p50_ms"] / floor["p50_ms"], 2),
     }
-
-
-@contextlib.contextmanager
-def _worker(project: Path) -> Iterator[None]:
-    worker = subprocess.Popen([sys.executable, "-m", "dominie_bench.worker"], cwd=project)
-    try:
-        yield
-    finally:
-        worker.terminate()
-        worker.wait(_STOP_S)
 
 
 async def _measure_governed(project: Path, calls: int, say: Callable[[str], None]) -> list[Level]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from dominie_bench.agentdojo import installed
+from dominie_bench.children import child
 from dominie_bench.dojo.order import Order
 from dominie_kit.house.system import System
 from dominie_kit.policy.library import copy_library
@@ -135,11 +136,12 @@ def _enrol(project: Path) -> None:
 
 def _play(python: Path, project: Path, order: Order, say: Callable[[str], None]) -> Iterator[Played]:
     command = [str(python), "-m", "dominie_bench.dojo.agent", order.model_dump_json()]
-    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as agent:
+    with child(*command, cwd=project, stdout=subprocess.PIPE) as agent:
         assert agent.stdout is not None
         for number, line in enumerate(agent.stdout, 1):
             yield Played.model_validate_json(line)
             if number % _TOLD_EVERY == 0:
                 say(f"{number} runs")
+        agent.wait()
     if agent.returncode:
         raise RuntimeError(f"the agent failed with {agent.returncode}")
