@@ -1,20 +1,14 @@
-"""Performs actions: each leaves its trail, is done once, and survives whoever performs it.
+"""Performs actions: each is decided, waits for people where they are asked, is done once, and leaves its trail.
 
-Who meets the record of a command that was begun already returns its outcome, waits for it, or takes over once the lease
-has run out (docs/design.md, "Events").
+Who meets the record of a command that was begun already goes on where it stands (docs/design.md, "Events").
 """
 
-import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator
 
-import anyio
 from pydantic import JsonValue
 
 from dominie_contracts import (
     Conflict,
-    DeadlineExceeded,
     Diverged,
     Forbidden,
     Invalid,
@@ -25,36 +19,31 @@ from dominie_contracts import (
 from dominie_contracts.action import (
     Approved,
     Decided,
-    Finished,
     Mistaken,
     Parked,
     Requested,
-    Started,
-    Unknown,
     fold,
 )
 from dominie_contracts.approvals import same_asks
 from dominie_contracts.digests import digest_json
-from dominie_contracts.problems import problem_from
-from dominie_eventstore import EventStore, EventStoreError, EventTooLarge, WrongExpectedVersion
-from dominie_kit.bus import bounded, now_ms
+from dominie_eventstore import EventStore, EventTooLarge, WrongExpectedVersion
+from dominie_kit.bus import now_ms
 from dominie_kit.context import Context
 from dominie_kit.edge.standing import Standing
 from dominie_kit.governed.approving import MAX_ROUNDS, Approving, Heard, approval_required, lifted, parked
 from dominie_kit.governed.decision import DecisionPoint
+from dominie_kit.governed.doing import Doing, failed, too_large, try_again
 from dominie_kit.governed.limiting import Limiting
 from dominie_kit.governed.past import Calls, Past, Served
-from dominie_kit.governed.trails import Trails
-from dominie_kit.governed.work import Action, Lost, NotDone, Outcome, Request, Work
+from dominie_kit.governed.work import Action, Lost, NotDone, Request, Work
 from dominie_kit.policy.policies import Policies
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.repeated import as_asked
 
-_POLL_S = 0.05
 _TRIES = 8
 
 
-class Actions(Trails):
+class Actions(Doing):
     """The actions of one service, in the category of its own."""
 
     def __init__(
@@ -70,13 +59,12 @@ class Actions(Trails):
         instance: str,
         observe: bool = False,
     ) -> None:
-        super().__init__(store, decisions.digest_for, service=service, category=category)
+        super().__init__(store, decisions.digest_for, service=service, category=category, instance=instance)
         self._decisions = decisions
         self._observe = observe
         self._approving = Approving(store, standing)
         self._past = past
         self._limiting = Limiting(services)
-        self._instance = instance
 
     async def perform(self, action: Action, request: Request, question: Question | None, work: Work) -> Action:
         """Carry an action through to its end, or to where it waits; every step is on the record.
@@ -136,7 +124,7 @@ class Actions(Trails):
         """Record that the service refused this before any policy was asked; returns the problem to raise."""
         requested = self._requested(action.context, request)
         with contextlib.suppress(WrongExpectedVersion):
-            await self.append(action, requested, _failed(problem))
+            await self.append(action, requested, failed(problem))
         return problem
 
     def _decide(self, context: Context, question: Question | None) -> Decided | None:
@@ -207,7 +195,7 @@ class Actions(Trails):
         opening: tuple[Payload, ...] = (requested,) if decided is None else (requested, decided)
         if decided is not None and decided.held == "deny":
             problem = _forbidden(action, decided)
-            await self.append(action, *opening, _failed(problem))
+            await self.append(action, *opening, failed(problem))
             raise problem
         if decided is not None and decided.held == "ask":
             self._decisions.check_asking()
@@ -216,7 +204,7 @@ class Actions(Trails):
             await self.append(action, *opening, waiting)
             raise approval_required(action, waiting, waiting.asks)
         if (used_up := await self._limiting.refusal(action, decided)) is not None:
-            await self.append(action, *opening, _failed(used_up))
+            await self.append(action, *opening, failed(used_up))
             raise used_up
         if work.effect:
             await self.append(action, *opening, self._started(action, work))
@@ -226,13 +214,13 @@ class Actions(Trails):
         except NotDone as error:
             raise error.problem from error
         except Lost as lost:
-            raise _try_again(lost) from lost
+            raise try_again(lost) from lost
         assert outcome is not None, "work whose outcome comes later has an effect"
         finished = outcome.finished.model_copy(update={"layers": work.layers}) if work.layers else outcome.finished
         try:
             await self.append(action, *opening, *outcome.more, finished)
         except EventTooLarge as error:
-            await self.append(action, *opening, _failed(Invalid(_too_large(error))))
+            await self.append(action, *opening, failed(Invalid(too_large(error))))
         return self._result(action)
 
     async def _is_recorded(self, action: Action) -> bool:
@@ -270,7 +258,7 @@ class Actions(Trails):
             decided = await self._asked_again(action, request, decided)
         anew = (decided,) if decided is not None and not _same(decided, before) else ()
         if (used_up := await self._limiting.refusal(action, decided)) is not None:
-            await self.append(action, *anew, _failed(used_up))
+            await self.append(action, *anew, failed(used_up))
             raise used_up
         await self.append(action, *anew, self._started(action, work))
         return await self._run(action, work)
@@ -305,7 +293,7 @@ class Actions(Trails):
         if heard.left:
             raise await self._wait_on(action, decided, now, heard)
         if (used_up := await self._limiting.refusal(action, decided)) is not None:
-            await self.append(action, decided, _failed(used_up))
+            await self.append(action, decided, failed(used_up))
             raise used_up
         used = (Approved(approvals=(action.id,), by=tuple(yes.by for yes in heard.yeses)),) if heard.yeses else ()
         await self.append(action, *used, lifted(decided, heard.yeses), self._started(action, work))
@@ -323,86 +311,14 @@ class Actions(Trails):
         await self.append(action, decided, now)
         return approval_required(action, now, heard.left)
 
-    async def _take_over(self, action: Action, work: Work) -> Action:
-        started = action.state.started
-        assert started is not None
-        if work.owner is not None and started.owner == work.owner:
-            return action
-        while started.owner != self._instance and now_ms() < started.lease_ms:
-            left_s = action.context.left_s
-            await anyio.sleep(min(_POLL_S, left_s))
-            version = action.state.version
-            await self.reload(action)
-            if action.state.version != version:
-                raise WrongExpectedVersion(str(action.stream), expected=version, actual=action.state.version)
-        if not work.repeatable:
-            await self.append(action, Unknown(why=f"{started.owner} ended before the outcome was recorded"))
-            raise Conflict("nobody can tell whether this happened; a person has to settle it")
-        await self.append(action, self._started(action, work))
-        return await self._run(action, work)
-
-    async def _run(self, action: Action, work: Work) -> Action:
-        try:
-            async with self._lease(action, work):
-                outcome = await self._attempt(action, work)
-        except NotDone as error:
-            started = self._started(action, work, renewed=True)
-            given_back = started.model_copy(update={"lease_ms": now_ms(), "renewed": False, "given_back": True})
-            await self.append(action, given_back)
-            raise error.problem from error
-        except Lost as lost:
-            if work.repeatable:
-                raise _try_again(lost) from lost
-            await self.append(action, Unknown(why=str(lost)))
-            raise Conflict("nobody can tell whether this happened; a person has to settle it") from lost
-        if outcome is None:
-            return self._result(action)
-        try:
-            await self.append(action, *outcome.more, outcome.finished)
-        except EventTooLarge as error:  # it is done: running it again would do it twice, and lose as much
-            await self.append(action, Unknown(why=_too_large(error)))
-            raise Conflict(f"it ended, and {_too_large(error)}; a person has to settle it", action=action.id) from error
-        return self._result(action)
-
-    @contextlib.asynccontextmanager
-    async def _lease(self, action: Action, work: Work) -> AsyncIterator[None]:
-        """Hold the action: renew its lease, halfway through each time, until the work has ended."""
-        ended = asyncio.Event()
-
-        async def renew() -> None:
-            while not await _is_set(ended, within_s=work.lease_s / 2):
-                await self.append(action, self._started(action, work, renewed=True))
-
-        renewing = asyncio.create_task(renew())
-        try:
-            yield
-        finally:
-            ended.set()
-            with contextlib.suppress(WrongExpectedVersion, EventStoreError):
-                await renewing
-
-    async def _attempt(self, action: Action, work: Work) -> Outcome | None:
-        begun = time.perf_counter()
-        noting = [asyncio.create_task(self.note(action, matter)) for matter in work.notes]
-        try:
-            return await work.run(action)
-        except (DeadlineExceeded, Unavailable):
-            raise
-        except Problem as problem:
-            failed = _failed(problem, duration_ms=(time.perf_counter() - begun) * 1000)
-            return Outcome(failed, tuple(action.beside))
-        finally:
-            if noting:
-                await asyncio.gather(*noting)
-
     async def _deny(self, action: Action, decided: Decided) -> Problem:
         problem = _forbidden(action, decided)
-        await self.append(action, decided, _failed(problem))
+        await self.append(action, decided, failed(problem))
         return problem
 
     async def _refuse(self, action: Action, why: str) -> Problem:
         problem = Forbidden(f"not approved: {why}", action=action.id)
-        await self.append(action, _failed(problem))
+        await self.append(action, failed(problem))
         return problem
 
     async def _mistaken(self, action: Action, requested: Requested) -> Conflict:
@@ -412,47 +328,10 @@ class Actions(Trails):
                 await self.append(action, Mistaken(digest=requested.digest))
         return Conflict("this key was used for another request; use a new key", action=action.id)
 
-    def _result(self, action: Action) -> Action:
-        finished = action.state.finished
-        if finished is not None and finished.problem is not None:
-            raise problem_from(finished.problem)
-        return action
-
-    def _started(self, action: Action, work: Work, *, renewed: bool = False) -> Started:
-        attempt = action.state.started.attempt if action.state.started else 0
-        return Started(
-            owner=work.owner or self._instance,
-            lease_ms=now_ms() + int(work.lease_s * 1000),
-            attempt=attempt if renewed else attempt + 1,
-            enforcement=work.enforcement,
-            layers=work.layers,
-            renewed=renewed,
-        )
-
-
-async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), within_s)
-    except TimeoutError:
-        return False
-    return True
-
-
-def _failed(problem: Problem, *, duration_ms: float = 0.0) -> Finished:
-    return Finished(outcome="error", problem=bounded(problem.details), duration_ms=round(duration_ms, 3))
-
-
-def _try_again(lost: Lost) -> Unavailable:
-    return Unavailable(f"{lost}; ask again with the same key", retry_after_s=0.2)
-
 
 def _same(decided: Decided, before: Decided | None) -> bool:
     """Whether a decision says what the record does already, but for the time."""
     return before is not None and decided == before.model_copy(update={"clock_s": decided.clock_s})
-
-
-def _too_large(error: EventTooLarge) -> str:
-    return f"what came of it is {error.size} bytes in the event log, and {error.limit} fit: ask for less at once"
 
 
 def _forbidden(action: Action, decided: Decided) -> Forbidden:
