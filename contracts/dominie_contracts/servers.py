@@ -24,11 +24,18 @@ class Server(Message):
     """Folders and files that it may read, beside its own program."""
     url: str | None = None
     """Where it is served over HTTP (streamable HTTP)."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """What each request over HTTP says; `{secret:NAME}` stands for a secret that is kept."""
 
     @property
     def place(self) -> str:
         """The command in one line, or the address."""
         return self.url or " ".join(self.command)
+
+    @property
+    def transport(self) -> Literal["http", "stdio"]:
+        """How it is spoken with."""
+        return "stdio" if self.url is None else "http"
 
 
 class Served(Message):
@@ -54,7 +61,7 @@ class Listing(Message):
     instructions: str = ""
     tools: tuple[Served, ...]
     program: dict[str, str] = Field(default_factory=dict)
-    """Of a command, each file and each folder of its program, with the digest of what is in it."""
+    """Of a command, each file and each folder of its program, with the digest of what is in it; else the address."""
 
     @property
     def digest(self) -> str:

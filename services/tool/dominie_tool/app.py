@@ -41,6 +41,7 @@ from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.classifier import Classifier
 from dominie_tool.adapters.workers import Workers
+from dominie_tool.egress import Egress
 from dominie_tool.endorsing.handlers import Endorsing
 from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
@@ -57,8 +58,10 @@ from dominie_tool.secrets.projection import Kept
 from dominie_tool.settings import Settings
 
 
-def build(settings: Settings | None = None, store: EventStore | None = None) -> Service:
-    """The tool service; `store` replaces the event log in tests."""
+def build(
+    settings: Settings | None = None, store: EventStore | None = None, *, egress: Egress | None = None
+) -> Service:
+    """The tool service; in tests `store` replaces the event log, and `egress` the way out to the internet."""
     settings = settings or Settings()
     service = Service("tool", settings, store=store)
     catalog, sources = Catalog(), Sources()
@@ -67,7 +70,9 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     values = Values(artifacts)
     kept = Kept()
     keeping = Keeping(service.store, service.actions(SECRET), kept, service.keyring.of)
-    boxes = Boxes(settings, values, None, Vault(kept, service.keyring.of).of)
+    vault = Vault(kept, service.keyring.of)
+    egress = egress or Egress.to_the_internet(settings.tool_egress_private, settings.bus_hosts)
+    boxes = Boxes(settings, values, egress, vault.of)
     workers = Workers(service.inner.client, service.instance)
 
     async def call_worker(tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
@@ -86,9 +91,9 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
         output_bytes=settings.tool_mcp_output_bytes,
         secret=(settings.keys, settings.state),
     )
-    running = Running(bounds, most=settings.tool_mcp_servers, idle_s=settings.tool_mcp_idle_s)
+    running = Running(bounds, egress, most=settings.tool_mcp_servers, idle_s=settings.tool_mcp_idle_s)
     register = Register(service.store, service.actions(TOOL), catalog)
-    calls = Calls(running, values, register)
+    calls = Calls(running, values, register, vault.of_server)
     registry = Registry(service.store, service.actions(TOOL), service.standing, catalog)
     servers = ServerHandlers(register, catalog, calls)
     parties = Parties(artifacts, service.keyring.by_id, may_serve)

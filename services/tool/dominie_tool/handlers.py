@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import JsonValue
 
@@ -68,10 +68,6 @@ from dominie_tool.provenance.sources import Sources, gone
 
 R = TypeVar("R", ToolResult, Begun)
 Run = Callable[[Tool, dict[str, JsonValue], Action], Awaitable[JsonValue]]
-
-
-ISOLATED = ("sandboxed", "mcp")
-"""The kinds that run in a box: nothing of a call is left outside, so that it may be done again."""
 
 
 class Handlers:
@@ -193,7 +189,8 @@ class Handlers:
             finished = _finished(tool.spec, result, begun, context.user or "", found)
             return Outcome(finished, tuple(action.beside))
 
-        spec, isolated = tool.spec, tool.spec.kind in ISOLATED
+        spec, where = tool.spec, self._enforcement(tool, context)
+        isolated = where == "isolated"
         done = await self._actions.perform(
             action,
             request,
@@ -202,7 +199,7 @@ class Handlers:
                 work,
                 effect=spec.effect != "read",
                 repeatable=spec.idempotent or isolated or spec.effect == "read",
-                enforcement="isolated" if isolated else "worker",
+                enforcement=where,
                 layers=await self._layers(spec) if isolated and self._layers else (),
                 notes=tool.notes,
             ),
@@ -270,6 +267,16 @@ class Handlers:
         elif action.state.status != "finished":
             raise Conflict(f"the call {command.action!r} is {action.state.status}, not started")
         return ToolResult(result=command.result, labels={}, action=action.id)
+
+    def _enforcement(self, tool: Tool, context: Context) -> Literal["isolated", "service", "worker"]:
+        """Where a tool runs. Of a call in a box nothing is left outside, so that it may be done again."""
+        if tool.spec.kind == "worker":
+            return "worker"
+        if tool.spec.kind == "mcp":
+            accepted = self._catalog.server(context.tenant, parts(tool.spec.name)[0]).accepted
+            if accepted is not None and accepted.server.transport == "http":
+                return "service"
+        return "isolated"
 
     def _closed(self, tool: Tool, context: Context) -> Problem | None:
         """Why nobody may call a tool: its time is over, or its MCP server is not what was accepted."""

@@ -12,39 +12,15 @@ from typing import Any
 
 import anyio
 import pytest
-from pydantic import JsonValue
 
 from dominie_contracts import Forbidden, Invalid, ReviewRequired, ToolFailed, Unavailable
-from dominie_contracts.rights import DEVELOPERS
-from dominie_contracts.servers import (
-    ListServers,
-    Mounted,
-    MountServer,
-    ReviewServer,
-    Server,
-    ServerReview,
-    ServerView,
-    UnmountServer,
-    Words,
-)
-from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ListTools, RegisterTool, ToolSpec
-from dominie_kit.artifacts import Artifacts
-from dominie_kit.checks.installed import installed
-from dominie_kit.checks.looking import Looking
-from dominie_kit.context import Context
-from dominie_kit.governed.given import Provenance
+from dominie_contracts.servers import ListServers, MountServer, ReviewServer, Server, UnmountServer
+from dominie_contracts.tool import CATALOG, TOOL, ListTools, RegisterTool, ToolSpec
 from dominie_kit.handler_testing import Desk
-from dominie_tool.adapters.artifacts import Values
-from dominie_tool.adapters.checking import Checking
-from dominie_tool.endorsing.projection import Endorsements
-from dominie_tool.handlers import Handlers
-from dominie_tool.mcp.calls import Calls
-from dominie_tool.mcp.handlers import Register, ServerHandlers
-from dominie_tool.mcp.servers import Running
+from dominie_tool.mcp import testing
 from dominie_tool.mcp.session import Bounds
-from dominie_tool.projection import Catalog
-from dominie_tool.provenance.sources import Sources
-from dominie_tool.sandbox import Limits, Sandbox
+from dominie_tool.mcp.testing import BOUNDS
+from dominie_tool.sandbox import Sandbox
 from dominie_tool.sandbox.host import survey
 from dominie_tool.sandbox.values import Host
 
@@ -57,8 +33,6 @@ pytestmark = [
 ]
 PROGRAM = Path(__file__).with_name("mcp_server.py")
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}}
-LIMITS = Limits(memory_mb=128, processes=16, scratch_mb=4)
-BOUNDS = Bounds(LIMITS, start_s=60, output_bytes=1 << 20, secret=())
 
 
 def tools(*names: str, **more: Any) -> list[dict[str, Any]]:
@@ -76,78 +50,21 @@ def folder() -> Iterator[Path]:
 
 
 @dataclass
-class House:
-    desk: Desk
-    servers: ServerHandlers
-    handlers: Handlers
-    running: Running
+class House(testing.House):
     folder: Path
-    calls: Calls
 
     def says(self, **words: Any) -> None:
         (self.folder / "words").write_text(json.dumps(words))
 
-    def developer(self, *groups: str) -> Context:
-        context = self.desk.context(agent="u-dana", deadline_s=120)
-        return replace(context, claims=None, groups=groups or (DEVELOPERS,))
-
-    @property
-    def server(self) -> Server:
-        host = survey()
-        assert isinstance(host, Host)
-        command = (host.python, str(self.folder / "server.py"))
-        return Server(name="test", command=command, reads=(str(self.folder / "words"),))
-
-    async def mount(self, server: Server | None = None, **words: Any) -> Mounted:
-        command = MountServer(server=server or self.server, words=Words.model_validate(words))
-        return await self.servers.mount(command, self.developer())
-
-    async def review(self, **more: Any) -> ServerReview:
-        return await self.servers.review(ReviewServer(name="test", **more), self.developer())
-
-    async def call(
-        self, tool: str = "echo", key: str | None = None, user: str = "u-ada", **arguments: Any
-    ) -> JsonValue:
-        await self.desk.caught_up()
-        context = self.desk.context(key, user=user, deadline_s=120)
-        return (await self.handlers.invoke(InvokeTool(tool=f"mcp.test.{tool}", arguments=arguments), context)).result
-
-    async def listed(self) -> tuple[ServerView, ...]:
-        return (await self.servers.list_servers(ListServers(), self.developer())).servers
-
 
 @asynccontextmanager
 async def keeping(desk: Desk, folder: Path, bounds: Bounds = BOUNDS, **more: Any) -> AsyncIterator[House]:
-    catalog, values = Catalog(), Values(Artifacts(desk.blobs))
-    desk.follow(catalog, CATALOG)
-    actions = desk.actions(TOOL)
-    running = Running(bounds, **{"most": 4, "idle_s": 60.0, **more})
-    register = Register(desk.store, actions, catalog)
-    calls = Calls(running, values, register)
-
-    async def nobody(*_: object) -> JsonValue:
-        raise AssertionError("only servers are called here")
-
-    async def layers(spec: ToolSpec) -> tuple[str, ...]:
-        return await calls.layers()
-
-    handlers = Handlers(
-        desk.store,
-        actions,
-        desk.standing,
-        catalog,
-        Sources(),
-        Provenance(),
-        Endorsements(),
-        values=values,
-        worker=nobody,
-        sandbox=nobody,
-        checking=Checking(Looking(installed(), cpu_s=5), actions),
-        mcp=calls.run,
-        layers=layers,
-    )
-    async with running.open():
-        yield House(desk, ServerHandlers(register, catalog, calls), handlers, running, folder, calls)
+    host = survey()
+    assert isinstance(host, Host)
+    command = (host.python, str(folder / "server.py"))
+    server = Server(name="test", command=command, reads=(str(folder / "words"),))
+    async with testing.keeping(desk, server, bounds, **more) as found:
+        yield House(**vars(found), folder=folder)
 
 
 @pytest.fixture
@@ -383,7 +300,7 @@ async def test_tools_that_cannot_be_some_leave_nothing_registered(
     [
         (Server(name="test"), "a command or an address"),
         (Server(name="test", command=("x",), url="http://example.com"), "a command or an address"),
-        (Server(name="test", url="http://example.com/mcp"), "HTTP"),
+        (Server(name="test", url="http://example.com/mcp"), "https alone"),
         (Server(name="test", command=("/no/such/program",)), "no program"),
         (Server(name="test", command=("/usr/bin/python3",), reads=("/",)), "may not see all of '/'"),
         (Server(name="test", command=("/usr/bin/python3",), reads=("/etc",)), "may not see all of"),

@@ -38,7 +38,13 @@ def register(app: typer.Typer) -> None:
 def add(
     name: Name,
     command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What starts it.")] = None,
-    url: Annotated[str | None, typer.Option(help="Or where it is served over HTTP.")] = None,
+    url: Annotated[str | None, typer.Option(help="Or where it is served over HTTP: https://…")] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", metavar="'NAME: TEXT'", help="Sent with each request; {secret:NAME} is a kept secret."
+        ),
+    ] = None,
     read: Annotated[
         list[Path] | None, typer.Option("--read", metavar="PATH", help="What else it may read, beside its program.")
     ] = None,
@@ -47,12 +53,12 @@ def add(
     trust_hints: Hints = False,
     json: Json = False,
 ) -> None:
-    """Start a server in a sandbox, and register its tools as they are now."""
+    """Start a server in a sandbox, or reach it over HTTP, and register its tools as they are now."""
     from dominie.commands._people import developer
     from dominie_contracts.servers import Mounted, MountServer
 
     reads = tuple(str(path.resolve()) for path in read or [])
-    server = _server(name, command=_command(command or []), reads=reads, url=url)
+    server = _server(name, command=_command(command or []), reads=reads, url=url, headers=_headers(header or []))
     words = _words(effect, role, trust_hints)
     with developer() as client:
         done = client.ask(MountServer(server=server, words=words), Mounted, timeout_s=START_S)
@@ -96,10 +102,13 @@ def list_servers(json: Json = False) -> None:
     with developer() as client:
         found = client.ask(ListServers(), Servers)
     rows = [
-        (each.server.name, _standing(each), len(each.tools), each.by, each.digest[:12], each.server.place)
+        (
+            *(each.server.name, _standing(each), len(each.tools), each.by),
+            *(each.digest[:12], each.server.transport, each.server.place),
+        )
         for each in found.servers
     ]
-    columns = ("server", "standing", "tools", "accepted by", "digest", "command")
+    columns = ("server", "standing", "tools", "accepted by", "digest", "over", "command or address")
     say(
         found.model_dump(mode="json"),
         lambda console: table(console, columns, rows, "No MCP servers; `dominie mcp add NAME -- COMMAND` adds one."),
@@ -158,6 +167,18 @@ def _whole(word: str) -> str:
     return word
 
 
+def _headers(said: list[str]) -> dict[str, str]:
+    from dominie_contracts import Invalid
+
+    parts = [line.partition(":") for line in said]
+    if wrong := next((line for line, (name, colon, _) in zip(said, parts, strict=True) if not (name and colon)), None):
+        raise Invalid(f"{wrong!r} is no header; one is like 'Authorization: Bearer {{secret:API_KEY}}'")
+    headers = {name.strip(): text.strip() for name, _, text in parts}
+    if len(headers) < len(parts):
+        raise Invalid("a header is said once")
+    return headers
+
+
 def _words(effects: list[str] | None, roles: list[str] | None, trust_hints: bool) -> "Words":
     from pydantic import ValidationError
 
@@ -187,6 +208,12 @@ def _standing(server: "ServerView") -> str:
     return "changed: review it" if server.changed else "accepted"
 
 
+def _where(server: "Server") -> str:
+    """How it is reached, with the headers that it gets; what is secret of them is not in there."""
+    headers = [f"{name}: {text}" for name, text in server.headers.items()]
+    return "\n".join([f"over {server.transport}: {server.place}", *headers])
+
+
 def _tools(console: "Console", server: "ServerView") -> None:
     rows = [(each.name, each.version, each.effect, each.description.partition("\n")[0]) for each in server.tools]
     table(console, ("tool", "version", "effect", "description"), rows, "It has no tools.")
@@ -195,7 +222,7 @@ def _tools(console: "Console", server: "ServerView") -> None:
 def _shown(console: "Console", server: "ServerView") -> None:
     from rich.text import Text
 
-    console.print(Text(safe(f"{server.server.place}\naccepted by {server.by}, {server.digest}; {_standing(server)}")))
+    console.print(Text(safe(f"{_where(server.server)}\naccepted by {server.by}, {server.digest}; {_standing(server)}")))
     if server.instructions:
         console.print(Text(safe(server.instructions), style="dim"))
     _tools(console, server)

@@ -67,7 +67,7 @@ class Doing(Trails):
         except Lost as lost:
             if work.repeatable:
                 raise try_again(lost) from lost
-            await self.append(action, Unknown(why=str(lost)))
+            await self.append(action, *action.beside, Unknown(why=str(lost)))
             raise Conflict("nobody can tell whether this happened; a person has to settle it") from lost
         if outcome is None:
             return self._result(action)

@@ -84,7 +84,7 @@ class Action:
     live: bool = False
     """Of a forked run, and beyond what its parent's record holds."""
     beside: list[Payload] = field(default_factory=list)
-    """What its work adds to the trail before the outcome, should that be a failure."""
+    """What its work adds to the trail before the outcome, should that be a failure, or nobody know it."""
 
     @property
     def id(self) -> str:

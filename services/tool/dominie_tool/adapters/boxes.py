@@ -16,9 +16,7 @@ from dominie_kit import Action, Context, NotDone
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import beyond
-from dominie_tool.egress import Call, Egress, Ground, Secret
-from dominie_tool.egress.gate import own_addresses
-from dominie_tool.egress.lookups import Lookups
+from dominie_tool.egress import Call, Egress, Secret
 from dominie_tool.egress.redaction import Redactor
 from dominie_tool.projection import Tool
 from dominie_tool.sandbox import Limits, Outcome, Sandbox, SandboxUnavailable
@@ -37,9 +35,8 @@ class Boxes:
         self, settings: Settings, values: Values, egress: Egress | None = None, secrets: SecretsOf | None = None
     ) -> None:
         """Be it; `egress` replaces the way out to the internet in tests, `secrets` opens those of a tool."""
-        ground = Ground(settings.tool_egress_private, settings.bus_hosts, Lookups(), own_addresses)
         self._values = values
-        self._egress = egress or Egress(ground)
+        self._egress = egress or Egress.to_the_internet(settings.tool_egress_private, settings.bus_hosts)
         self._secrets = secrets
         self._limiter = anyio.Semaphore(settings.tool_sandboxes)
         self._redacting = anyio.CapacityLimiter(2)

@@ -14,16 +14,18 @@ import anyio
 from anyio.abc import SocketListener, SocketStream
 
 from dominie_contracts.egress import Network, Reached
-from dominie_tool.egress.addresses import Address
-from dominie_tool.egress.gate import Gate, Ground
+from dominie_tool.egress.addresses import Address, AddressRange
+from dominie_tool.egress.gate import Gate, Ground, own_addresses
 from dominie_tool.egress.ledger import Ledger
 from dominie_tool.egress.line import Dial
+from dominie_tool.egress.lookups import Lookups
 from dominie_tool.egress.placeholders import Placeholders, Secret
 from dominie_tool.egress.proxy import Proxy
 from dominie_tool.egress.redaction import Redactor
 from dominie_tool.egress.values import Bounds, Refused
+from dominie_tool.egress.way import Way
 
-__all__ = ["Bounds", "Call", "Egress", "Ground", "Refused", "Secret"]
+__all__ = ["Bounds", "Call", "Egress", "Ground", "Refused", "Secret", "Way"]
 
 _BOUNDS = Bounds()
 
@@ -57,7 +59,11 @@ class Call:
 
 
 class Egress:
-    """The way out for the sandboxed tools of this process."""
+    """The way out for the tools of this process.
+
+    Attributes:
+        bounds: Of one call.
+    """
 
     def __init__(
         self,
@@ -78,11 +84,20 @@ class Egress:
         self._ground = ground
         self._dial = dial
         self._tls = cache(tls)
-        self._bounds = bounds
+        self.bounds = bounds
+
+    @classmethod
+    def to_the_internet(cls, opened: Sequence[AddressRange], bus: Sequence[str]) -> Egress:
+        """The real one: beside the internet some networks are open, and the bus is not."""
+        return cls(Ground(tuple(opened), tuple(bus), Lookups(), own_addresses))
 
     def open(self, network: Network, given: Sequence[Secret] = (), *, tenant: str = "") -> Call:
         """The network of one call, with the secrets that it may use."""
-        ledger, placeholders = Ledger(self._bounds), Placeholders(given, partial(secrets.token_hex, 16))
-        gate = Gate(network, self._ground, tenant, self._bounds.resolve_s)
+        ledger, placeholders = Ledger(self.bounds), Placeholders(given, partial(secrets.token_hex, 16))
+        gate = Gate(network, self._ground, tenant, self.bounds.resolve_s)
         proxy = Proxy(gate, ledger, self._dial, self._tls, placeholders)
         return Call(proxy, ledger, placeholders.environment, Redactor(each.value for each in given))
+
+    def way(self, network: Network, *, tenant: str) -> Way:
+        """The way for what this service says itself: its hosts are looked up once for as long as it is used."""
+        return Way(Gate(network, self._ground, tenant, self.bounds.resolve_s), self._dial, self._tls)

@@ -1,6 +1,7 @@
 """What is asked of MCP servers: what they offer, and calls, each within its time and of what was accepted."""
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
@@ -9,15 +10,21 @@ from pydantic import JsonValue
 
 from dominie_contracts import DeadlineExceeded, Invalid, ReviewRequired, ToolFailed, Unavailable
 from dominie_contracts.servers import Listing, Server, ServerAccepted, parts
-from dominie_kit import Action, Context, NotDone
+from dominie_kit import Action, Context, Lost, NotDone
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import InputSchema
+from dominie_tool.egress import Bounds, Secret
 from dominie_tool.mcp.aggregate import State, differences
+from dominie_tool.mcp.asking import Asking, asking
 from dominie_tool.mcp.errors import Broken, Failed
 from dominie_tool.mcp.servers import Running
-from dominie_tool.mcp.session import Session, Whose
+from dominie_tool.mcp.session import Session, Wanted, Whose
 from dominie_tool.projection import Tool
 from dominie_tool.sandbox import Sandbox
+
+SecretsOf = Callable[[str, Server, str], Awaitable[tuple[Secret, ...]]]
+"""The secrets of a server's headers, by tenant and who accepted it."""
+_BOUNDS = Bounds()
 
 
 class Register(Protocol):
@@ -36,8 +43,9 @@ class Register(Protocol):
 class Calls:
     """The way to the tools of MCP servers."""
 
-    def __init__(self, running: Running, values: Values, register: Register) -> None:
+    def __init__(self, running: Running, values: Values, register: Register, secrets: SecretsOf) -> None:
         self._running = running
+        self._secrets = secrets
         self._values = values
         self._register = register
 
@@ -46,15 +54,18 @@ class Calls:
 
         Raises:
             ToolFailed: It does not speak as it should.
-            Invalid: There is no such program.
+            Invalid: There is no such program, or no such secret.
+            Forbidden: A secret is not for this server.
             Unavailable: It cannot be run here.
         """
         whose = Whose(context.tenant, context.principal)
+        given = await self._secrets(context.tenant, server, context.principal)
         if anew:
             self._running.end(whose, server.name)
         try:
-            async with self._running.held(server, whose) as session:
-                return await _listed(session)
+            with asking(_BOUNDS):
+                async with self._running.held(Wanted(server, whose, given)) as session:
+                    return await _listed(session)
         except Broken as broken:
             raise ToolFailed(str(broken)) from broken
 
@@ -74,6 +85,7 @@ class Calls:
             ReviewRequired: Its server is not what was accepted.
             Invalid: Its server, or the program of that, is not there any more.
             ToolFailed: It failed, or its server did.
+            Lost: It was called over HTTP, and nobody can tell what came of that.
         """
         name, _ = parts(tool.spec.name)
         accepted = self._register.state(action.context.tenant, name).accepted
@@ -81,8 +93,8 @@ class Calls:
             raise Invalid(f"the MCP server {name!r} was removed")
         try:
             given = await self._values.load(arguments, action.context)
-            with anyio.fail_after(tool.spec.timeout_s):
-                result = await self._run(tool, accepted, given, action)
+            with asking(_BOUNDS) as under_way:
+                result = await self._within(tool, accepted, given, action, under_way)
         except TimeoutError as late:
             raise ToolFailed(f"{tool.spec.name}: timeout: it took longer than {tool.spec.timeout_s:g} s") from late
         except (Broken, Failed) as failed:
@@ -91,13 +103,40 @@ class Calls:
             raise NotDone(problem) from problem
         return await self._result(tool, result, action.context)
 
+    async def _within(
+        self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action, under_way: Asking
+    ) -> JsonValue:
+        """Call it within its time; what it reached stands beside what comes of it."""
+        try:
+            with anyio.fail_after(tool.spec.timeout_s):
+                return await self._tried(tool, accepted, given, action, under_way)
+        except (Broken, TimeoutError) as error:
+            if under_way.unsure:
+                raise Lost(f"{tool.spec.name}: {str(error) or 'it did not answer in its time'}") from error
+            raise
+        finally:
+            if reached := under_way.ledger.event():
+                action.beside.append(reached)
+
+    async def _tried(
+        self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action, under_way: Asking
+    ) -> JsonValue:
+        """Call it; once more, in another session, where a server had forgotten this one, and so has begun nothing."""
+        try:
+            return await self._run(tool, accepted, given, action)
+        except Broken:
+            if not under_way.expired:
+                raise
+        under_way.expired = False
+        return await self._run(tool, accepted, given, action)
+
     async def _run(
         self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action
     ) -> JsonValue:
         name, called = parts(tool.spec.name)
-        async with self._running.held(
-            accepted.server, Whose(action.context.tenant, action.context.user or "")
-        ) as found:
+        tenant, user = action.context.tenant, action.context.user or ""
+        secrets = await self._secrets(tenant, accepted.server, accepted.by)
+        async with self._running.held(Wanted(accepted.server, Whose(tenant, user), secrets)) as found:
             await self._check(found, accepted, action.context)
             try:
                 return await _called(found, called, given)
@@ -150,7 +189,7 @@ async def _listed(session: Session) -> Listing:
             return await session.listing()
     except TimeoutError as late:
         session.faulty = True
-        name, patience = session.server.name, session.bounds.start_s
+        name, patience = session.name, session.bounds.start_s
         raise Broken(f"the MCP server {name!r}: it did not say within {patience:g} s what it offers") from late
 
 

@@ -17,7 +17,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from dominie_contracts.servers import Listing, Served
-from dominie_tool.mcp.errors import Broken, Failed
+from dominie_tool.mcp.errors import OURS, Broken, Failed
 
 _MOST_TOOLS, _MOST_PAGES, _MOST_BYTES = 256, 50, 96_000
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
@@ -125,6 +125,8 @@ def _cause(error: Exception) -> Exception:
 
 def _said(error: Exception, about: str) -> Exception | None:
     match error:
+        case MCPError() if error.error.code == OURS:
+            return Broken(error.error.message[:500])
         case MCPError():
             gone = error.error.code == types.CONNECTION_CLOSED or about != "tools/call"
             return (Broken if gone else Failed)(f"it answers {about} with: {error.error.message[:500]}")

@@ -4,6 +4,9 @@ Broken   it does not do what the protocol says, so it is ended
 Failed   it does, and a tool of it says that it failed
 """
 
+OURS = -32_097
+"""The code of an error (JSON-RPC) that is said here, to the library, in a server's place."""
+
 
 class Broken(Exception):
     """A server does not do what the protocol says, or takes too long."""

@@ -25,8 +25,10 @@ from dominie_contracts.tool import CATALOG, ToolSpec
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context
 from dominie_tool.adapters.schemas import check_schemas
+from dominie_tool.mcp.address import address_of
 from dominie_tool.mcp.aggregate import State, accept, changed, differences, evolve, remove
 from dominie_tool.mcp.calls import Calls
+from dominie_tool.mcp.headers import check_headers
 from dominie_tool.projection import Catalog
 
 _TRIES = 5
@@ -98,7 +100,10 @@ class ServerHandlers:
         if bool(server.command) == bool(server.url):
             raise Invalid("an MCP server has a command or an address, one of them")
         if server.url is not None:
-            raise Invalid("MCP servers over HTTP cannot be reached from here yet; give a command")
+            address_of(server.url)
+        if server.headers and server.url is None:
+            raise Invalid("a command gets no headers; they are for an address")
+        check_headers(server.headers)
         await context.read_your_writes()
         stands = self._register.state(context.tenant, server.name).accepted
         if stands is not None and stands.server != server:

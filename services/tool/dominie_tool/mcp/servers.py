@@ -1,4 +1,4 @@
-"""The servers that run: one for each tenant, user and server, started when called, a bounded number."""
+"""The sessions with servers: one for each tenant, user and server, opened when called, a bounded number."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,15 +7,19 @@ import anyio
 from anyio.abc import TaskGroup
 
 from dominie_contracts import Unavailable
-from dominie_contracts.servers import Server
-from dominie_tool.mcp.session import Bounds, Session, Whose
+from dominie_tool.egress import Egress
+from dominie_tool.mcp.boxed import Boxed
+from dominie_tool.mcp.link import Link
+from dominie_tool.mcp.remote import Remote
+from dominie_tool.mcp.session import Bounds, Session, Wanted, Whose
 
 
 class Running:
-    """The servers that this process has running."""
+    """The servers that this process has running, or is connected to."""
 
-    def __init__(self, bounds: Bounds, *, most: int, idle_s: float) -> None:
+    def __init__(self, bounds: Bounds, egress: Egress, *, most: int, idle_s: float) -> None:
         self._bounds = bounds
+        self._egress = egress
         self._most = most
         self._idle_s = idle_s
         self._sessions: list[Session] = []
@@ -36,15 +40,15 @@ class Running:
                 tasks.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def held(self, server: Server, whose: Whose) -> AsyncIterator[Session]:
+    async def held(self, wanted: Wanted) -> AsyncIterator[Session]:
         """Somebody's server, which is started where it does not run, and not ended while this is open.
 
         Raises:
             Broken: It does not speak as it should.
             Unavailable: This machine cannot hold it, or holds as many as it may.
-            Invalid: There is no such program.
+            Invalid: There is no such program, or a secret is for other hosts.
         """
-        session = self._find(server, whose) or await self._start(server, whose)
+        session = self._find(wanted) or await self._start(wanted)
         session.busy += 1
         try:
             await session.ready.wait()
@@ -55,31 +59,36 @@ class Running:
             session.busy -= 1
             session.used = anyio.current_time()
             if session.faulty:
-                session.stop.set()
+                session.retire()
 
     def end(self, whose: Whose, name: str) -> None:
-        """End somebody's server of that name, with what is under way in it; where no user is named, everybody's."""
+        """End somebody's server of that name, with what is under way in its box; with no user, everybody's."""
         for session in self._sessions:
-            theirs = session.whose.tenant == whose.tenant and whose.user in ("", session.whose.user)
-            if theirs and session.server.name == name:
-                session.faulty = True
-                session.stop.set()
+            tenant, user = session.wanted.whose
+            if tenant == whose.tenant and whose.user in ("", user) and session.name == name:
+                session.retire()
 
-    def _find(self, server: Server, whose: Whose) -> Session | None:
-        wanted = (server, whose)
-        return next((each for each in self._sessions if not each.faulty and (each.server, each.whose) == wanted), None)
+    def _find(self, wanted: Wanted) -> Session | None:
+        return next((each for each in self._sessions if not each.faulty and each.wanted == wanted), None)
 
-    async def _start(self, server: Server, whose: Whose) -> Session:
+    async def _start(self, wanted: Wanted) -> Session:
         while len(self._sessions) >= self._most:
             await self._make_room()
-        if (found := self._find(server, whose)) is not None:
+        if (found := self._find(wanted)) is not None:
             return found  # somebody else has started it meanwhile
         if self._tasks is None:
             raise Unavailable("the tool service is stopping", retry_after_s=1)
-        session = Session(server, whose, self._bounds)
+        session = Session(wanted, self._link(wanted), self._bounds)
         self._sessions.append(session)
         self._tasks.start_soon(self._keep, session)
         return session
+
+    def _link(self, wanted: Wanted) -> Link:
+        server, bounds = wanted.server, self._bounds
+        if server.url is not None:
+            tenant = wanted.whose.tenant
+            return Remote(server, wanted.given, self._egress, tenant=tenant, output_bytes=bounds.output_bytes)
+        return Boxed(server, bounds.limits, output_bytes=bounds.output_bytes, secret=bounds.secret)
 
     async def _make_room(self) -> None:
         """End the server that nobody has called for the longest time."""
@@ -87,8 +96,7 @@ class Running:
         if not idle:
             raise Unavailable(f"{self._most} MCP servers are at work here, as many as may be", retry_after_s=1)
         oldest = min(idle, key=lambda each: each.used)
-        oldest.faulty = True
-        oldest.stop.set()
+        oldest.retire()
         await oldest.ended.wait()
 
     async def _keep(self, session: Session) -> None:
@@ -104,7 +112,6 @@ class Running:
         while True:
             left = self._idle_s if session.busy else session.used + self._idle_s - anyio.current_time()
             if left <= 0:
-                session.faulty = True
-                session.stop.set()
+                session.retire()
                 return
             await anyio.sleep(left)

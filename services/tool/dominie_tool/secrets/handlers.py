@@ -1,6 +1,6 @@
 """The commands about secrets, and a call's own: opened for that call alone."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from pydantic_core import to_json
 
@@ -16,12 +16,14 @@ from dominie_contracts.secrets import (
     SecretRemoved,
     Secrets,
 )
+from dominie_contracts.servers import Server, stream_id
 from dominie_contracts.tool import ToolSpec
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Actions, Context
 from dominie_kit.bus import now_ms
 from dominie_kit.personal.sealing import PersonKey, Unreadable
 from dominie_tool.egress.placeholders import Secret
+from dominie_tool.mcp.headers import secrets_in
 from dominie_tool.secrets.aggregate import State, check, check_use, evolve, keep, remove
 from dominie_tool.secrets.projection import Kept, view
 
@@ -102,10 +104,17 @@ class Vault:
         """
         profile = spec.profile
         names = () if profile is None or profile.network == "none" else profile.network.secrets
-        if not names:
+        return await self._open(tenant, names, tool=spec.name, owner=owner)
+
+    async def of_server(self, tenant: str, server: Server, by: str) -> tuple[Secret, ...]:
+        """The secrets that the headers of an MCP server name, which somebody has accepted; like `of`."""
+        return await self._open(tenant, secrets_in(server.headers), tool=stream_id(server.name), owner=by)
+
+    async def _open(self, tenant: str, names: Iterable[str], *, tool: str, owner: str) -> tuple[Secret, ...]:
+        found = [check_use(self._kept.find(tenant, name), name, tool=tool, owner=owner) for name in names]
+        if not found:
             return ()
         key = await self._key(tenant, WHOSE)
-        found = [check_use(self._kept.find(tenant, name), name, tool=spec.name, owner=owner) for name in names]
         return tuple(Secret(each.name, _opened(key, tenant, each), each.hosts) for each in found)
 
 
