@@ -47,6 +47,7 @@ from dominie_contracts.tool import (
     Tools,
     ToolSpec,
 )
+from dominie_contracts.words import Words
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
 from dominie_kit.edge.standing import Standing
@@ -180,13 +181,14 @@ class Handlers:
             except Problem as problem:
                 raise await self._actions.refuse(action, request, problem) from problem
         run = self._kinds[tool.spec.kind]
+        words = await self._requests.words(context) if tool.typed.named else None
 
         async def work(action: Action) -> Outcome:
             begun = time.perf_counter()
             result = await run(tool, command.arguments, action)
             await self._accept(tool, result, context)
             found = await self._checking.found(result, context)
-            finished = _finished(tool.spec, result, begun, context.user or "", found)
+            finished = _finished(tool.spec, result, begun, context.user or "", found, words)
             return Outcome(finished, tuple(action.beside))
 
         spec, where = tool.spec, self._enforcement(tool, context)
@@ -392,9 +394,10 @@ def _integrity(labels: Mapping[str, Label]) -> dict[str, Integrity]:
 
 
 def _finished(
-    spec: ToolSpec, result: JsonValue, begun: float, user: str, found: dict[str, tuple[str, ...]]
+    spec: ToolSpec, result: JsonValue, begun: float, user: str, found: dict[str, tuple[str, ...]], words: Words | None
 ) -> Finished:
-    labels = relabelled(label_result(result, spec.output_schema, user), found)
+    named = words.name if words is not None else None
+    labels = relabelled(label_result(result, spec.output_schema, user, named=named), found)
     return Finished(
         outcome="ok",
         result=result,

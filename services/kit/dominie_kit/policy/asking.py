@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from dominie_contracts import Invalid
-from dominie_contracts.labels import Role, amount, leaves, roles, units
+from dominie_contracts.labels import Role, amount, has_names, leaves, roles, units
 from dominie_contracts.provenance import LEVELS, NOTHING, Label, join, may_read
 from dominie_contracts.tool import ToolSpec
 from dominie_contracts.typed import Unit
@@ -32,6 +32,7 @@ class Typed:
         units: Of each amount.
         shape: The action of this version.
         arguments: The type of all arguments.
+        named: Parts of its result are as good as what the user has named.
     """
 
     spec: ToolSpec
@@ -39,12 +40,15 @@ class Typed:
     units: dict[str, Unit]
     shape: Shape
     arguments: Type
+    named: bool
 
     @classmethod
     def of(cls, spec: ToolSpec) -> "Typed":
         """The same, from the specification."""
         schema = spec.input_schema
-        return cls(spec, roles(schema), units(schema), shape_of(spec), record_type(schema))
+        return cls(
+            spec, roles(schema), units(schema), shape_of(spec), record_type(schema), has_names(spec.output_schema)
+        )
 
     def question(
         self,

@@ -74,7 +74,7 @@ _EVENT = _of(
     id_=RECORD,
     start_time=PLATFORM,
     end_time=PLATFORM,
-    participants=PLATFORM,
+    participants=_mark(integrity="platform", named="title"),
     all_day=PLATFORM,
     status=PLATFORM,
 )
