@@ -1,11 +1,9 @@
 """Who may be registered, revoked and stood for, and who lets whom act for them. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from dominie_contracts.identity import (
-    Erase,
     Erased,
     Register,
     Registered,
@@ -19,23 +17,16 @@ from dominie_contracts.identity import (
 )
 from dominie_contracts.keys import (
     IssueApiKey,
-    KeyEntry,
     KeyIssued,
     KeyRevoked,
-    KeysChanged,
     RevokeApiKey,
-    RotateKeys,
 )
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
 from dominie_contracts.rights import DEVELOPERS, OPERATOR
 from dominie_contracts.runs import (
-    Delegate,
     Delegated,
     DelegationEnded,
-    EndDelegation,
-    EndRun,
     RunEnded,
-    RunOpened,
 )
 from dominie_contracts.spiffe import TRUST_DOMAIN, SpiffeId
 from dominie_contracts.subjects import PLATFORM, check_principal, check_tenant
@@ -47,9 +38,6 @@ MAX_NAME_CHARS = 200
 MAX_REASON_CHARS = 500
 _KEYED = 15
 """Beside the last one; a connection that is older than them all is made anew."""
-LEAD_S = 5
-"""So long everybody knows a new signer before it signs."""
-MAX_DELEGATION_S = 366 * 86400
 
 PrincipalCommand = Register | Rotate | Revoke | Suspend | Resume | IssueApiKey | RevokeApiKey
 PrincipalEvent = (
@@ -228,101 +216,6 @@ def suspend(state: State, registered: Registered, *, by: str, reason: str) -> li
     ]
 
 
-def decide_erasure(state: State, command: Erase, keys: tuple[str, ...]) -> list[PrincipalEvent]:
-    """What is written when a person is erased, who has these keys; nothing where it was written of all of them.
-
-    Raises:
-        Invalid: It is no person, or one of whom nothing was ever written.
-    """
-    if not check_principal(command.principal).startswith("u-"):
-        raise Invalid(f"{command.principal!r} is no person (u-NAME)")
-    before = state.erased.keys if state.erased is not None else ()
-    if state.erased is not None and set(keys) <= set(before):
-        return []
-    if not keys and state.registered is None:
-        raise Invalid(f"nothing was ever written for {command.principal!r}")
-    return [Erased(tenant=command.tenant, principal=command.principal, keys=(*before, *keys), by=command.by)]
-
-
-def decide_delegation(
-    state: State, command: Delegate | EndDelegation, caller: Caller, *, now_s: int
-) -> list[PrincipalEvent]:
-    """What is written when a person lets an agent act for them, or no more; nothing where nothing changes.
-
-    Raises:
-        Invalid: It is no agent, its time is over before it begins, or it names too much.
-        Forbidden: The caller is no person who stands.
-    """
-    if not check_principal(command.agent).startswith("a-"):
-        raise Invalid(f"{command.agent!r} is no agent (a-NAME)")
-    if not caller.principal.startswith("u-") or state.registered is None or state.revoked:
-        raise Forbidden(f"only a registered person lets an agent act for them, not {caller.principal}")
-    stands = next((each for each in state.delegations if each.agent == command.agent), None)
-    if isinstance(command, EndDelegation):
-        ended = DelegationEnded(tenant=caller.tenant, principal=caller.principal, agent=command.agent)
-        return [] if stands is None else [ended]
-    if not now_s < command.expires_s <= now_s + MAX_DELEGATION_S:
-        raise Invalid(f"a delegation ends within {MAX_DELEGATION_S // 86400} days from now, not {command.expires_s}")
-    _check_names(command.grants.tools, command.grants.models, command.grants.namespaces)
-    wanted = Delegated(tenant=caller.tenant, principal=caller.principal, **command.model_dump())
-    return [] if wanted == stands else [wanted]
-
-
-def decide_keys(
-    stands: tuple[KeyEntry, ...], command: RotateKeys, *, now_s: int, kid: Callable[[str], str]
-) -> list[KeysChanged]:
-    """What is written when keys of the deployment take the place of others; nothing where they have.
-
-    Args:
-        stands: Those that are taken, by the last such event.
-        command: What is asked.
-        now_s: Unix time.
-        kid: The id of a public key.
-
-    Raises:
-        Conflict: One of them was a key before, or takes the place of one that is not there.
-    """
-    found = tuple(each for each in stands if each.until_s is None or each.until_s > now_s)
-    replaced = []
-    for key in command.keys:
-        from_s = now_s + (LEAD_S if key.use == "signer" else 0)
-        wanted = KeyEntry(use=key.use, name=key.name, nkey=key.nkey, kid=kid(key.nkey), from_s=from_s)
-        before = wanted.model_copy(update={"nkey": key.previous, "kid": kid(key.previous), "from_s": 0})
-        then = _replaced(found, before, wanted, from_s + command.overlap_s)
-        if then != found:
-            replaced.append(key)
-        found = then
-    return [KeysChanged(keys=found, by=OPERATOR, replaced=tuple(replaced))] if replaced else []
-
-
-def _replaced(stands: tuple[KeyEntry, ...], before: KeyEntry, wanted: KeyEntry, until_s: int) -> tuple[KeyEntry, ...]:
-    place = (wanted.use, wanted.name)
-    last = next((each for each in stands if (each.use, each.name) == place and each.until_s is None), before)
-    if last.nkey == wanted.nkey:
-        return stands
-    if any(each.nkey == wanted.nkey for each in (before, *stands)):
-        raise Conflict(f"{wanted.nkey} is or was a key; make a new one")
-    if wanted.use == "signer" and last.nkey != before.nkey:
-        raise Conflict(f"{wanted.name} has another key than {before.nkey}: somebody else has rotated it")
-    others = tuple(each for each in stands if each != last)
-    return (*others, last.model_copy(update={"until_s": until_s}), wanted)
-
-
-def decide_end_run(state: State, opened: RunOpened | None, command: EndRun, caller: Caller) -> list[PrincipalEvent]:
-    """What is written, in its agent's stream, when a run is ended; nothing where it was.
-
-    Raises:
-        Forbidden: The caller is neither its user nor its agent's sponsor, or there is no such run.
-    """
-    sponsor = state.registered.sponsor if state.registered else None
-    if opened is None or caller.principal not in (opened.user, sponsor):
-        raise Forbidden(f"only its user and its agent's sponsor end a run, and no run {command.run!r} is yours")
-    ended = RunEnded(
-        tenant=caller.tenant, principal=opened.agent, run=command.run, by=caller.principal, reason=command.reason[:500]
-    )
-    return [] if command.run in state.ended else [ended]
-
-
 def evolve(state: State, event: PrincipalEvent, *, position: int = 0, at_s: float = 0.0) -> State:
     """The principal after one more event, which stands at a position of the log and was made at a time (Unix)."""
     state = replace(state, version=state.version + 1)
@@ -401,7 +294,7 @@ def _check_registration(command: Register, tenant: str) -> None:
         Invalid: It is that.
     """
     principal, grants = command.principal, command.grants
-    _check_names(grants.tools, grants.models, grants.namespaces, command.users, command.groups)
+    check_names(grants.tools, grants.models, grants.namespaces, command.users, command.groups)
     for person in (*command.users, *(() if command.sponsor is None else (command.sponsor,))):
         if not check_principal(person).startswith("u-"):
             raise Invalid(f"{person!r} is no person (u-NAME)")
@@ -415,7 +308,12 @@ def _check_registration(command: Register, tenant: str) -> None:
         SpiffeId.of(TRUST_DOMAIN, tenant, principal)
 
 
-def _check_names(*lists: tuple[str, ...]) -> None:
+def check_names(*lists: tuple[str, ...]) -> None:
+    """See that somebody can be granted what these name.
+
+    Raises:
+        Invalid: There are too many of one kind, or one is no name.
+    """
     if any(len(names) > MAX_NAMES for names in lists):
         raise Invalid(f"at most {MAX_NAMES} names of each kind; grant {EVERYTHING!r}, or register another")
     if any(not 1 <= len(name) <= MAX_NAME_CHARS or name == PLATFORM for names in lists for name in names):

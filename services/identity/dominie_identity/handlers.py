@@ -42,14 +42,12 @@ from dominie_identity.aggregate import (
     PrincipalEvent,
     State,
     decide,
-    decide_delegation,
-    decide_end_run,
-    decide_erasure,
     place,
 )
+from dominie_identity.people.aggregate import decide_delegation, decide_erasure
 from dominie_identity.policy import revoke_wards
 from dominie_identity.projection import Principals
-from dominie_identity.runs.aggregate import Run
+from dominie_identity.runs.aggregate import Run, decide_end_run
 from dominie_kit import Context
 
 _KEY_ID_CHARS = 16

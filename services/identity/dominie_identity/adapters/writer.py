@@ -12,7 +12,8 @@ from dominie_contracts.keys import KeyEntry, KeysChanged, RotateKeys
 from dominie_contracts.registry import parse_own
 from dominie_contracts.subjects import PLATFORM
 from dominie_eventstore import EventStore, Folds, WrongExpectedVersion
-from dominie_identity.aggregate import Caller, PrincipalEvent, State, decide_keys, evolve
+from dominie_identity.aggregate import Caller, PrincipalEvent, State, evolve
+from dominie_identity.keys.aggregate import decide_keys
 from dominie_identity.projection import Principals
 from dominie_kit import Actions, Context
 

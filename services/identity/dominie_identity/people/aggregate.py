@@ -1,13 +1,17 @@
-"""What is written when a person signs in. Pure."""
+"""What is written when a person signs in, lets an agent act for them, or is erased. Pure."""
 
 import hmac
 
-from dominie_contracts.identity import Registered
+from dominie_contracts.identity import Erase, Erased, Registered
 from dominie_contracts.people import Login
-from dominie_contracts.problems import Conflict, Forbidden, Unauthenticated
+from dominie_contracts.problems import Conflict, Forbidden, Invalid, Unauthenticated
+from dominie_contracts.runs import Delegate, Delegated, DelegationEnded, EndDelegation
+from dominie_contracts.subjects import check_principal
 from dominie_contracts.token import Grants
-from dominie_identity.aggregate import State
+from dominie_identity.aggregate import Caller, PrincipalEvent, State, check_names
 from dominie_identity.people.vouching import Person
+
+MAX_DELEGATION_S = 366 * 86400
 
 
 def decide_sign_in(state: State, who: Person, nkey: str, *, issuer: str, login_s: int, now_s: int) -> list[Registered]:
@@ -94,3 +98,43 @@ def _previous(stands: Registered | None, nkey: str, now_s: int) -> tuple[str | N
     if stands.nkey == nkey:
         return stands.previous, stands.previous_until_s
     return (stands.nkey, stands.login.until_s) if stands.takes(stands.nkey, now_s) else (None, 0)
+
+
+def decide_delegation(
+    state: State, command: Delegate | EndDelegation, caller: Caller, *, now_s: int
+) -> list[PrincipalEvent]:
+    """What is written when a person lets an agent act for them, or no more; nothing where nothing changes.
+
+    Raises:
+        Invalid: It is no agent, its time is over before it begins, or it names too much.
+        Forbidden: The caller is no person who stands.
+    """
+    if not check_principal(command.agent).startswith("a-"):
+        raise Invalid(f"{command.agent!r} is no agent (a-NAME)")
+    if not caller.principal.startswith("u-") or state.registered is None or state.revoked:
+        raise Forbidden(f"only a registered person lets an agent act for them, not {caller.principal}")
+    stands = next((each for each in state.delegations if each.agent == command.agent), None)
+    if isinstance(command, EndDelegation):
+        ended = DelegationEnded(tenant=caller.tenant, principal=caller.principal, agent=command.agent)
+        return [] if stands is None else [ended]
+    if not now_s < command.expires_s <= now_s + MAX_DELEGATION_S:
+        raise Invalid(f"a delegation ends within {MAX_DELEGATION_S // 86400} days from now, not {command.expires_s}")
+    check_names(command.grants.tools, command.grants.models, command.grants.namespaces)
+    wanted = Delegated(tenant=caller.tenant, principal=caller.principal, **command.model_dump())
+    return [] if wanted == stands else [wanted]
+
+
+def decide_erasure(state: State, command: Erase, keys: tuple[str, ...]) -> list[PrincipalEvent]:
+    """What is written when a person is erased, who has these keys; nothing where it was written of all of them.
+
+    Raises:
+        Invalid: It is no person, or one of whom nothing was ever written.
+    """
+    if not check_principal(command.principal).startswith("u-"):
+        raise Invalid(f"{command.principal!r} is no person (u-NAME)")
+    before = state.erased.keys if state.erased is not None else ()
+    if state.erased is not None and set(keys) <= set(before):
+        return []
+    if not keys and state.registered is None:
+        raise Invalid(f"nothing was ever written for {command.principal!r}")
+    return [Erased(tenant=command.tenant, principal=command.principal, keys=(*before, *keys), by=command.by)]

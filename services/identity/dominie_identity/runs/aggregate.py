@@ -6,9 +6,9 @@ from typing import assert_never
 from dominie_contracts.identity import Registered
 from dominie_contracts.problems import Conflict, Forbidden, Invalid
 from dominie_contracts.rights import DEVELOPERS, OPERATOR, OPERATORS
-from dominie_contracts.runs import RunGranted, RunOpened, RunRenewed, RunWidened
+from dominie_contracts.runs import EndRun, RunEnded, RunGranted, RunOpened, RunRenewed, RunWidened
 from dominie_contracts.token import Fork
-from dominie_identity.aggregate import Caller
+from dominie_identity.aggregate import Caller, PrincipalEvent, State
 
 RunEvent = RunOpened | RunRenewed | RunGranted | RunWidened
 
@@ -108,3 +108,18 @@ def evolve_run(run: Run, event: RunEvent) -> Run:
             return run
         case _:
             assert_never(event)
+
+
+def decide_end_run(state: State, opened: RunOpened | None, command: EndRun, caller: Caller) -> list[PrincipalEvent]:
+    """What is written, in its agent's stream, when a run is ended; nothing where it was.
+
+    Raises:
+        Forbidden: The caller is neither its user nor its agent's sponsor, or there is no such run.
+    """
+    sponsor = state.registered.sponsor if state.registered else None
+    if opened is None or caller.principal not in (opened.user, sponsor):
+        raise Forbidden(f"only its user and its agent's sponsor end a run, and no run {command.run!r} is yours")
+    ended = RunEnded(
+        tenant=caller.tenant, principal=opened.agent, run=command.run, by=caller.principal, reason=command.reason[:500]
+    )
+    return [] if command.run in state.ended else [ended]
