@@ -43,8 +43,9 @@ OPTIONAL = {
 """`labelling.py`: where a chat's messages came from. `listing.py`, `policies`: what fits into guardrail's list, the
 Cedar files that it brings. `runs`, `limits`, `plans`: second aggregates, of identity, of guardrail, of tool. `people`:
 whom issuers vouch for, `keys`: how those of the deployment are replaced, `warden`: what identity does about those who
-flood or are refused. `provenance`: what runs were given, `endorsing`: what people say of that. `sandbox`: what holds the
-tool service's tools, `egress`: their way out, `secrets`: what they use there, `mcp`: the servers whose tools it calls."""
+flood or are refused. `provenance`: what runs were given, `endorsing`: what people say of that. `sandbox`: what holds
+the tool service's tools, `egress`: their way out, `secrets`: what they use there, `mcp`: the servers whose tools it
+calls."""
 PROGRAMS = "dominie_demo.desk."
 """What the demo runs as a user's own programs, elsewhere, by path."""
 SUITES = ("testing", "conformance")
