@@ -13,9 +13,10 @@ from dominie_contracts.labels import Role, amount, has_names, leaves, roles, uni
 from dominie_contracts.provenance import LEVELS, NOTHING, Label, join, may_read
 from dominie_contracts.tool import ToolSpec
 from dominie_contracts.typed import Unit
+from dominie_kit.policy.links import links
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.schema import ARGUMENTS
-from dominie_kit.policy.shapes import MIN, UNKNOWN, Shape, shape_of
+from dominie_kit.policy.shapes import LINKS, MIN, UNKNOWN, Shape, shape_of
 from dominie_kit.policy.types import Type, record_type, undeclared, value_of
 
 Command = Literal["tool.invoke", "tool.begin"]
@@ -107,7 +108,7 @@ class Typed:
 
     def _told(self, arguments: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """The arguments that have a role, by it: all texts as one; of others that are several, none stands for all."""
-        found: dict[str, JsonValue] = {}
+        found: dict[str, JsonValue] = {LINKS: []}
         given: dict[Role, list[JsonValue]] = {}
         for name, role in self.roles.items():
             value = arguments.get(name)
@@ -115,7 +116,8 @@ class Typed:
                 given.setdefault(role, []).append(moment(name, value) if role == "when" else value)
         for role, values in given.items():
             if role == "text":
-                found[role] = "\n".join(map(_written, values))
+                text = "\n".join(map(_written, values))
+                found |= {role: text, LINKS: [*links(text)]}
             elif role != "amount" and len(values) == 1 and isinstance(values[0], str):
                 found[role] = values[0]
         total = amount(arguments, self.units)

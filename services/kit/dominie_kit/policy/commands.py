@@ -119,7 +119,7 @@ def library(
     into: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy them there, with their cases.")] = None,
     json: Json = False,
 ) -> None:
-    """Policies about where arguments came from: recipients, amounts, objects, times, code, confidential data."""
+    """Policies about where arguments came from: recipients, amounts, objects, links, times, code, confidential data."""
     from dominie_kit.policy.library import copy_library, shelved
 
     with problems():

@@ -14,7 +14,7 @@ from dominie_kit.policy.looked_for import known
 from dominie_kit.policy.policies import UNDECIDABLE, Policies
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.schema import ARGUMENTS
-from dominie_kit.policy.shapes import INVOKE, MIN, UNKNOWN, VERSION
+from dominie_kit.policy.shapes import INVOKE, LINKS, MIN, UNKNOWN, VERSION
 
 _MISSING = "does not have the attribute"
 
@@ -118,7 +118,7 @@ def again(recorded: Recorded, policies: Policies) -> Decided:
 def _origins(looked_at: frozenset[str]) -> set[str]:
     """What says where arguments came from, and was not always recorded, of what policies look at."""
     found = {MIN} if looked_at & {MIN, "readers", "outside"} else set[str]()
-    return found | (looked_at & {UNKNOWN})
+    return found | (looked_at & {UNKNOWN, LINKS})
 
 
 def changed(recorded: Recorded, decided: Decided) -> bool:

@@ -34,7 +34,7 @@ NAMED = frozenset({ENDORSE})
 """What a `permit` has to name: one of everything, as it was written before there were these, does not permit it."""
 VERSION = "@"
 """Parts a tool's name, which holds none, from its version."""
-MIN, UNKNOWN = "min", "unknown"
+MIN, UNKNOWN, LINKS = "min", "unknown", "links"
 PROVENANCE = (MIN, "untrusted", UNKNOWN, "readers", "outside")
 """What policies are told of where a call's arguments came from."""
 _ROLE_TYPES: Mapping[str, Type] = {role: {"amount": NUMBER, "when": MOMENT}.get(role, TEXT) for role in ROLES}
@@ -48,6 +48,7 @@ _CALL: dict[str, Type] = {
     "readers": optional(TEXTS),
     "outside": optional(TEXTS),
     "undeclared": optional(TEXTS),
+    LINKS: TEXTS,
     FOUND: TEXTS,
     CHECKED: TEXTS,
     "plan": optional(TEXT),
@@ -56,8 +57,9 @@ _CALL: dict[str, Type] = {
 """`min`: how far what the arguments of each role were made from can be trusted, 0 to 4; `untrusted`: the roles below
 3, and `unknown` those of which no better source has the value at all. `readers`: who may read what the call says,
 where that is not anybody; `outside`: who of those that it goes to may not. `undeclared`: the arguments that the tool's
-schema does not name. `found`, where a policy looks at it: what checks found in the arguments, and `checked` who
-looked. `plan`, where the run has one: whether the call is inside of it, and `plan_lacks` why not."""
+schema does not name. `links`: where what it says leads. `found`, where a policy looks at it: what checks found in the
+arguments, and `checked` who looked. `plan`, where the run has one: whether the call is inside of it, and `plan_lacks`
+why not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from dominie_kit.policy.planned import PLAN, refusal
 from dominie_kit.policy.question import Question
 from dominie_kit.policy.rules import EVERYTHING, Rule, policy_json, seeks
 from dominie_kit.policy.schema import ARGUMENTS, NOW, Handles, handles
-from dominie_kit.policy.shapes import CHECKED, FOUND, MIN, UNKNOWN, Shape
+from dominie_kit.policy.shapes import CHECKED, FOUND, LINKS, MIN, UNKNOWN, Shape
 from dominie_kit.policy.types import Type
 
 _LONG = range(-(2**63), 2**63)
-_SURE = (ARGUMENTS, MIN, UNKNOWN, "readers", "outside", FOUND, CHECKED)
+_SURE = (ARGUMENTS, MIN, UNKNOWN, "readers", "outside", LINKS, FOUND, CHECKED)
 """What was held against the tool's own schema, or is made here; the last two only where a policy looks at them."""
 
 
