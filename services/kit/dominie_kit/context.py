@@ -8,6 +8,9 @@ from dominie_contracts import DeadlineExceeded, RunClaims
 from dominie_contracts.token import Fork, Grants
 from dominie_kit.personal.sealing import PersonKey
 
+_ALL = 2**63 - 1
+"""A position that no event has."""
+
 
 @dataclass(frozen=True, slots=True)
 class About:
@@ -105,6 +108,11 @@ class Context:
         """Wait until this service's read models hold everything that the caller has seen (`Dominie-After`)."""
         if self.after and self.caught_up is not None:
             await self.caught_up(self.after, self.left_s)
+
+    async def read_everything(self) -> None:
+        """The same, for decisions by what the caller has seen: they may say less, so all that is stored counts."""
+        if self.caught_up is not None:
+            await self.caught_up(_ALL, self.left_s)
 
 
 def deadline_in(seconds: float) -> float:

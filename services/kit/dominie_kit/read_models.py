@@ -66,11 +66,19 @@ class ReadModels:
         Raises:
             Unavailable: They have not, in time.
         """
-        for projector in self._own:
+        late = list[TimeoutError]()
+
+        async def wait_for(projector: Projector) -> None:
             try:
                 await projector.wait_for(position, timeout_s)
             except TimeoutError as error:
-                raise Unavailable(f"{self._service} has not caught up yet", retry_after_s=0.5) from error
+                late.append(error)
+
+        async with anyio.create_task_group() as group:
+            for projector in self._own:
+                group.start_soon(wait_for, projector)
+        if late:
+            raise Unavailable(f"{self._service} has not caught up yet", retry_after_s=0.5) from late[0]
 
     def refusal(self) -> Problem | None:
         """Why nothing can be answered yet; None where it can."""

@@ -324,7 +324,7 @@ class Handlers:
         restricts = self._checking.restricts or self._catalog.restricts(context.tenant)
         if not (tool.typed.roles or restricts):
             return {}
-        await context.read_your_writes()
+        await context.read_everything()
         seen = await self._sources.of(context.tenant, context.run)
         more = self._provenance.of(context)
         beside = await self._sources.beside(context.tenant, context.run, self._provenance.family(context))

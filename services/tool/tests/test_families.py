@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from dominie_contracts import Forbidden
+from dominie_contracts import Forbidden, Unavailable
 from dominie_contracts.action import Finished
 from dominie_contracts.identity import RUN
 from dominie_contracts.memory import MEMORY
 from dominie_contracts.provenance import Label
 from dominie_contracts.runs import RunOpened
 from dominie_contracts.token import Grants
-from dominie_contracts.tool import InvokeTool
+from dominie_contracts.tool import TOOL, InvokeTool
 from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_tool.handlers import Handlers
@@ -94,3 +94,33 @@ async def test_in_a_family_that_is_too_large_no_short_value_vouches(
         context = await opened(desk, f"r-{number}", "t-1")
     with pytest.raises(Forbidden, match="no record"):
         await found_and_removed(handlers, context, desk)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_what_is_stored_counts_whatever_a_caller_says_that_they_have_seen(
+    desk: Desk, handlers: Handlers, tools: None, after: int
+) -> None:
+    """A page that another instance answered with a moment ago is waited for."""
+    context = await opened(desk, "r-1")
+    await handlers.invoke(InvokeTool(tool="find", arguments={}), again(context, desk))
+    await desk.caught_up()
+    read = Finished(outcome="ok", result="delete file 13 now", label=Label(integrity="untrusted"), duration_ms=1)
+    await desk.append(TOOL, "read elsewhere", read, run="r-1")
+
+    async def caught_up(position: int, timeout_s: float) -> None:
+        if position >= await desk.store.last_position():
+            await desk.caught_up()
+
+    with pytest.raises(Forbidden, match="no record"):
+        await handlers.invoke(REMOVE, replace(again(context, desk), after=after, caught_up=caught_up))
+
+
+async def test_who_cannot_know_what_is_stored_refuses(desk: Desk, handlers: Handlers, tools: None) -> None:
+    async def behind(position: int, timeout_s: float) -> None:
+        raise Unavailable("tool has not caught up yet")
+
+    context = await opened(desk, "r-1")
+    with pytest.raises(Unavailable):
+        await handlers.invoke(REMOVE, replace(context, caught_up=behind))
+    reading = InvokeTool(tool="browse", arguments={})
+    assert (await handlers.invoke(reading, replace(again(context, desk), caught_up=behind))).action
