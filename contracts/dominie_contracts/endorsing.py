@@ -16,17 +16,18 @@ MAX_NOTE_CHARS = 2_000
 MAX_POINTER_CHARS = 1_000
 Better = Literal["agent", "platform", "record", "user"]
 """What data can become. `user` is the run's own user's to say."""
-Scope = Literal["run", "session"]
-"""Where it counts: in the run whose data they are, or in all runs of its session and its user."""
+Scope = Literal["run", "session", "tenant"]
+"""Where it counts: in the run whose data they are, or in all runs of its session and its user; of a note, wherever that
+is recalled."""
 ActionId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
 class Endorse(Command):
-    """From a person: a value that stands in a result has been looked at, and is good."""
+    """From a person: a value that stands in a result, or in a note, has been looked at, and is good."""
 
     NAME: ClassVar[str] = "tool.endorse"
     of: ActionId
-    """The action whose result it stands in."""
+    """The action whose result it stands in, or which kept the note."""
     pointer: str = Field(default="", max_length=MAX_POINTER_CHARS)
     """Where (RFC 6901)."""
     value: JsonValue
@@ -46,7 +47,7 @@ class RevokeEndorsement(Command):
 
 
 class ShowLabels(Command):
-    """What the leaves of a result are labelled. For those who may endorse it, developers and auditors."""
+    """What the leaves of a result, or a note, are labelled. For those who may endorse it, developers and auditors."""
 
     NAME: ClassVar[str] = "tool.labels"
     of: ActionId
@@ -63,6 +64,7 @@ class Endorsement(Message):
     source: str
     pointer: str
     value: JsonValue
+    whole: bool
     was: Integrity
     to: Better
     scope: Scope
@@ -100,7 +102,7 @@ class Endorsed(Payload):
     KIND: ClassVar[str] = "endorsed.v1"
     id: str
     source: str
-    """What it stands in: `tool:ACTION`."""
+    """What it stands in: `tool:ACTION`, `memory:NOTE`."""
     pointer: Annotated[str, PERSONAL]
     value: Annotated[Json, PERSONAL]
     digest: str
@@ -113,6 +115,10 @@ class Endorsed(Payload):
     scope: Scope
     by: str
     """The person."""
+    groups: tuple[str, ...] = ()
+    """Theirs then, as policies were told."""
+    agent: str = ""
+    """Which was given the value."""
     run: str
     user: str
     """Whose run it is."""

@@ -138,7 +138,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "scheduler": ("principal", "policy", "permit", "offer"),
     "model": ("principal", "policy", "model", "offer", "approval", "tool"),
     "tool": ("principal", "policy", "tool", "catalog", "approval", "run", "model", "memory"),
-    "memory": ("principal", "policy", "memory", "approval", "tool", "model", "run"),
+    "memory": ("principal", "policy", "memory", "approval", "tool", "model", "run", "endorsement"),
     "judge": ("principal", "policy", "judge", "tool", "tool_amounts"),
 }
 """Which categories of events a service reads; audit and gateway read all."""

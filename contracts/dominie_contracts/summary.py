@@ -277,7 +277,8 @@ def _of_service(payload: Payload) -> str | None:
         case Endorsed():
             where = f" at {payload.pointer}" if payload.pointer and not is_hidden(payload.pointer) else ""
             what = f"{_value(payload.value)}{where} of {payload.source}"
-            better = f"{payload.was} -> {payload.label.integrity}, for this {payload.scope}"
+            scope = "wherever it is recalled" if payload.scope == "tenant" else f"for this {payload.scope}"
+            better = f"{payload.was} -> {payload.label.integrity}, {scope}"
             return f"{payload.by} endorsed {what}: {better}{_why(payload.note)}"
         case EndorsementRevoked():
             return f"{payload.by} revoked the endorsement {payload.id}{_why(payload.note)}"

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import dominie
+from dominie_contracts.endorsing import Endorse, Endorsement
 from dominie_kit.house.system import System
 
 pytestmark = pytest.mark.timeout(240)
@@ -118,3 +120,47 @@ def test_what_a_person_endorses_goes_and_nothing_else_until_they_revoke_it(
         assert cli("labels", "revoke", endorsed["id"], "--as", "finance")["id"] == endorsed["id"]
         with pytest.raises(dominie.Forbidden, match="nobody vouches"):
             run.invoke("transfer", {"to": IBAN.lower()})
+
+
+def test_what_is_noted_of_a_page_is_endorsed_wherever_it_is_recalled(
+    client_of: ClientOf, cli: Callable[..., Any]
+) -> None:
+    with client_of("reader") as client, client.run(id="n-1") as run:
+        run.invoke("browse", {"url": "https://acme.example"})
+        note = run.remember(f"Acme is paid at {OTHER}")
+    with client_of("payer") as client, client.run(id="n-2") as run:
+        assert run.recall("how is Acme paid?")[0].label.integrity == "untrusted"
+        with pytest.raises(dominie.Forbidden, match="nobody vouches"):
+            run.invoke("transfer", {"to": OTHER})
+        endorsed = cli("labels", "endorse", note, "--value", OTHER, "--why", "rang them up")
+        assert (endorsed["scope"], endorsed["source"]) == ("tenant", f"memory:{note}")
+        assert run.invoke("transfer", {"to": OTHER}).result
+        with client.run(id="n-3") as other:
+            other.invoke("browse", {"url": "https://acme.example"})
+            with pytest.raises(dominie.Forbidden, match="nobody vouches"):
+                other.invoke("transfer", {"to": OTHER})
+        assert cli("labels", "endorse", note, "--why", "and all of it")["whole"]
+        until_s = time.monotonic() + WAIT_S
+        while run.recall("how is Acme paid?")[0].label.integrity != "record":
+            assert time.monotonic() < until_s, "memory never heard of it"
+
+
+def test_for_a_session_two_people_say_it_and_no_agent_does(
+    client_of: ClientOf, cli: Callable[..., Any], typed: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    cli("approvals", "enrol", "carla", "--group", "finance")
+    with client_of("payer") as client, client.run(id="s-1", session="t-9") as run:
+        page = run.invoke("browse", {"url": "https://acme.example"}).action
+        said = Endorse(of=page, pointer="/iban", value=IBAN, note="I say so")
+        with pytest.raises(dominie.Problem):
+            client.ask(said, Endorsement, timeout_s=3)
+        command = ("labels", "endorse", page, "--at", "/iban", "--session", "--why", "their letter")
+        waits = typed(*command)
+        assert waits.returncode == 1 and "waits for finance" in waits.stderr
+        (asked,) = cli("approvals", "list", "--as", "carla")["approvals"]
+        assert (asked["agent"], asked["run"], asked["arguments"]["value"]) == ("u-finance", "s-1", IBAN)
+        assert typed("approvals", "approve", asked["action"], "--as", "finance").returncode == 1
+        cli("approvals", "approve", asked["action"], "--as", "carla")
+        assert cli(*command)["id"] == asked["action"]
+        with client.run(id="s-2", session="t-9") as later:
+            assert later.invoke("transfer", {"to": IBAN}).result

@@ -31,6 +31,9 @@ forbid (principal, action == Action::"refund", resource) when { context has amou
 forbid (principal, action, resource) when { context has recipient && context.untrusted.contains("recipient") };
 @id("night")
 forbid (principal, action, resource) when { context.now.toTime() < duration("6h") };
+@id("endorsing")
+permit (principal, action == Action::"labels.endorse", resource)
+when { context.groups.contains("finance") && context.becomes <= 3 && context.scope == "run" };
 """
 )
 CASES = """
@@ -95,6 +98,22 @@ max_cost_usd = 9.5
 now = 2026-11-21T06:00:00Z
 expect = "ask"
 [[case]]
+name = "who may say that it is good"
+endorse = { groups = ["finance"] }
+now = 2026-11-21T06:00:00Z
+expect = "allow"
+policies = ["endorsing"]
+[[case]]
+name = "a permit of everything is none of this"
+endorse = { groups = ["staff"] }
+now = 2026-11-21T06:00:00Z
+expect = "deny"
+[[case]]
+name = "nor is it for a session"
+endorse = { groups = ["finance"], scope = "session" }
+now = 2026-11-21T06:00:00Z
+expect = "deny"
+[[case]]
 name = "notes by day"
 namespace = "desk"
 now = 2026-11-21T06:00:00Z
@@ -120,9 +139,9 @@ def run(folder: Path, *more: str) -> tuple[int, str, str]:
 def test_cases_that_hold(folder: Path) -> None:
     code, told, _ = run(folder, "--json")
     found = json.loads(told)
-    assert (code, found["ok"], [each["ok"] for each in found["cases"]]) == (0, True, [True] * 10)
+    assert (code, found["ok"], [each["ok"] for each in found["cases"]]) == (0, True, [True] * 13)
     assert found["unproven"] == []
-    assert run(folder)[1].splitlines()[-1] == "10 of 10 cases hold."
+    assert run(folder)[1].splitlines()[-1] == "13 of 13 cases hold."
 
 
 def test_a_case_that_does_not_hold_is_told_with_its_reason(folder: Path) -> None:
@@ -153,6 +172,7 @@ def test_the_right_decision_by_another_policy_does_not_hold(folder: Path) -> Non
         ('lacks = "times"', 'lacks = "time"', "lacks"),
         ("max_cost_usd = 9.5", "max_cost_usd = -1", "max_cost_usd"),
         ("max_cost_usd = 9.5", 'model = "auto"', "name one of"),
+        ('scope = "session"', 'to = "untrusted"', "endorse"),
         ("[[case]]", "[[cases]]", "something else"),
         ("[[case]]", "[[case", "cannot be read"),
     ],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from dominie_contracts import Invalid
+from dominie_contracts.endorsing import ENDORSEMENT, Endorsed
 from dominie_contracts.memory import MEMORY, AddTurn, Remember, Remembered, TurnAdded
 from dominie_contracts.provenance import Label, bounded, join
 from dominie_contracts.seen import MADE
@@ -63,8 +64,19 @@ def label_of(kept: Remembered | TurnAdded) -> Label:
 def found_label(kept: Iterable[Remembered | TurnAdded]) -> Label:
     """Of texts that are found together: as good as the worst, and made from them; that there are none, memory says."""
     texts = tuple(kept)
-    whole = join(map(label_of, texts)) if texts else PLATFORMS
-    return whole.model_copy(update={"sources": bounded(f"{MEMORY}:{each.id}" for each in texts)})
+    labels = [label_of(each) for each in texts]
+    whole = join(labels) if texts else PLATFORMS
+    endorsed = (source for label in labels for source in label.sources if source.startswith(f"{ENDORSEMENT}:"))
+    return whole.model_copy(update={"sources": bounded((*endorsed, *(f"{MEMORY}:{each.id}" for each in texts)))})
+
+
+def as_endorsed(kept: Remembered, endorsed: Iterable[Endorsed]) -> Remembered:
+    """A note, as good as the best that people have said of all of it."""
+    labels = [
+        each.label.model_copy(update={"sources": (f"{ENDORSEMENT}:{each.id}",)}) for each in endorsed if each.whole
+    ]
+    better = max(labels, key=lambda label: label.level, default=None)
+    return kept if better is None else kept.model_copy(update={"label": better})
 
 
 def check_namespace(namespace: str) -> str:

@@ -30,6 +30,7 @@ from dominie_kit.personal.keyring import INDEX, Keyring
 from dominie_memory.aggregate import (
     PLATFORMS,
     State,
+    as_endorsed,
     check_namespace,
     check_session,
     decide,
@@ -38,7 +39,7 @@ from dominie_memory.aggregate import (
     memory_scope,
     turn_scope,
 )
-from dominie_memory.projection import Library
+from dominie_memory.projection import Endorsements, Library
 
 Done = tuple[JsonValue, Sequence[Payload], Label]
 """A result, what is written beside it, and what the result was made from."""
@@ -47,11 +48,14 @@ Done = tuple[JsonValue, Sequence[Payload], Label]
 class Handlers:
     """Answers `remember`, `recall`, `add_turn` and `turns`."""
 
-    def __init__(self, actions: Actions, library: Library, keyring: Keyring, provenance: Provenance) -> None:
+    def __init__(
+        self, actions: Actions, library: Library, keyring: Keyring, provenance: Provenance, endorsed: Endorsements
+    ) -> None:
         self._actions = actions
         self._library = library
         self._keyring = keyring
         self._provenance = provenance
+        self._endorsed = endorsed
 
     async def remember(self, command: Remember, context: Context) -> Kept:
         """Keep a text in a namespace."""
@@ -73,13 +77,15 @@ class Handlers:
         def search(action: Action) -> Done:
             hits = self._library.search(context.tenant, scope, command.query, command.limit)
             texts = self._library.memories(context.tenant, scope, [hit.id for hit in hits]).values()
-            return [{"id": hit.id, "score": hit.score} for hit in hits], (), found_label(map(_remembered, texts))
+            label = found_label(self._labelled(context, text) for text in texts)
+            return [{"id": hit.id, "score": hit.score} for hit in hits], (), label
 
         action = await self._in_namespace(command, context, search)
         scores = {cast(str, hit["id"]): cast(float, hit["score"]) for hit in _found(action)}
         sealed = self._library.memories(context.tenant, scope, list(scores))
         found = dict(zip(sealed, await self._keyring.open(list(sealed.values())), strict=True))
-        return Memories(memories=tuple(_memory(id, found[id], scores[id]) for id in scores if id in found))
+        labels = {id: label_of(self._labelled(context, event)) for id, event in found.items()}
+        return Memories(memories=tuple(_memory(id, found[id], scores[id], labels[id]) for id in scores if id in found))
 
     async def add_turn(self, command: AddTurn, context: Context) -> Kept:
         """Keep one turn of the run's session."""
@@ -107,6 +113,11 @@ class Handlers:
         action = await self._in_session(command, context, look)
         sealed = self._library.turns(context.tenant, scope, [cast(str, turn["id"]) for turn in _found(action)])
         return Turns(turns=tuple(map(_turn, await self._keyring.open(sealed))))
+
+    def _labelled(self, context: Context, event: Recorded) -> Remembered:
+        """A note, as people have endorsed it."""
+        kept = _remembered(event)
+        return as_endorsed(kept, self._endorsed.of(context.tenant, kept.id))
 
     def _made(self, context: Context) -> Label:
         """Of what is made of all that the run was given so far."""
@@ -154,10 +165,10 @@ def _work(do: Callable[[Action], Done]) -> Work:
     return Work(run)
 
 
-def _memory(id: str, event: Recorded, score: float) -> Memory:
+def _memory(id: str, event: Recorded, score: float, label: Label) -> Memory:
     kept = _remembered(event)
     time = event.envelope.time.isoformat()
-    return Memory(id=id, text=kept.text, score=score, time=time, label=label_of(kept))
+    return Memory(id=id, text=kept.text, score=score, time=time, label=label)
 
 
 def _turn(event: Recorded) -> Turn:

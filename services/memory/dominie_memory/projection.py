@@ -1,7 +1,7 @@
 """What the log says is kept: every tenant's memories and turns, each tenant's in a file of its own.
 
 A file that is missing or broken is built again from the log: the register says which there must be, and where each
-must stand.
+must stand. What people have endorsed of notes is in memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,10 @@ from shutil import rmtree
 from typing import Self
 
 from dominie_contracts import Recorded
-from dominie_eventstore import SqlProjection
+from dominie_contracts.endorsing import Endorsed, EndorsementRevoked
+from dominie_contracts.memory import MEMORY
+from dominie_contracts.registry import parse_event
+from dominie_eventstore import InMemory, SqlProjection
 from dominie_memory.adapters.register import Register
 from dominie_memory.adapters.tenant_file import Hit, TenantFile
 from dominie_memory.adapters.words import Stems, Term
@@ -156,3 +159,34 @@ class Library:
             if self._held:
                 self._files[tenant].hold()
         return self._files[tenant]
+
+
+class Endorsements(InMemory):
+    """What people have endorsed of notes; a projection of the category `endorsement`."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._standing: dict[tuple[str, str], dict[str, Endorsed]] = {}
+        """By tenant and note, each by its id."""
+
+    def apply(self, event: Recorded) -> None:
+        """Take in an event."""
+        self.position = event.position
+        payload = parse_event(event.type, event.envelope.data)
+        tenant = event.envelope.tenant
+        if isinstance(payload, Endorsed) and payload.source.startswith(f"{MEMORY}:"):
+            note = payload.source.removeprefix(f"{MEMORY}:")
+            self._standing.setdefault((tenant, note), {})[payload.id] = payload
+        elif isinstance(payload, EndorsementRevoked):
+            for (owner, _), found in self._standing.items():
+                if owner == tenant:
+                    found.pop(payload.id, None)
+
+    def fresh(self) -> Self:
+        """One that knows nothing."""
+        return type(self)()
+
+    def of(self, tenant: str, note: str) -> tuple[Endorsed, ...]:
+        """Those of one note that stand."""
+        found = self._standing.get((tenant, note))
+        return tuple(found.values()) if found else ()

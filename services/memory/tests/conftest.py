@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from dominie_contracts.endorsing import ENDORSEMENT
 from dominie_contracts.identity import RUN
 from dominie_contracts.memory import MEMORY
 from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import Desk, term
 from dominie_memory.handlers import Handlers
-from dominie_memory.projection import Library
+from dominie_memory.projection import Endorsements, Library
 
 
 @pytest.fixture
@@ -38,4 +39,6 @@ def handlers(desk: Desk, library: Library) -> Handlers:
     desk.follow(provenance.families, RUN)
     for category, each in provenance.given.items():
         desk.follow(each, category)
-    return Handlers(desk.actions(MEMORY), library, desk.keyring, provenance)
+    endorsed = Endorsements()
+    desk.follow(endorsed, ENDORSEMENT)
+    return Handlers(desk.actions(MEMORY), library, desk.keyring, provenance, endorsed)

@@ -6,6 +6,7 @@ import pytest
 
 from dominie_contracts import Conflict, Forbidden, Grants, Invalid, Recorded
 from dominie_contracts.action import Finished
+from dominie_contracts.endorsing import ENDORSEMENT, Endorsed, EndorsementRevoked
 from dominie_contracts.memory import MEMORY, AddTurn, ListTurns, Recall, Remember, Remembered, Role
 from dominie_contracts.provenance import Label
 from dominie_contracts.registry import parse_own
@@ -16,7 +17,7 @@ from dominie_kit.context import Context
 from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_memory.handlers import Handlers
-from dominie_memory.projection import Library
+from dominie_memory.projection import Endorsements, Library
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +71,7 @@ async def test_shared_memories_are_the_tenants(desk: Desk, handlers: Handlers) -
 async def test_a_repeated_command_is_answered_from_the_record(desk: Desk, handlers: Handlers, library: Library) -> None:
     first = await handlers.remember(Remember(text="likes tea"), desk.context("k1"))
     assert (
-        await Handlers(desk.actions(MEMORY), library, desk.keyring, Provenance()).remember(
+        await Handlers(desk.actions(MEMORY), library, desk.keyring, Provenance(), Endorsements()).remember(
             Remember(text="likes tea"), desk.context("k1")
         )
         == first
@@ -206,3 +207,37 @@ async def test_a_note_of_before_is_untrusted(desk: Desk, handlers: Handlers) -> 
 async def last_event(desk: Desk) -> Recorded:
     *_, event = [event async for event in desk.store.read_all(category=MEMORY)]
     return event
+
+
+def endorsed(note: str, id_: str = "e1", **more: Any) -> Endorsed:
+    said = {"id": id_, "source": f"memory:{note}", "pointer": "", "value": "x", "digest": "d", "whole": True}
+    told = {"scope": "tenant", "by": "u-finance", "run": "r-1", "user": "u-dana", "note": "n", "key": "k"}
+    label = {"integrity": "record", "sources": [f"memory:{note}"]}
+    return Endorsed.model_validate({**said, **told, "was": "untrusted", "label": label, **more})
+
+
+async def test_an_endorsed_note_is_better_where_it_is_recalled_until_that_is_revoked(
+    desk: Desk, handlers: Handlers
+) -> None:
+    await desk.append(TOOL, "page", Finished(outcome="ok", result="x", duration_ms=1), run="r-1")
+    kept = await handlers.remember(Remember(text="Acme is paid at GB33"), desk.context())
+    other = await handlers.remember(Remember(text="Acme is in Paris"), desk.context())
+
+    async def recalled(query: str) -> tuple[str, list[str], Label]:
+        found = await handlers.recall(Recall(query=query), desk.context(run="r-2"))
+        finished = [event async for event in desk.store.read_all(category=MEMORY)][-1]
+        label = parse_own(finished)
+        assert isinstance(label, Finished) and label.label is not None
+        return found.memories[0].label.integrity, sorted(each.id for each in found.memories), label.label
+
+    assert (await recalled("paid"))[0] == "untrusted"
+    await desk.append(ENDORSEMENT, "e1", endorsed(kept.id))
+    await desk.append(ENDORSEMENT, "e2", endorsed(other.id, "e2", whole=False))
+    integrity, _, label = await recalled("paid")
+    assert (integrity, label) == ("record", Label(integrity="record", sources=("endorsement:e1", f"memory:{kept.id}")))
+    assert (await recalled("Paris"))[2] == Label(integrity="untrusted", sources=(f"memory:{other.id}",))
+    integrity, ids, label = await recalled("Acme")
+    assert ids == sorted((kept.id, other.id)) and label.integrity == "untrusted"
+    await desk.append(ENDORSEMENT, "e9", endorsed(kept.id, "e9"), tenant="other")
+    await desk.append(ENDORSEMENT, "e1", EndorsementRevoked(id="e1", by="u-dana", run="r-1", note=""))
+    assert (await recalled("paid"))[0] == "untrusted"

@@ -58,6 +58,7 @@ from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking, relabelled
 from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
+from dominie_tool.endorsing.counting import Counting
 from dominie_tool.endorsing.projection import Endorsements, known
 from dominie_tool.mcp.calls import review_required
 from dominie_tool.plans.aggregate import Call
@@ -99,7 +100,7 @@ class Handlers:
         self._catalog = catalog
         self._sources = sources
         self._provenance = provenance
-        self._endorsements = endorsements
+        self._endorsed = Counting(endorsements, store, provenance, actions)
         self._requests = Requests(store)
         self._references = References(store)
         self._values = values
@@ -162,7 +163,7 @@ class Handlers:
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         try:
             referred = await self._references.labels(
-                command.references, command.arguments, context, self._endorsements.of(context)
+                command.references, command.arguments, context, await self._endorsed.of(context)
             )
         except Invalid as problem:
             request = Request("tool.invoke", command.arguments, command.tool, tool.version)
@@ -332,7 +333,7 @@ class Handlers:
             beside = (*beside, gone())  # what a note says is not read here, so it may say any short value
         words = await self._requests.words(context)
         names = arguments if restricts and both(seen.join.readers, more.readers) is not None else tool.typed.roles
-        endorsed = known(self._endorsements.of(context))
+        endorsed = known(await self._endorsed.of(context))
         return label_arguments(
             arguments, names, tool.typed.units, seen, more=more, words=words, beside=beside, endorsed=endorsed
         )

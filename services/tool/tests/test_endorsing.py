@@ -8,7 +8,14 @@ import pytest
 from pydantic import JsonValue
 
 from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Invalid, StreamName
+from dominie_contracts.action import Finished
+from dominie_contracts.audit import FromRecord
+from dominie_contracts.digests import digest_bytes
 from dominie_contracts.endorsing import ENDORSEMENT, Endorse, RevokeEndorsement, ShowLabels
+from dominie_contracts.guardrail import POLICY, PoliciesProposed, PolicyFile
+from dominie_contracts.memory import MEMORY, Remembered
+from dominie_contracts.provenance import Label
+from dominie_contracts.token import Fork
 from dominie_contracts.tool import TOOL, InvokeTool
 from dominie_kit import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
@@ -387,3 +394,76 @@ async def test_nobody_reads_in_the_log_what_was_endorsed(desk: Desk, people: End
     assert {(e.envelope.actor, e.envelope.on_behalf_of, e.envelope.correlation_id) for e in events} == {
         ("u-finance", "u-dana", "r-1")
     }
+
+
+@pytest.fixture
+async def note(desk: Desk, page: str) -> str:
+    """What an agent noted of a page in run r-0, for whoever is granted the namespace; its id."""
+    id_ = "a" * 32
+    label = Label(integrity="untrusted", sources=(f"tool:{page}",))
+    kept = Remembered(id=id_, namespace="shared", subject="u-dana", text=f"Acme is paid at {IBAN}", label=label)
+    await desk.append(MEMORY, id_, kept, run="r-0", user="u-dana", actor="a-desk")
+    return id_
+
+
+async def recall(desk: Desk, note: str, run: str, label: Label) -> None:
+    made = label.model_copy(update={"sources": (f"memory:{note}",)})
+    finished = Finished(outcome="ok", result=[{"id": note}], label=made, duration_ms=1)
+    await desk.append(MEMORY, run.encode().hex().ljust(32, "0"), finished, run=run, user="u-dana", actor="a-desk")
+
+
+async def test_a_value_of_a_note_counts_where_that_was_recalled_and_nowhere_else(
+    desk: Desk, handlers: Handlers, people: Endorsing, note: str
+) -> None:
+    untrusted = Label(integrity="untrusted")
+    await recall(desk, note, "r-7", untrusted)
+    await recall(desk, "b" * 32, "r-8", untrusted)
+    runs: list[dict[str, Any]] = [{"run": run, "session": None} for run in ("r-7", "r-8", "r-9")]
+    await browse(desk, handlers, **runs[2])
+    assert [await pays(desk, handlers, **each) for each in runs] == [False] * 3
+    found = await people.endorse(said(note, "", scope="tenant"), as_person(desk))
+    assert (found.source, found.was, found.whole) == (f"memory:{note}", "untrusted", False)
+    assert [await pays(desk, handlers, **each) for each in runs] == [True, False, False]
+    assert not await pays(desk, handlers, OTHER, **runs[0])
+    await people.revoke(RevokeEndorsement(endorsement=found.id), as_person(desk))
+    assert not await pays(desk, handlers, IBAN.lower(), **runs[0])
+
+
+async def test_a_note_is_endorsed_wherever_it_is_recalled_and_nothing_else_is(
+    desk: Desk, people: Endorsing, page: str, note: str
+) -> None:
+    for command in (said(note, ""), said(note, "", scope="session"), said(page, scope="tenant")):
+        with pytest.raises(Invalid, match="scope `tenant`"):
+            await people.endorse(command, as_person(desk))
+    assert await written(desk) == []
+    shown = await people.show(ShowLabels(of=note), as_person(desk))
+    assert [(leaf.pointer, leaf.integrity) for leaf in shown.leaves] == [("", "untrusted")]
+
+
+async def test_a_fork_has_what_was_endorsed_before_it_and_its_own_rules_say_whether_that_counts(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str, endorsements: Endorsements
+) -> None:
+    before = await desk.store.last_position()
+    await people.endorse(said(page), as_person(desk))
+    after = await desk.store.last_position() + 1
+    desk.others.record = FromRecord()
+
+    async def forked(at: int, name: str, **more: Any) -> bool:
+        fork = Fork(run="r-1", at=at, **more)
+        await browse(desk, handlers, run=name, session=None, fork=fork)
+        return await pays(desk, handlers, run=name, session=None, fork=fork)
+
+    assert await forked(after, "f-1")
+    assert not await forked(before, "f-2")
+    same = await propose(desk, PERMIT_ALL + RULES)
+    stricter = await propose(desk, PERMIT_ALL + RULES + FOUR_EYES)
+    assert await forked(after, "f-3", policies=same)
+    assert not await forked(after, "f-4", policies=stricter)
+
+
+async def propose(desk: Desk, policies: str) -> str:
+    files = (PolicyFile(name="test.cedar", text=policies),)
+    digest = digest_bytes(policies.encode())
+    for event in await desk.append(POLICY, digest, PoliciesProposed(digest=digest, files=files, by="u-dev")):
+        desk.decisions.apply(event)
+    return digest

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _WIDENING = "widening"
 """The category of `identity.widen`."""
+_ENDORSEMENT = "endorsement"
+"""The category of `tool.endorse`."""
 _KINDS = ("tools", "models", "namespaces")
 _LINE = 300
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="The action's id, or how it begins.")]
@@ -133,10 +135,15 @@ def _one(client: "Client", action: str) -> "ApprovalView":
 def _call(found: "ApprovalView") -> str:
     """What it wants, in one line that a terminal has room for; `show` has all of it."""
     if not found.whole:
-        return f"{found.resource or found.command}(…: `show` has them)"
+        return f"{_what(found)}(…: `show` has them)"
     if found.category == _WIDENING:
         return _clipped(f"more: {', '.join(f'{name.strip()} {value}' for name, value in _wants(found)[1:])}")
-    return _clipped(f"{found.resource or found.command}({arguments_of(found.arguments)})")
+    return _clipped(f"{_what(found)}({arguments_of(found.arguments)})")
+
+
+def _what(found: "ApprovalView") -> str:
+    what = found.resource or found.command
+    return f"endorse in {what}" if found.category == _ENDORSEMENT else what
 
 
 def _clipped(text: str) -> str:
@@ -150,7 +157,7 @@ def _wants(found: "ApprovalView") -> list[tuple[str, str]]:
     given = dict(found.arguments)
     if found.category != _WIDENING:
         told = ((f"  {name}", json.dumps(value, ensure_ascii=False)) for name, value in given.items())
-        return [("wants", found.resource or found.command), *told]
+        return [("wants", _what(found)), *told]
     usd, now, why = (given.pop(name, None) for name in ("max_cost_usd", "now_usd", "reason"))
     spends = [] if usd is None or now is None else [("  spends", f"${usd:,.2f} in all instead of ${now:,.2f}")]
     added = [(f"  {kind}", _added(given, kind)) for kind in _KINDS if kind in given]

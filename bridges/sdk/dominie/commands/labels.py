@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from rich.console import Console
 
-    from dominie import Client
     from dominie_contracts.audit import Entries, Entry
     from dominie_contracts.endorsing import Endorsement, ShownLabels
 
+_WHERE = {"run": "for this run", "session": "for this session", "tenant": "wherever it is recalled"}
 _ACTION = re.compile(r"[0-9a-f]{32}")
 As = Annotated[str | None, typer.Option("--as", metavar="NAME", help="Who you are; else who is logged in, or finance.")]
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Your key, where it is not in its place.")]
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    what: Annotated[str, typer.Argument(metavar="ACTION|RUN", help="A call, leaf by leaf; or all calls of a run.")],
+    what: Annotated[str, typer.Argument(metavar="ACTION|RUN", help="A call or a note; or all calls of a run.")],
     at: Annotated[str, typer.Option(metavar="POINTER", help="Only what stands there: /iban.")] = "",
     as_: As = None,
     key: Key = None,
@@ -63,7 +63,7 @@ def show(
 
 
 def endorse(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="The call whose result it stands in.")],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="The call whose result it stands in; or a note.")],
     why: Annotated[str, typer.Option(help="How you know; it is recorded.")],
     at: Annotated[str, typer.Option(metavar="POINTER", help="Where in the result: /iban.")] = "",
     value: Annotated[str | None, typer.Option(help="What, where it is only a part of the text there.")] = None,
@@ -80,7 +80,7 @@ def endorse(
 
     from dominie import Invalid
     from dominie.commands._people import approver
-    from dominie_contracts.endorsing import Endorse, Endorsement
+    from dominie_contracts.endorsing import Endorse, Endorsement, ShowLabels, ShownLabels
 
     given = {"of": action, "pointer": at, "to": to, "scope": "session" if session else "run", "note": why}
     try:
@@ -88,8 +88,10 @@ def endorse(
     except ValidationError as error:
         raise Invalid("; ".join(_wrong(str(each["loc"][0]), given) for each in error.errors())) from None
     with approver(as_, key) as client:
-        said = value if value is not None else _value(client, action, at)
-        found = client.ask(Endorse.model_validate({**given, "value": said}), Endorsement)
+        shown = client.ask(ShowLabels(of=action, pointer=at), ShownLabels)
+        said = value if value is not None else _value(shown, at)
+        scope = "tenant" if shown.source.startswith("memory:") and not session else given["scope"]
+        found = client.ask(Endorse.model_validate({**given, "scope": scope, "value": said}), Endorsement)
     words = f"{_said(found)}; `dominie labels revoke {found.id}` takes it back."
     say(
         found.model_dump(mode="json"), lambda console: console.print(words, markup=False, highlight=False), as_json=json
@@ -122,12 +124,11 @@ def revoke(
     )
 
 
-def _value(client: "Client", action: str, at: str) -> "JsonValue":
+def _value(shown: "ShownLabels", at: str) -> "JsonValue":
     """What stands there."""
     from dominie import Invalid
-    from dominie_contracts.endorsing import ShowLabels, ShownLabels
 
-    leaves = client.ask(ShowLabels(of=action, pointer=at), ShownLabels).leaves
+    leaves = shown.leaves
     if len(leaves) == 1 and leaves[0].pointer == at:
         return leaves[0].value
     names = ", ".join(each.pointer for each in leaves[:5])
@@ -146,7 +147,7 @@ def _wrong(field: str, given: dict[str, str]) -> str:
 
 def _said(found: "Endorsement") -> str:
     where = f" at {found.pointer}" if found.pointer else ""
-    better = f"{found.was} -> {found.to}, for this {found.scope}"
+    better = f"{found.was} -> {found.to}, {_WHERE[found.scope]}"
     return safe(f"{found.by} endorsed {found.value!r}{where} of {found.source}: {better}")
 
 
@@ -168,7 +169,7 @@ def _integrity(finished: "Entry") -> str:
 def _print(console: "Console", found: "ShownLabels") -> None:
     import json
 
-    endorsed = {each.pointer: each for each in found.endorsements}
+    endorsed = {each.pointer: each for each in found.endorsements if each.whole}
     rows = [
         (
             each.pointer or "(all)",

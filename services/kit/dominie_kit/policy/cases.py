@@ -19,6 +19,7 @@ from pydantic import Field, JsonValue, NonNegativeFloat, ValidationError
 
 from dominie_contracts import Grants, Message, Problem
 from dominie_contracts.action import Decided, Decision
+from dominie_contracts.endorsing import Better, Scope
 from dominie_contracts.plans import Lack
 from dominie_contracts.provenance import Integrity, Label
 from dominie_contracts.tool import ToolSpec
@@ -26,6 +27,7 @@ from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import CPU_S, Found, Looking
 from dominie_kit.errors import KitError
 from dominie_kit.policy.asking import Command, Typed
+from dominie_kit.policy.endorsing import endorsing
 from dominie_kit.policy.looked_for import told as found_told
 from dominie_kit.policy.planned import told
 from dominie_kit.policy.policies import Policies
@@ -38,6 +40,16 @@ CASES = "cases.toml"
 
 class BadCase(KitError):
     """A case that cannot be asked."""
+
+
+class Endorsing(Message):
+    """What a person says of data in a run."""
+
+    by: str = "u-somebody"
+    groups: tuple[str, ...] = ()
+    was: Integrity = "untrusted"
+    to: Better = "record"
+    scope: Scope = "run"
 
 
 class Case(Message):
@@ -76,6 +88,8 @@ class Case(Message):
     """What a run asks for beyond what it was let."""
     max_cost_usd: NonNegativeFloat | None = None
     """What it asks to spend."""
+    endorse: Endorsing | None = None
+    """Of a run of this agent for this user."""
 
 
 class Result(Message):
@@ -140,8 +154,10 @@ def unproven(results: Iterable[Result], policies: Policies) -> list[str]:
 
 def _question(case: Case, specs: Sequence[ToolSpec]) -> Question:
     own: dict[str, JsonValue] = {"tenant": case.tenant, "user": case.user}
-    if sum(each is not None for each in (case.tool, case.model, case.namespace, case.widen)) != 1:
-        raise BadCase(f"{case.name!r}: name one of tool, model, namespace, widen")
+    if sum(each is not None for each in (case.tool, case.model, case.namespace, case.widen, case.endorse)) != 1:
+        raise BadCase(f"{case.name!r}: name one of tool, model, namespace, widen, endorse")
+    if case.endorse is not None:
+        return _of_endorsing(case, case.endorse)
     if case.widen is not None:
         return widening(case.agent, "a-run", case.widen, case.max_cost_usd, tenant=case.tenant, user=case.user)
     if case.tool is not None:
@@ -150,6 +166,20 @@ def _question(case: Case, specs: Sequence[ToolSpec]) -> Question:
         offered: dict[str, JsonValue] = {**own, "tools": [*case.tools], "priority": case.priority}
         return Question(case.agent, "model.chat", "Model", case.model, offered)
     return Question(case.agent, case.command or "memory.recall", "Namespace", case.namespace or "", own)
+
+
+def _of_endorsing(case: Case, said: Endorsing) -> Question:
+    return endorsing(
+        said.by,
+        "a-run",
+        tenant=case.tenant,
+        user=case.user,
+        agent=case.agent,
+        groups=said.groups,
+        was=said.was,
+        becomes=said.to,
+        scope=said.scope,
+    )
 
 
 def _of_tool(case: Case, name: str, specs: Sequence[ToolSpec]) -> Question:

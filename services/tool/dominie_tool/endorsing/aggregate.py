@@ -1,6 +1,6 @@
 """An endorsement: what may be endorsed, by whom, to be what. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
@@ -10,6 +10,7 @@ from dominie_contracts.action import Finished
 from dominie_contracts.approvals import Asker, refuse_person
 from dominie_contracts.digests import digest_json
 from dominie_contracts.endorsing import Endorse, Endorsed, Endorsement, EndorsementRevoked, Scope
+from dominie_contracts.memory import MEMORY
 from dominie_contracts.personal import is_erased
 from dominie_contracts.provenance import LEVELS, Integrity, Label
 from dominie_contracts.results import label_at
@@ -23,7 +24,7 @@ MAX_TEXT_CHARS = 64_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A result, and whose it is."""
+    """A result, or a note, and whose it is."""
 
     source: str
     run: str
@@ -31,7 +32,23 @@ class Place:
     chain: str
     """The agents, the outermost first."""
     session: str | None
-    finished: Finished
+    value: JsonValue
+    integrity: Mapping[str, Integrity]
+    readers: Mapping[str, tuple[str, ...]]
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it is recalled, by others."""
+        return self.source.startswith(f"{MEMORY}:")
+
+    @property
+    def agent(self) -> str:
+        """Which was given it."""
+        return self.chain.split()[0]
+
+    def label(self, pointer: str) -> Label:
+        """Of one leaf."""
+        return label_at(pointer, self.integrity, self.readers, self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +95,13 @@ def check_person(asker: Asker, by: str, nkey: str, to: Integrity) -> None:
 
 
 def find(place: Place, pointer: str, value: JsonValue) -> Found:
-    """A leaf of a result; or what stands, whole, in the text that one is.
+    """A leaf of a result, or a note; or what stands, whole, in the text that one is.
 
     Raises:
         Invalid: It does not stand there, is no leaf, says nothing, or was erased.
     """
-    finished = place.finished
-    there = at(finished.result, pointer)
-    if is_erased(finished.result) or is_erased(there):
+    there = at(place.value, pointer)
+    if is_erased(place.value) or is_erased(there):
         raise Invalid(f"what {place.source} gave was erased: nobody can look at it any more")
     if isinstance(there, Nothing):
         raise Invalid(f"nothing stands at {pointer!r} of {place.source}; `dominie labels show` shows what does")
@@ -94,7 +110,7 @@ def find(place: Place, pointer: str, value: JsonValue) -> Found:
     whole = not isinstance(there, dict | list) and digest_json(there) == digest_json(value)
     if not whole and not _stands_in(value, there):
         raise Invalid(f"that value does not stand at {pointer!r} of {place.source}, or not whole, or it is too short")
-    return Found(label_at(pointer, finished.labels, finished.readers, place.source), whole)
+    return Found(place.label(pointer), whole)
 
 
 def _stands_in(value: JsonValue, text: JsonValue) -> bool:
@@ -109,8 +125,10 @@ def check_scope(place: Place, scope: Scope) -> None:
     """See that it can count there.
 
     Raises:
-        Invalid: The run belongs to no session.
+        Invalid: The run belongs to no session; or a note does not count wherever it is recalled, or another does.
     """
+    if (scope == "tenant") != place.is_note:
+        raise Invalid("a note is endorsed wherever it is recalled, and nothing else is: scope `tenant`")
     if scope == "session" and not place.session:
         raise Invalid(f"run {place.run!r} belongs to no session: it can be endorsed for the run")
 
@@ -129,7 +147,15 @@ def check_better(found: Found, to: Integrity, others: Iterable[Endorsed]) -> Non
 
 
 def endorse(
-    command: Endorse, place: Place, found: Found, *, id_: str, by: str, key: str, digests: bytes | None
+    command: Endorse,
+    place: Place,
+    found: Found,
+    *,
+    id_: str,
+    by: str,
+    groups: Iterable[str],
+    key: str,
+    digests: bytes | None,
 ) -> Endorsed:
     """What is written."""
     label = Label(integrity=command.to, readers=found.label.readers, sources=(place.source,))
@@ -144,6 +170,8 @@ def endorse(
         label=label,
         scope=command.scope,
         by=by,
+        groups=tuple(sorted(groups)),
+        agent=place.agent,
         run=place.run,
         user=place.user,
         session=place.session if command.scope == "session" else None,
@@ -194,6 +222,7 @@ def view(endorsed: Endorsed) -> Endorsement:
         source=endorsed.source,
         pointer=endorsed.pointer,
         value=endorsed.value,
+        whole=endorsed.whole,
         was=endorsed.was,
         to=to,
         scope=endorsed.scope,

@@ -7,7 +7,7 @@ from itertools import islice
 from pydantic_core import to_json
 
 from dominie_contracts import Conflict, Forbidden, Invalid, StreamName, Unavailable
-from dominie_contracts.action import Finished, Requested, fold
+from dominie_contracts.action import Finished
 from dominie_contracts.digests import digest_json
 from dominie_contracts.endorsing import (
     ENDORSEMENT,
@@ -21,10 +21,10 @@ from dominie_contracts.endorsing import (
 )
 from dominie_contracts.identity import Registered
 from dominie_contracts.labels import leaves
+from dominie_contracts.memory import MEMORY
 from dominie_contracts.personal import is_erased
 from dominie_contracts.provenance import Integrity, Label
 from dominie_contracts.registry import parse_own
-from dominie_contracts.results import label_at
 from dominie_contracts.rights import AUDITORS, DEVELOPERS
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore, WrongExpectedVersion
@@ -47,6 +47,7 @@ from dominie_tool.endorsing.aggregate import (
     revoke,
     view,
 )
+from dominie_tool.endorsing.places import place_of
 from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.provenance.pointers import Nothing, at, below
 
@@ -98,7 +99,16 @@ class Endorsing:
         check_better(found, command.to, [each for each in others if _same(each, command)])
         question = self._question(place, context, was=found.label.integrity, to=command.to, scope=command.scope)
         self._check_enforced(question, about)
-        event = endorse(command, place, found, id_=action.id, by=context.principal, key=key, digests=about.digests)
+        event = endorse(
+            command,
+            place,
+            found,
+            id_=action.id,
+            by=context.principal,
+            groups=context.groups,
+            key=key,
+            digests=about.digests,
+        )
 
         async def write(action: Action) -> Outcome:
             made = Label(integrity="platform", sources=(f"{ENDORSEMENT}:{action.id}",))
@@ -139,13 +149,12 @@ class Endorsing:
         place = await self._place(context.tenant, command.of)
         if not self._may_look(place, context):
             raise Forbidden("labels are for those who may endorse, for developers, auditors and the run's user")
-        result = place.finished.result
-        if is_erased(result) or isinstance(at(result, command.pointer), Nothing):
+        if is_erased(place.value) or isinstance(at(place.value, command.pointer), Nothing):
             raise Invalid(f"nothing stands at {command.pointer!r} of {place.source}, or it was erased")
-        found = [each for each in leaves(result) if below(each[0], command.pointer)][command.after :]
+        found = [each for each in leaves(place.value) if below(each[0], command.pointer)][command.after :]
         shown, size = list[LabelledLeaf](), 0
         for pointer, value in islice(found, _SHOWN):
-            label = label_at(pointer, place.finished.labels, place.finished.readers, place.source)
+            label = place.label(pointer)
             leaf = LabelledLeaf(pointer=pointer, value=value, integrity=label.integrity, readers=label.readers)
             size += len(to_json(leaf))
             if shown and size > _SHOWN_BYTES:
@@ -203,7 +212,7 @@ class Endorsing:
             place.run,
             tenant=context.tenant,
             user=place.user,
-            agent=place.chain.split()[0],
+            agent=place.agent,
             groups=context.groups,
             was=was,
             becomes=to,
@@ -211,15 +220,12 @@ class Endorsing:
         )
 
     async def _place(self, tenant: str, id_: str) -> Place:
-        recorded = await self._store.read(StreamName(tenant, TOOL, id_))
-        payloads = [parse_own(event) for event in recorded]
-        finished = fold(payloads).finished
-        envelope = recorded[0].envelope if recorded else None
-        if finished is None or finished.problem is not None or envelope is None or envelope.correlation_id is None:
-            raise Invalid(f"no call {id_!r} has a result; `dominie labels show RUN` names those of a run")
-        session = next((each.session for each in payloads if isinstance(each, Requested)), None)
-        user = envelope.on_behalf_of or ""
-        return Place(f"{TOOL}:{id_}", envelope.correlation_id, user, envelope.actor, session, finished)
+        for category in (TOOL, MEMORY):
+            recorded = await self._store.read(StreamName(tenant, category, id_))
+            place = place_of(f"{category}:{id_}", recorded)
+            if place is not None:
+                return place
+        raise Invalid(f"no call {id_!r} has a result, and no note is {id_!r}; `dominie labels show RUN` names calls")
 
     async def _about(self, context: Context, place: Place) -> Context:
         person = await self._key(context.tenant, place.user)
@@ -253,4 +259,4 @@ def _same(endorsed: Endorsed, command: Endorse) -> bool:
     """Whether it is of the same value in the same place, and counts wherever the other would."""
     if (endorsed.pointer, endorsed.value) != (command.pointer, command.value):
         return False
-    return endorsed.scope == command.scope or endorsed.scope == "session"
+    return endorsed.scope in (command.scope, "session")

@@ -1,6 +1,7 @@
 """The endorsements that stand, by where they count."""
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Self
 
 from dominie_contracts import Recorded
@@ -16,7 +17,7 @@ from dominie_kit import Context
 from dominie_tool.endorsing.aggregate import forms_of
 
 MAX_EACH = 200
-"""The latest endorsements of a run, or of a session, that count: who calls waits for all of them to be looked at."""
+"""The latest endorsements in one place that count: who calls waits for all of them to be looked at."""
 _Where = tuple[str, ...]
 
 
@@ -25,7 +26,8 @@ class Endorsements(InMemory):
 
     def __init__(self) -> None:
         self.position = 0
-        self._standing: dict[_Where, dict[str, Endorsed]] = {}
+        self._standing: dict[_Where, dict[str, tuple[Endorsed, int]]] = {}
+        """With their positions."""
         self._where: dict[tuple[str, str], tuple[_Where, ...]] = {}
 
     def apply(self, event: Recorded) -> None:
@@ -37,7 +39,7 @@ class Endorsements(InMemory):
             where = _counts(tenant, payload), (tenant, "source", payload.source)
             self._where[tenant, payload.id] = where
             for each in where:
-                self._standing.setdefault(each, {})[payload.id] = payload
+                self._standing.setdefault(each, {})[payload.id] = payload, event.position
         elif isinstance(payload, EndorsementRevoked):
             for each in self._where.pop((tenant, payload.id), ()):
                 del self._standing[each][payload.id]
@@ -47,22 +49,34 @@ class Endorsements(InMemory):
         return type(self)()
 
     def of(self, context: Context) -> tuple[Endorsed, ...]:
-        """Those that count in a command's run, and are about the values that they were about when they were made."""
+        """Those that count in a command's run, and are about the values that they were about when they were made.
+
+        A forked run has those that its parent had.
+        """
         claims = context.claims
         if not self._standing or claims is None:
             return ()
         found = self._in((claims.tenant, "run", claims.run))
+        if claims.fork is not None:
+            found += self._in((claims.tenant, "run", claims.fork.run), before=claims.fork.at)
         if claims.session is not None:
             found += self._in((claims.tenant, "session", claims.sub, claims.session))
         return tuple(each for each in found if _holds(each, context))
 
     def at(self, tenant: str, source: str) -> tuple[Endorsed, ...]:
         """Those of values in one result."""
-        found = self._standing.get((tenant, "source", source), {})
-        return tuple(each for each in found.values() if not is_erased(each.value))
+        return self._readable((tenant, "source", source))
 
-    def _in(self, where: _Where) -> list[Endorsed]:
-        return [*self._standing.get(where, {}).values()][-MAX_EACH:]
+    def notes(self, tenant: str) -> tuple[Endorsed, ...]:
+        """Those of values in notes, which count wherever these are recalled."""
+        return self._readable((tenant, "notes"))
+
+    def _readable(self, where: _Where) -> tuple[Endorsed, ...]:
+        return tuple(each for each in self._in(where) if not is_erased(each.value))
+
+    def _in(self, where: _Where, *, before: float = inf) -> list[Endorsed]:
+        found = self._standing.get(where)
+        return [each for each, at in found.values() if at < before][-MAX_EACH:] if found else []
 
 
 def known(endorsed: Iterable[Endorsed]) -> Mapping[Form, Label]:
@@ -76,6 +90,8 @@ def known(endorsed: Iterable[Endorsed]) -> Mapping[Form, Label]:
 
 
 def _counts(tenant: str, endorsed: Endorsed) -> _Where:
+    if endorsed.scope == "tenant":
+        return tenant, "notes"
     if endorsed.scope == "session":
         return tenant, "session", endorsed.user, endorsed.session or ""
     return tenant, "run", endorsed.run

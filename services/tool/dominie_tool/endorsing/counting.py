@@ -1,0 +1,58 @@
+"""Which endorsements count where a call is decided."""
+
+from dominie_contracts import StreamName
+from dominie_contracts.action import Finished
+from dominie_contracts.endorsing import Endorsed
+from dominie_contracts.memory import MEMORY
+from dominie_contracts.registry import parse_event
+from dominie_eventstore import EventStore
+from dominie_kit import Actions, Context
+from dominie_kit.governed.given import Provenance
+from dominie_kit.policy.endorsing import endorsing
+from dominie_tool.endorsing.projection import Endorsements
+
+
+class Counting:
+    """Those of the run, of its session, and of the notes it was given; in a fork, as its rules would say."""
+
+    def __init__(self, endorsements: Endorsements, store: EventStore, provenance: Provenance, actions: Actions) -> None:
+        self._endorsements = endorsements
+        self._store = store
+        self._provenance = provenance
+        self._actions = actions
+
+    async def of(self, context: Context) -> tuple[Endorsed, ...]:
+        """Those that count for a command."""
+        found, notes = self._endorsements.of(context), self._endorsements.notes(context.tenant)
+        if notes:
+            recalled = await self._recalled(context)
+            found += tuple(each for each in notes if each.source in recalled)
+        if not found or context.fork is None or context.fork.policies is None:
+            return found
+        return tuple(each for each in found if self._still(each, context))
+
+    async def _recalled(self, context: Context) -> set[str]:
+        """The notes that its run was given, as far as the recalls are named one by one."""
+        found = set[str]()
+        for source in self._provenance.of(context, (MEMORY,)).sources:
+            category, _, id_ = source.partition(":")
+            recorded = await self._store.read(StreamName(context.tenant, MEMORY, id_)) if category == MEMORY else []
+            for payload in (parse_event(event.type, event.envelope.data) for event in recorded):
+                if isinstance(payload, Finished) and payload.label is not None:
+                    found.update(payload.label.sources)
+        return found
+
+    def _still(self, endorsed: Endorsed, context: Context) -> bool:
+        """Whether the policies that a fork is tried out with let that person endorse that alone."""
+        question = endorsing(
+            endorsed.by,
+            endorsed.run,
+            tenant=context.tenant,
+            user=endorsed.user,
+            agent=endorsed.agent,
+            groups=endorsed.groups,
+            was=endorsed.was,
+            becomes=endorsed.label.integrity,
+            scope=endorsed.scope,
+        )
+        return self._actions.policies(context).decide(question).decision == "allow"
