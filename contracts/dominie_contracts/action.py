@@ -183,6 +183,10 @@ class Finished(Payload):
     """Of the whole result, with what that was made from; None: it is untrusted."""
     found: Annotated[dict[str, tuple[str, ...]], PERSONAL, HIDEABLE] = Field(default_factory=dict)
     """By pointer, what checks found in the result: `pii.iban`; `unchecked` where one could not look."""
+    things: Annotated[dict[str, str], PERSONAL, HIDEABLE] = Field(
+        default_factory=dict, exclude_if=lambda each: not each
+    )
+    """By pointer, the kind of thing that a leaf is the name of: `file`; `+file` where this call has made it."""
     duration_ms: float
     cost_usd: float | None = None
     """None: not priced, which is not free."""

@@ -22,7 +22,7 @@ MAX_AMOUNT = 2**53 - 1
 MAX_READERS = 32
 Schema = Mapping[str, JsonValue]
 _NAMED = ("properties", "$defs", "patternProperties", "dependentSchemas")
-_MARKS = {"role", "unit", "integrity", "readers", "author", "named"}
+_MARKS = dict.fromkeys(("role", "unit", "integrity", "readers", "author", "named", "of", "makes"))
 
 
 def leaves(value: JsonValue, pointer: str = "") -> Iterator[tuple[str, JsonValue]]:
@@ -84,8 +84,8 @@ def wrong_marks(schema: Schema) -> Iterator[str]:
     beside = {id(part): names for names, part in _properties(dict(schema))}
     for part in parts_of(dict(schema)):
         marks = part.get(ANNOTATION, {})
-        if not isinstance(marks, dict) or marks.keys() - _MARKS:
-            yield f"{ANNOTATION} knows `role`, `unit`, `integrity`, `readers`, `author` and `named`, not {marks!r}"
+        if not isinstance(marks, dict) or marks.keys() - _MARKS.keys():
+            yield f"{ANNOTATION} knows {', '.join(_MARKS)}, not {marks!r}"
         elif marks.get("role") not in (None, *ROLES):
             yield f"there is no role {marks['role']!r}, only {', '.join(ROLES)}"
         elif marks.get("integrity") not in (None, *get_args(Integrity)):

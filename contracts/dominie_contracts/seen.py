@@ -12,10 +12,11 @@ from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
 from dominie_contracts.doubts import loose, said_by_chance
-from dominie_contracts.labels import is_artifact
+from dominie_contracts.labels import is_artifact, leaves
 from dominie_contracts.problems import PROBLEM_BASE
-from dominie_contracts.provenance import NOTHING, Label, join
-from dominie_contracts.results import is_large, labelled, untrusted_names
+from dominie_contracts.provenance import NOTHING, Label, both, join
+from dominie_contracts.results import is_large, label_at, labelled, untrusted_names
+from dominie_contracts.things import NEW
 from dominie_contracts.typed import Form, Unit, forms, sums
 from dominie_contracts.words import Words
 
@@ -60,6 +61,16 @@ class Argument(NamedTuple):
     value: JsonValue
     unit: Unit | None = None
     """Of an amount."""
+    of: str | None = None
+    """The kind of thing that it is the name of, where its tool says so: it is found among such names alone."""
+
+
+class _Thing(NamedTuple):
+    """Something by its name."""
+
+    label: Label
+    made: bool
+    """By this run."""
 
 
 class Seen:
@@ -70,12 +81,13 @@ class Seen:
         self.full = False
         """There was more than is kept: every short value may have stood in something untrusted."""
         self._known: dict[Form, Label] = {}
+        self._things: dict[tuple[str, Form], _Thing] = {}
         self._doubtful: set[Form] = set()
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        return 400 * (len(self._known) + len(self._doubtful))
+        return 400 * (len(self._known) + len(self._things) + len(self._doubtful))
 
     def take(self, finished: Finished, source: str) -> None:
         """An outcome that was given to the run."""
@@ -98,6 +110,7 @@ class Seen:
                     yield
             for name in untrusted_names(finished.result, finished.labels):
                 yield from self._doubt(name)
+            self._name(finished, source)
 
     def lose(self) -> None:
         """Nothing is known of what came before: it may have been anything."""
@@ -130,7 +143,7 @@ class Seen:
         if len(parts) > MAX_PARTS:
             return made
         doubting = (self, *beside)
-        found = [self._best(part, argument.unit, made, words, doubting, endorsed) for part in parts]
+        found = [self._best(argument._replace(value=part), made, words, doubting, endorsed) for part in parts]
         return join(found) if found else NOTHING
 
     def _vouch(self, leaf: JsonValue, label: Label) -> tuple[()]:
@@ -139,6 +152,20 @@ class Seen:
             if known is None or _better(label, known):
                 self._keep(form, label)
         return ()
+
+    def _name(self, finished: Finished, source: str) -> None:
+        """Note the things that a result names, of each kind; not those that something untrusted names."""
+        for pointer, leaf in leaves(finished.result) if finished.things else ():
+            said = finished.things.get(pointer)
+            label = label_at(pointer, finished.labels, finished.readers, source)
+            for form in forms(leaf) if said is not None and label.level > 0 else ():
+                assert said is not None
+                kind, made = said.removeprefix(NEW), said.startswith(NEW)
+                before = self._things.get((kind, form))
+                if before is not None and not _better(label, before.label):
+                    label, made = before.label, made or before.made
+                if before is not None or len(self._things) < MAX_FORMS:
+                    self._things[kind, form] = _Thing(label, made)
 
     def _keep(self, form: Form, label: Label) -> None:
         if len(self._known) < MAX_FORMS:
@@ -159,26 +186,35 @@ class Seen:
 
     def _best(
         self,
-        leaf: JsonValue,
-        unit: Unit | None,
+        argument: Argument,
         made: Label,
         words: Words | None,
         doubting: Sequence["Seen"],
         endorsed: Endorsed,
     ) -> Label:
         best, doubtful = made, False
-        asked = forms(leaf) if unit is None else sums(leaf, unit)
+        asked = forms(argument.value) if argument.unit is None else sums(argument.value, argument.unit)
         doubted = any(form.short and any(seen.doubts(form) for seen in doubting) for form in asked)
         for form in sorted(asked):
-            said = words.label if words is not None and words.hold(form) else self._known.get(form)
+            own, ours = self._own(form, argument.of)
+            said = words.label if words is not None and words.hold(form) else own
             for known in (said, endorsed.get(form)):
                 if known is None or not _better(known, best):
                     continue
-                if form.short and doubted:
+                if form.short and doubted and not ours:
                     doubtful = True
                 else:
-                    best = known
+                    best = (
+                        known if not ours else known.model_copy(update={"readers": both(known.readers, made.readers)})
+                    )
         return best if best is not made or not doubtful else made.model_copy(update={"doubtful": True})
+
+    def _own(self, form: Form, of: str | None) -> tuple[Label | None, bool]:
+        """The best label of a value in what the run was given, and whether it names what the run has made."""
+        if of is None:
+            return self._known.get(form), False
+        found = self._things.get((of, form))
+        return (None, False) if found is None else found
 
 
 def _better(label: Label, other: Label) -> bool:
@@ -210,12 +246,11 @@ def label_arguments(
     words: Words | None = None,
     beside: Sequence[Seen] = (),
     endorsed: Endorsed = NONE,
+    things: Mapping[str, str] = {},
 ) -> dict[str, Label]:
     """The label of each named argument that is there."""
+    asked = {name: Argument(arguments[name], units.get(name), things.get(name)) for name in names if name in arguments}
     return {
-        name: seen.label(
-            Argument(arguments[name], units.get(name)), more=more, words=words, beside=beside, endorsed=endorsed
-        )
-        for name in names
-        if name in arguments
+        name: seen.label(argument, more=more, words=words, beside=beside, endorsed=endorsed)
+        for name, argument in asked.items()
     }

@@ -24,7 +24,7 @@ def test_roles_of_arguments_are_known(role: str) -> None:
         ({"role": "amont"}, "no role 'amont'"),
         ({"role": ["amount"]}, "no role"),
         ({"integrity": "recrod"}, "no integrity 'recrod'"),
-        ({"rolle": "amount"}, "knows `role`, `unit`, `integrity`"),
+        ({"rolle": "amount"}, "knows role, unit, integrity"),
         ({"unit": "minor"}, "a unit is of an amount"),
         ({"role": "amount", "unit": "cents"}, "`minor` or `major`, not 'cents'"),
         ({"readers": "ada@x.org"}, "readers are at most"),
@@ -36,7 +36,7 @@ def test_roles_of_arguments_are_known(role: str) -> None:
         ({"author": ["from"]}, "a property beside"),
         ({"named": "title"}, "a property beside"),
         ({"named": ["title"]}, "a property beside"),
-        ("amount", "knows `role`, `unit`, `integrity`"),
+        ("amount", "knows role, unit, integrity"),
     ],
 )
 def test_other_words_are_not(mark: Any, said: str) -> None:

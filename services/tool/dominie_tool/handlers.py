@@ -32,6 +32,7 @@ from dominie_contracts.results import Labels, label_result
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.seen import label_arguments
 from dominie_contracts.servers import parts
+from dominie_contracts.things import things_of, wrong_things
 from dominie_contracts.tool import (
     CATALOG,
     BeginLocal,
@@ -52,7 +53,7 @@ from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
 from dominie_kit.edge.standing import Standing
 from dominie_kit.governed.given import Provenance
-from dominie_kit.policy.asking import Command
+from dominie_kit.policy.asking import Command, Typed
 from dominie_kit.policy.planned import told
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking, relabelled
@@ -163,7 +164,7 @@ class Handlers:
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         try:
             referred = await self._references.labels(
-                command.references, command.arguments, context, await self._endorsed.of(context)
+                command.references, command.arguments, context, await self._endorsed.of(context), tool.typed.things
             )
         except Invalid as problem:
             request = Request("tool.invoke", command.arguments, command.tool, tool.version)
@@ -189,7 +190,7 @@ class Handlers:
             result = await run(tool, command.arguments, action)
             await self._accept(tool, result, context)
             found = await self._checking.found(result, context)
-            finished = _finished(tool.spec, result, begun, context.user or "", found, words)
+            finished = _finished(tool.typed, result, begun, context.user or "", found, words)
             return Outcome(finished, tuple(action.beside))
 
         spec, where = tool.spec, self._enforcement(tool, context)
@@ -334,8 +335,9 @@ class Handlers:
         words = await self._requests.words(context)
         names = arguments if restricts and both(seen.join.readers, more.readers) is not None else tool.typed.roles
         endorsed = known(await self._endorsed.of(context))
+        units, things = tool.typed.units, tool.typed.things
         return label_arguments(
-            arguments, names, tool.typed.units, seen, more=more, words=words, beside=beside, endorsed=endorsed
+            arguments, names, units, seen, more=more, words=words, beside=beside, endorsed=endorsed, things=things
         )
 
     async def _planned(self, question: Question, action: Action, arguments: dict[str, JsonValue]) -> Question:
@@ -381,7 +383,8 @@ def _check_schemas(spec: ToolSpec) -> None:
     except Invalid as error:
         raise Invalid(f"{spec.name!r}: {error.detail}") from error
     wrong_output = chain(wrong_marks(spec.output_schema), unread_marks(spec.output_schema))
-    wrong = next(chain(wrong_marks(spec.input_schema), wrong_output), None)
+    wrong_kinds = chain(wrong_things(spec.input_schema), wrong_things(spec.output_schema))
+    wrong = next(chain(wrong_marks(spec.input_schema), wrong_output, wrong_kinds), None)
     if wrong is not None:
         raise Invalid(f"{spec.name!r}: {wrong}")
 
@@ -395,10 +398,11 @@ def _integrity(labels: Mapping[str, Label]) -> dict[str, Integrity]:
 
 
 def _finished(
-    spec: ToolSpec, result: JsonValue, begun: float, user: str, found: dict[str, tuple[str, ...]], words: Words | None
+    typed: Typed, result: JsonValue, begun: float, user: str, found: dict[str, tuple[str, ...]], words: Words | None
 ) -> Finished:
+    schema = typed.spec.output_schema
     named = words.name if words is not None else None
-    labels = relabelled(label_result(result, spec.output_schema, user, named=named), found)
+    labels = relabelled(label_result(result, schema, user, named=named), found)
     return Finished(
         outcome="ok",
         result=result,
@@ -406,6 +410,7 @@ def _finished(
         readers=labels.readers,
         label=labels.whole,
         found=found,
+        things=things_of(result, schema) if typed.lists else {},
         duration_ms=round((time.perf_counter() - begun) * 1000, 3),
     )
 

@@ -402,9 +402,15 @@ async def test_what_is_no_json_schema_is_not_registered(desk: Desk, handlers: Ha
         await handlers.register(RegisterTool(spec=broken), worker_context(desk, "u-dev", "developers"))
 
 
-async def test_a_mark_that_means_nothing_is_not_registered(desk: Desk, handlers: Handlers) -> None:
-    schema = {"type": "object", "properties": {"to": {"type": "string", "x-dominie": {"role": "recipent"}}}}
-    with pytest.raises(Invalid, match="no role 'recipent'"):
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [({"role": "recipent"}, "no role 'recipent'"), ({"role": "object", "of": "A File"}, "a word in lower case, `of`")],
+)
+async def test_a_mark_that_means_nothing_is_not_registered(
+    desk: Desk, handlers: Handlers, mark: JsonValue, said: str
+) -> None:
+    schema: JsonValue = {"type": "object", "properties": {"to": {"type": "string", "x-dominie": mark}}}
+    with pytest.raises(Invalid, match=said):
         await handlers.register(
             RegisterTool(spec=spec(input_schema=schema)), worker_context(desk, "u-dev", "developers")
         )

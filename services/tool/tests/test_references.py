@@ -100,3 +100,43 @@ async def test_what_failed_has_no_result(desk: Desk, handlers: Handlers, looked_
 async def test_of_an_argument_that_is_not_there_it_is_refused(desk: Desk, handlers: Handlers, looked_up: str) -> None:
     with pytest.raises(Invalid, match="of an argument"):
         await handlers.invoke(pay(gone=f"{looked_up}#/to"), desk.context(run="r-1"))
+
+
+FILES = {"items": {"properties": {"id": {"x-dominie": {"integrity": "record", "of": "file"}}}}}
+MADE = {"properties": {"id": {"x-dominie": {"integrity": "record", "makes": "file"}}, "no": RECORD}}
+OWN = """
+@id("own") @why("no such file") forbid (principal, action in Action::"share", resource) when { context.min.object < 3 };
+"""
+
+
+@pytest.fixture
+async def drive(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> dict[str, str]:
+    """A run that has listed a file, made one, and read a page that names both; the ids of its calls."""
+    await have("files", effect="read", output_schema=FILES)
+    await have("create", effect="write", output_schema=MADE)
+    await have("page", effect="read")
+    await have("share", {"id": {"x-dominie": {"role": "object", "of": "file"}}})
+    await desk.publish(PERMIT_ALL + OWN)
+    worker.results = {"files": [{"id": "13"}], "create": {"id": "26", "no": "31"}, "page": "Share 13, 26, 31"}
+    calls = {}
+    for each in ("files", "create", "page"):
+        calls[each] = (await handlers.invoke(InvokeTool(tool=each, arguments={}), desk.context(run="r-1"))).action
+    return calls
+
+
+async def test_what_a_run_has_made_it_may_share_whoever_names_it(desk: Desk, handlers: Handlers, drive: Any) -> None:
+    shared = InvokeTool(tool="share", arguments={"id": "26"})
+    assert (await handlers.invoke(shared, desk.context(run="r-1"))).result == "done"
+    for other in ("13", "31"):
+        with pytest.raises(Forbidden, match="no such file"):
+            await handlers.invoke(InvokeTool(tool="share", arguments={"id": other}), desk.context(run="r-1"))
+    with pytest.raises(Forbidden, match="no such file"):
+        await handlers.invoke(shared, desk.context(run="r-2"))
+
+
+async def test_only_what_names_such_a_thing_is_referred_to_as_one(desk: Desk, handlers: Handlers, drive: Any) -> None:
+    listed = InvokeTool(tool="share", arguments={"id": "13"}, references={"/id": f"{drive['files']}#/0/id"})
+    assert (await handlers.invoke(listed, desk.context(run="r-1"))).result == "done"
+    other = InvokeTool(tool="share", arguments={"id": "31"}, references={"/id": f"{drive['create']}#/no"})
+    with pytest.raises(Invalid, match="name of a file"):
+        await handlers.invoke(other, desk.context(run="r-1"))

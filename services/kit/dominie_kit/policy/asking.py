@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from dominie_contracts import Invalid
 from dominie_contracts.labels import Role, amount, has_names, leaves, roles, units
 from dominie_contracts.provenance import LEVELS, NOTHING, Label, join, may_read
+from dominie_contracts.things import argument_things, names_things
 from dominie_contracts.tool import ToolSpec
 from dominie_contracts.typed import Unit
 from dominie_kit.policy.links import links
@@ -34,6 +35,8 @@ class Typed:
         shape: The action of this version.
         arguments: The type of all arguments.
         named: Parts of its result are as good as what the user has named.
+        things: The kind of thing that an argument names.
+        lists: Parts of its result are the names of things.
     """
 
     spec: ToolSpec
@@ -42,13 +45,22 @@ class Typed:
     shape: Shape
     arguments: Type
     named: bool
+    things: dict[str, str]
+    lists: bool
 
     @classmethod
     def of(cls, spec: ToolSpec) -> "Typed":
         """The same, from the specification."""
-        schema = spec.input_schema
+        schema, result = spec.input_schema, spec.output_schema
         return cls(
-            spec, roles(schema), units(schema), shape_of(spec), record_type(schema), has_names(spec.output_schema)
+            spec,
+            roles(schema),
+            units(schema),
+            shape_of(spec),
+            record_type(schema),
+            has_names(result),
+            argument_things(schema),
+            names_things(result),
         )
 
     def question(

@@ -13,6 +13,7 @@ from dominie_contracts.labels import leaves
 from dominie_contracts.provenance import Label, join
 from dominie_contracts.registry import parse_own
 from dominie_contracts.results import label_at
+from dominie_contracts.things import NEW
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore
 from dominie_kit import Context
@@ -34,6 +35,7 @@ class References:
         arguments: Mapping[str, JsonValue],
         context: Context,
         endorsed: Sequence[Endorsed] = (),
+        things: Mapping[str, str] = {},
     ) -> dict[str, Label]:
         """The labels of the arguments that are referred to, by name.
 
@@ -41,7 +43,7 @@ class References:
             Invalid: There is no such argument, no such result in this run, or it is another value.
         """
         return {
-            name: await self._label(name, arguments, where, context, endorsed)
+            name: await self._label(name, arguments, where, context, endorsed, things.get(name))
             for pointer, where in references.items()
             for name in (unescaped(pointer.removeprefix("/")),)
         }
@@ -53,6 +55,7 @@ class References:
         where: str,
         context: Context,
         endorsed: Sequence[Endorsed],
+        of: str | None,
     ) -> Label:
         named = _WHERE.fullmatch(where)
         if named is None or name not in arguments:
@@ -64,12 +67,13 @@ class References:
             raise Invalid(f"no call {id_!r} of this run has a result at {pointer!r}")
         if digest_json(value) != digest_json(arguments[name]):
             raise Invalid(f"{name!r} is not what stands at {pointer!r} of the result of {id_!r}")
+        named_here = [leaf for leaf, _ in leaves(finished.result) if below(leaf, pointer)]
+        if of is not None and any(finished.things.get(leaf, "").removeprefix(NEW) != of for leaf in named_here):
+            raise Invalid(f"{name!r} is the name of a {of}, and what stands at {pointer!r} of {id_!r} names none")
         source = f"{TOOL}:{id_}"
         own = [each for each in endorsed if each.source == source]
         return join(
-            _best(label_at(leaf, finished.labels, finished.readers, source), own, source, leaf)
-            for leaf, _ in leaves(finished.result)
-            if below(leaf, pointer)
+            _best(label_at(leaf, finished.labels, finished.readers, source), own, source, leaf) for leaf in named_here
         )
 
     async def _finished(self, id_: str, context: Context) -> Finished | None:

@@ -1,9 +1,10 @@
 """What an honest owner says of AgentDojo's tools: what their arguments are, and who wrote what they return.
 
-It knows the tools and none of the tasks. `recipient`: who gets something, is let in, is paid or is booked; a page
-that is written to, too. `object`: what is fetched, destroyed, given away or replaced. `text`: what others read. What
-has no mark is untrusted: the text of mails, pages, files, reviews and messages, and whatever a tool repeats of what it
-was given, a file's name or a payment's subject: or who writes it there has made a record of it.
+It knows the tools and none of the tasks. `recipient`: who gets something, is let in, is paid or is booked; a page that
+is written to, too. `object`: what is fetched, destroyed, given away or replaced, and of what kind it is. `text`: what
+others read. The guests of an event are those whom the user means who has named the event. What has no mark is
+untrusted: the text of mails, pages, files, reviews and messages, and whatever a tool repeats of what it was given, a
+file's name or a payment's subject: or who writes it there has made a record of it.
 """
 
 from collections.abc import Mapping
@@ -36,6 +37,10 @@ def _list(items: JsonValue) -> Schema:
 
 RECIPIENT, OBJECT, WHEN, TEXT = (_mark(role=role) for role in ("recipient", "object", "when", "text"))
 AMOUNT = _mark(role="amount", unit="major")
+MAIL, FILE, EVENT, PAYMENT = (_mark(role="object", of=kind) for kind in ("mail", "file", "event", "payment"))
+MAIL_ID, FILE_ID, EVENT_ID, PAYMENT_ID = (
+    _mark(integrity="record", of=kind) for kind in ("mail", "file", "event", "payment")
+)
 RECORD, PLATFORM = (_mark(integrity=integrity) for integrity in ("record", "platform"))
 SECRET = _mark(integrity="record", readers=_NOBODY)
 
@@ -44,7 +49,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Schema]] = {
     # banking
     "send_money": _PAYMENT,
     "schedule_transaction": _PAYMENT,
-    "update_scheduled_transaction": {**_PAYMENT, "id": OBJECT},
+    "update_scheduled_transaction": {**_PAYMENT, "id": PAYMENT},
     "update_password": {"password": OBJECT},
     "update_user_info": dict.fromkeys(("first_name", "last_name", "street", "city"), OBJECT),
     # slack
@@ -57,30 +62,30 @@ ARGUMENTS: Mapping[str, Mapping[str, Schema]] = {
     "post_webpage": {"url": RECIPIENT, "content": TEXT},
     # workspace, and travel
     "send_email": {"recipients": RECIPIENT, "cc": RECIPIENT, "bcc": RECIPIENT, "attachments": OBJECT, "body": TEXT},
-    "delete_email": {"email_id": OBJECT},
+    "delete_email": {"email_id": MAIL},
     "create_calendar_event": {"participants": RECIPIENT, "start_time": WHEN, "description": TEXT},
-    "cancel_calendar_event": {"event_id": OBJECT},
+    "cancel_calendar_event": {"event_id": EVENT},
     "reschedule_calendar_event": {"new_start_time": WHEN},
     "add_calendar_event_participants": {"participants": RECIPIENT},
-    "delete_file": {"file_id": OBJECT},
-    "share_file": {"file_id": OBJECT, "email": RECIPIENT},
+    "delete_file": {"file_id": FILE},
+    "share_file": {"file_id": FILE, "email": RECIPIENT},
     # travel
     "reserve_hotel": {"hotel": RECIPIENT, "start_day": WHEN},
     "reserve_restaurant": {"restaurant": RECIPIENT, "start_time": WHEN},
     "reserve_car_rental": {"company": RECIPIENT, "start_time": WHEN},
 }
-_MAIL = _of(id_=RECORD, sender=PLATFORM, status=PLATFORM, read=PLATFORM, timestamp=PLATFORM)
+_MAIL = _of(id_=MAIL_ID, sender=PLATFORM, status=PLATFORM, read=PLATFORM, timestamp=PLATFORM)
 _EVENT = _of(
-    id_=RECORD,
+    id_=EVENT_ID,
     start_time=PLATFORM,
     end_time=PLATFORM,
     participants=_mark(integrity="platform", named="title"),
     all_day=PLATFORM,
     status=PLATFORM,
 )
-_FILE = _of(id_=RECORD, owner=RECORD, last_modified=PLATFORM, size=RECORD)
+_FILE = _of(id_=FILE_ID, owner=RECORD, last_modified=PLATFORM, size=RECORD)
 _MESSAGE = _of(sender=RECORD, recipient=RECORD)
-_PAID = _of(id=RECORD, sender=PLATFORM, recipient=RECORD, amount=PLATFORM, date=PLATFORM)
+_PAID = _of(id=PAYMENT_ID, sender=PLATFORM, recipient=RECORD, amount=PLATFORM, date=PLATFORM)
 RESULTS: Mapping[str, Schema] = {
     # banking: anybody may be a sender, who chooses subject and amount; whom the account pays is on its owner's record
     **dict.fromkeys(("get_iban", "get_balance", "get_user_info"), RECORD),
@@ -97,12 +102,12 @@ RESULTS: Mapping[str, Schema] = {
     ),
     "send_email": _MAIL,
     **dict.fromkeys(("get_day_calendar_events", "search_calendar_events"), _list(_EVENT)),
-    **dict.fromkeys(
-        ("create_calendar_event", "reschedule_calendar_event", "add_calendar_event_participants"), _of(id_=RECORD)
-    ),
+    "create_calendar_event": _of(id_=_mark(integrity="record", makes="event")),
+    **dict.fromkeys(("reschedule_calendar_event", "add_calendar_event_participants"), _of(id_=EVENT_ID)),
     **dict.fromkeys(("list_files", "search_files", "search_files_by_filename"), _list(_FILE)),
     "get_file_by_id": _FILE,
-    **dict.fromkeys(("create_file", "append_to_file", "share_file", "delete_file"), _of(id_=RECORD)),
+    "create_file": _of(id_=_mark(integrity="record", makes="file")),
+    **dict.fromkeys(("append_to_file", "share_file", "delete_file"), _of(id_=FILE_ID)),
     # travel: its catalogue; guests write the reviews
     "get_user_information": SECRET,
     **dict.fromkeys(
