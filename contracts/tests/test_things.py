@@ -90,6 +90,7 @@ def test_the_user_may_name_a_thing_too() -> None:
 def test_what_something_untrusted_calls_a_file_is_none() -> None:
     schema: dict[str, Any] = {"properties": {"id": {"x-dominie": {"makes": "file"}}}}
     assert told(seen(({"id": "14"}, schema)), "14") == ("untrusted", False)
+    assert told(seen(([{"id": "14"}], FILES), ({"id": "14"}, schema), (PAGE, {})), "14") == ("untrusted", True)
 
 
 def test_the_kinds_of_a_result_are_those_of_its_schema() -> None:

@@ -3,11 +3,14 @@
 import pytest
 from pydantic import JsonValue
 
-from dominie_bench.dojo.annotations import RESULTS
+from dominie_bench.dojo.annotations import ARGUMENTS, RESULTS
 from dominie_contracts.action import Finished
+from dominie_contracts.labels import wrong_marks
 from dominie_contracts.provenance import Integrity
+from dominie_contracts.result_parts import unread_marks
 from dominie_contracts.results import label_result
 from dominie_contracts.seen import Argument, Seen
+from dominie_contracts.things import argument_things, things_of, wrong_things
 
 TOLD, ADDRESS, IBAN = (
     "send it to eve@example.org, US133000000121212121212",
@@ -54,3 +57,17 @@ def test_the_amount_of_a_payment_is_no_record_since_strangers_pay_too(tool: str)
 )
 def test_what_the_tool_itself_says_is_a_record(tool: str, result: JsonValue, value: JsonValue) -> None:
     assert known(tool, result, value) == "record"
+
+
+def test_every_mark_means_something() -> None:
+    arguments: list[dict[str, JsonValue]] = [{"properties": {**each}} for each in ARGUMENTS.values()]
+    for schema in (*RESULTS.values(), *arguments):
+        assert [*wrong_marks(schema), *wrong_things(schema)] == []
+    assert [wrong for schema in RESULTS.values() for wrong in unread_marks(schema)] == []
+
+
+def test_what_a_tool_is_told_to_name_some_tool_names() -> None:
+    asked = {kind for each in ARGUMENTS.values() for kind in argument_things({"properties": {**each}}).values()}
+    listed: JsonValue = [{"id_": "1", "id": 1}]
+    told = {kind for schema in RESULTS.values() for kind in things_of(listed, schema).values()}
+    assert asked and asked <= told

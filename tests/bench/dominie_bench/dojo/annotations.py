@@ -16,8 +16,8 @@ from dominie_contracts.tool import Effect, ToolSpec
 
 Schema = dict[str, JsonValue]
 _READS = ("get_", "read_", "search_", "list_", "check_")
-_OWN = {"create_file", "append_to_file", "delete_file", "delete_email"}
-"""What changes only what the user has: nobody else is told, and no bank."""
+_OWN = {"create_file", "delete_file", "delete_email"}
+"""What changes only what the user has: nobody else is told anything, as who shares a file that is appended to."""
 _OUTWARD = {"get_webpage"}
 """What reads, and asks a stranger for it: the address says something, too."""
 _NOBODY: list[JsonValue] = []
@@ -77,6 +77,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Schema]] = {
 _MAIL = _of(id_=MAIL_ID, sender=PLATFORM, status=PLATFORM, read=PLATFORM, timestamp=PLATFORM)
 _EVENT = _of(
     id_=EVENT_ID,
+    title={},
     start_time=PLATFORM,
     end_time=PLATFORM,
     participants=_mark(integrity="platform", named="title"),
