@@ -147,3 +147,15 @@ def test_however_far_it_came_it_goes_on_from_the_log(order: list[str], done: int
     again = resume(past, [served(20 + n, tool, each.finished) for n, (tool, each) in enumerate(found.items()) if each])
     assert again == fork
     assert all(again.next(ask(tool)) for tool in order) and again.next(ask("e")) is None
+
+
+def test_what_people_said_of_its_data_is_none_of_what_a_program_asks_for() -> None:
+    said = [
+        each.model_copy(update={"stream": "acme.endorsement.e", "type": each.type.replace("tool.", "endorsement.")})
+        for each in (requested(3, "b"), finished(4, "b"))
+    ]
+    fork = Fork(record([*ABC[:2], *said, requested(5, "c"), finished(6, "c")], before=EVERYTHING))
+    assert [past and past.stream for past in (fork.next(ask("a")), fork.next(ask("c")))] == [
+        "acme.tool.a",
+        "acme.tool.c",
+    ]

@@ -162,6 +162,8 @@ class Handlers:
         if tool is None:
             unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
+        if command.references:
+            await context.read_everything()
         try:
             referred = await self._references.labels(
                 command.references, command.arguments, context, await self._endorsed.of(context), tool.typed.things

@@ -11,10 +11,11 @@ from dominie_contracts import ApprovalRequired, Conflict, Forbidden, Invalid, St
 from dominie_contracts.action import Finished
 from dominie_contracts.audit import FromRecord
 from dominie_contracts.digests import digest_bytes
-from dominie_contracts.endorsing import ENDORSEMENT, Endorse, RevokeEndorsement, ShowLabels
+from dominie_contracts.endorsing import ENDORSEMENT, Endorse, Endorsed, RevokeEndorsement, ShowLabels
 from dominie_contracts.guardrail import POLICY, PoliciesProposed, PolicyFile
 from dominie_contracts.memory import MEMORY, Remembered
 from dominie_contracts.provenance import Label
+from dominie_contracts.registry import parse_own
 from dominie_contracts.token import Fork
 from dominie_contracts.tool import TOOL, InvokeTool
 from dominie_kit import Context
@@ -467,3 +468,26 @@ async def propose(desk: Desk, policies: str) -> str:
     for event in await desk.append(POLICY, digest, PoliciesProposed(digest=digest, files=files, by="u-dev")):
         desk.decisions.apply(event)
     return digest
+
+
+async def test_who_writes_past_the_handlers_endorses_no_other_value_and_nothing_of_another_user(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    real = await people.endorse(said(page), as_person(desk))
+    (event,) = [e async for e in desk.store.read_all(category=ENDORSEMENT) if ".endorsed." in e.type]
+    told = parse_own(event)
+    assert isinstance(told, Endorsed)
+    for number, more in enumerate(({"value": OTHER}, {"value": OTHER, "digest": "0" * 64}, {"user": "u-eve"})):
+        id_ = f"{number}" * 32
+        await desk.append(ENDORSEMENT, id_, told.model_copy(update={"id": id_, **more}))
+    await people.revoke(RevokeEndorsement(endorsement=real.id), as_person(desk))
+    assert not await pays(desk, handlers) and not await pays(desk, handlers, OTHER)
+
+
+async def test_what_is_said_for_agent_is_no_better_than_that(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    found = await people.endorse(said(page, to="agent"), as_person(desk))
+    assert found.to == "agent" and not await pays(desk, handlers)
+    assert (await people.endorse(said(page), as_person(desk))).to == "record"
+    assert await pays(desk, handlers)
