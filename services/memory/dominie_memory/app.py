@@ -19,7 +19,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service = Service("memory", settings, store=store)
     library = Library(settings.state / "memory", service.keyring.term)
     provenance, endorsed = Provenance(), Endorsements()
-    handlers = Handlers(service.actions(MEMORY), library, service.keyring, provenance, endorsed)
+    handlers = Handlers(service.actions(MEMORY), library, service.keyring, provenance, endorsed, service.standing)
 
     @asynccontextmanager
     async def files() -> AsyncIterator[None]:

@@ -25,6 +25,7 @@ from dominie_contracts.provenance import Label, join
 from dominie_contracts.registry import parse_own
 from dominie_contracts.seen import MADE
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
+from dominie_kit.edge.standing import Standing
 from dominie_kit.governed.given import Provenance
 from dominie_kit.personal.keyring import INDEX, Keyring
 from dominie_memory.aggregate import (
@@ -49,13 +50,20 @@ class Handlers:
     """Answers `remember`, `recall`, `add_turn` and `turns`."""
 
     def __init__(
-        self, actions: Actions, library: Library, keyring: Keyring, provenance: Provenance, endorsed: Endorsements
+        self,
+        actions: Actions,
+        library: Library,
+        keyring: Keyring,
+        provenance: Provenance,
+        endorsed: Endorsements,
+        standing: Standing,
     ) -> None:
         self._actions = actions
         self._library = library
         self._keyring = keyring
         self._provenance = provenance
         self._endorsed = endorsed
+        self._standing = standing
 
     async def remember(self, command: Remember, context: Context) -> Kept:
         """Keep a text in a namespace."""
@@ -117,7 +125,8 @@ class Handlers:
     def _labelled(self, context: Context, event: Recorded) -> Remembered:
         """A note, as people have endorsed it."""
         kept = _remembered(event)
-        return as_endorsed(kept, self._endorsed.of(context.tenant, kept.id))
+        said = self._endorsed.of(context.tenant, kept.id)
+        return as_endorsed(kept, [each for each in said if self._standing.stands(context.tenant, each.by)])
 
     def _made(self, context: Context) -> Label:
         """Of what is made of all that the run was given so far."""

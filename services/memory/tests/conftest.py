@@ -41,4 +41,4 @@ def handlers(desk: Desk, library: Library) -> Handlers:
         desk.follow(each, category)
     endorsed = Endorsements()
     desk.follow(endorsed, ENDORSEMENT)
-    return Handlers(desk.actions(MEMORY), library, desk.keyring, provenance, endorsed)
+    return Handlers(desk.actions(MEMORY), library, desk.keyring, provenance, endorsed, desk.standing)

@@ -71,9 +71,9 @@ async def test_shared_memories_are_the_tenants(desk: Desk, handlers: Handlers) -
 async def test_a_repeated_command_is_answered_from_the_record(desk: Desk, handlers: Handlers, library: Library) -> None:
     first = await handlers.remember(Remember(text="likes tea"), desk.context("k1"))
     assert (
-        await Handlers(desk.actions(MEMORY), library, desk.keyring, Provenance(), Endorsements()).remember(
-            Remember(text="likes tea"), desk.context("k1")
-        )
+        await Handlers(
+            desk.actions(MEMORY), library, desk.keyring, Provenance(), Endorsements(), desk.standing
+        ).remember(Remember(text="likes tea"), desk.context("k1"))
         == first
     )
     found = await handlers.recall(Recall(query="tea"), desk.context("k2"))
@@ -232,6 +232,8 @@ async def test_an_endorsed_note_is_better_where_it_is_recalled_until_that_is_rev
 
     assert (await recalled("paid"))[0] == "untrusted"
     await desk.append(ENDORSEMENT, "e1", endorsed(kept.id))
+    assert (await recalled("paid"))[0] == "untrusted", "nobody knows who said so"
+    await desk.join("u-finance")
     await desk.append(ENDORSEMENT, "e2", endorsed(other.id, "e2", whole=False))
     integrity, _, label = await recalled("paid")
     assert (integrity, label) == ("record", Label(integrity="record", sources=("endorsement:e1", f"memory:{kept.id}")))

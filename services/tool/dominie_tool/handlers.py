@@ -101,7 +101,7 @@ class Handlers:
         self._catalog = catalog
         self._sources = sources
         self._provenance = provenance
-        self._endorsed = Counting(endorsements, store, provenance, actions)
+        self._endorsed = Counting(endorsements, store, provenance, actions, standing)
         self._requests = Requests(store)
         self._references = References(store)
         self._values = values

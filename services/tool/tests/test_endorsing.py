@@ -13,6 +13,7 @@ from dominie_contracts.audit import FromRecord
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.endorsing import ENDORSEMENT, Endorse, Endorsed, RevokeEndorsement, ShowLabels
 from dominie_contracts.guardrail import POLICY, PoliciesProposed, PolicyFile
+from dominie_contracts.identity import PRINCIPAL, Resumed, Revoked, Suspended
 from dominie_contracts.memory import MEMORY, Remembered
 from dominie_contracts.provenance import Label
 from dominie_contracts.registry import parse_own
@@ -491,3 +492,26 @@ async def test_what_is_said_for_agent_is_no_better_than_that(
     assert found.to == "agent" and not await pays(desk, handlers)
     assert (await people.endorse(said(page), as_person(desk))).to == "record"
     assert await pays(desk, handlers)
+
+
+async def test_the_word_of_whose_identity_was_taken_away_counts_no_more(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    await people.endorse(said(page), as_person(desk))
+    await desk.append(PRINCIPAL, "u-finance", Suspended(tenant="acme", principal="u-finance", by="operator", reason=""))
+    assert not await pays(desk, handlers)
+    await desk.append(PRINCIPAL, "u-finance", Resumed(tenant="acme", principal="u-finance", by="operator"))
+    assert await pays(desk, handlers, IBAN.lower())
+    await desk.append(PRINCIPAL, "u-finance", Revoked(tenant="acme", principal="u-finance", by="operator", reason=""))
+    assert not await pays(desk, handlers, "GB33 BUKB 2020 1555 5555 55")
+
+
+async def test_an_agent_neither_looks_nor_takes_back(desk: Desk, people: Endorsing, page: str) -> None:
+    found = await people.endorse(said(page), as_person(desk))
+    for principal in ("a-desk", "w-ledger"):
+        await desk.join("w-ledger")
+        context = replace(as_person(desk, "x"), principal=principal, groups=("developers",))
+        with pytest.raises(Forbidden, match="no person"):
+            await people.show(ShowLabels(of=page), context)
+        with pytest.raises(Forbidden, match="no person"):
+            await people.revoke(RevokeEndorsement(endorsement=found.id), context)

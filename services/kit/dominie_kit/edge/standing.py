@@ -93,6 +93,10 @@ class Standing(InMemory):
         """The suspension of a principal that stands."""
         return self._suspended.get((tenant, principal))
 
+    def stands(self, tenant: str, principal: str) -> bool:
+        """Whether what somebody has said counts still: whose identity was taken away may never have been themselves."""
+        return self.find(tenant, principal) is not None and self.suspension(tenant, principal) is None
+
     def granted(self, tenant: str, tool: str) -> list[str]:
         """The principals whose registration grants a tool, by name."""
         found = (registered for (owner, _), registered in self._registered.items() if owner == tenant)

@@ -7,6 +7,7 @@ from dominie_contracts.memory import MEMORY
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import EventStore
 from dominie_kit import Actions, Context
+from dominie_kit.edge.standing import Standing
 from dominie_kit.governed.given import Provenance
 from dominie_kit.policy.endorsing import endorsing
 from dominie_tool.endorsing.projection import Endorsements
@@ -15,8 +16,16 @@ from dominie_tool.endorsing.projection import Endorsements
 class Counting:
     """Those of the run, of its session, and of the notes it was given; in a fork, as its rules would say."""
 
-    def __init__(self, endorsements: Endorsements, store: EventStore, provenance: Provenance, actions: Actions) -> None:
+    def __init__(
+        self,
+        endorsements: Endorsements,
+        store: EventStore,
+        provenance: Provenance,
+        actions: Actions,
+        standing: Standing,
+    ) -> None:
         self._endorsements = endorsements
+        self._standing = standing
         self._store = store
         self._provenance = provenance
         self._actions = actions
@@ -27,6 +36,7 @@ class Counting:
         if notes:
             recalled = await self._recalled(context)
             found += tuple(each for each in notes if each.source in recalled)
+        found = tuple(each for each in found if self._standing.stands(context.tenant, each.by))
         if not found or context.fork is None or context.fork.policies is None:
             return found
         return tuple(each for each in found if self._still(each, context))
