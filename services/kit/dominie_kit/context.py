@@ -8,7 +8,7 @@ from dominie_contracts import DeadlineExceeded, RunClaims
 from dominie_contracts.token import Fork, Grants
 from dominie_kit.personal.sealing import PersonKey
 
-_ALL = 2**63 - 1
+ALL = 2**63 - 1
 """A position that no event has."""
 
 
@@ -112,7 +112,7 @@ class Context:
     async def read_everything(self) -> None:
         """The same, for decisions by what the caller has seen: they may say less, so all that is stored counts."""
         if self.caught_up is not None:
-            await self.caught_up(_ALL, self.left_s)
+            await self.caught_up(ALL, self.left_s)
 
 
 def deadline_in(seconds: float) -> float:

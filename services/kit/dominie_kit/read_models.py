@@ -80,6 +80,17 @@ class ReadModels:
         if late:
             raise Unavailable(f"{self._service} has not caught up yet", retry_after_s=0.5) from late[0]
 
+    async def has(self, name: str, position: int, timeout_s: float) -> None:
+        """Wait until one of them has seen a position.
+
+        Raises:
+            Unavailable: It has not, in time.
+        """
+        try:
+            await self._projectors[name].wait_for(position, timeout_s)
+        except TimeoutError as error:
+            raise Unavailable(f"{self._service} has not caught up yet", retry_after_s=0.5) from error
+
     def refusal(self) -> Problem | None:
         """Why nothing can be answered yet; None where it can."""
         for name, projector in self._projectors.items():

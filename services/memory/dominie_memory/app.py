@@ -29,7 +29,7 @@ def build(settings: Settings | None = None, store: EventStore | None = None) -> 
     service.resource(files)
     service.follow(library, MEMORY, indexed=True)
     provenance.follow(service)
-    service.follow(endorsed, ENDORSEMENT, takes=(Endorsed, EndorsementRevoked))
+    service.follow(endorsed, ENDORSEMENT, takes=(Endorsed, EndorsementRevoked), own=False)
     service.route(Remember, handlers.remember, resource="namespace")
     service.route(Recall, handlers.recall, resource="namespace")
     service.route(AddTurn, handlers.add_turn)

@@ -70,12 +70,9 @@ async def test_shared_memories_are_the_tenants(desk: Desk, handlers: Handlers) -
 
 async def test_a_repeated_command_is_answered_from_the_record(desk: Desk, handlers: Handlers, library: Library) -> None:
     first = await handlers.remember(Remember(text="likes tea"), desk.context("k1"))
-    assert (
-        await Handlers(
-            desk.actions(MEMORY), library, desk.keyring, Provenance(), Endorsements(), desk.standing
-        ).remember(Remember(text="likes tea"), desk.context("k1"))
-        == first
-    )
+    actions, provenance = desk.actions(MEMORY), Provenance()
+    again = Handlers(actions, library, desk.keyring, provenance, Endorsements(), desk.standing)
+    assert await again.remember(Remember(text="likes tea"), desk.context("k1")) == first
     found = await handlers.recall(Recall(query="tea"), desk.context("k2"))
     await handlers.remember(Remember(text="tea, tea, tea"), desk.context("k3"))
     assert await handlers.recall(Recall(query="tea"), desk.context("k2")) == found

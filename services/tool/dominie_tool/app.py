@@ -1,5 +1,7 @@
 """The tool service, put together."""
 
+from functools import partial
+
 from pydantic import JsonValue
 
 from dominie_contracts.action import Finished
@@ -42,6 +44,7 @@ from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.classifier import Classifier
 from dominie_tool.adapters.workers import Workers
 from dominie_tool.egress import Egress
+from dominie_tool.endorsing.counting import Counting
 from dominie_tool.endorsing.handlers import Endorsing
 from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
@@ -66,6 +69,7 @@ def build(
     service = Service("tool", settings, store=store)
     catalog, sources = Catalog(), Sources()
     provenance, endorsements = Provenance(), Endorsements()
+    settled = partial(service.read_models.has, "endorsements")
     artifacts = Artifacts(StreamBlobs(service.inner.client), max_bytes=settings.tool_artifact_bytes)
     values = Values(artifacts)
     kept = Kept()
@@ -106,7 +110,7 @@ def build(
         catalog,
         sources,
         provenance,
-        endorsements,
+        Counting(endorsements, service.store, provenance, actions, service.standing, settled),
         values=values,
         checking=checking,
         worker=call_worker,
@@ -122,6 +126,7 @@ def build(
         service.standing,
         endorsements,
         service.keyring.of,
+        settled,
         observe=settings.observe,
     )
     service.resource(workers.listening)
@@ -130,7 +135,7 @@ def build(
     service.follow(catalog, CATALOG)
     service.follow(sources, TOOL, takes=(Finished,))
     service.follow(kept, SECRET, name="secrets")
-    service.follow(endorsements, ENDORSEMENT, takes=(Endorsed, EndorsementRevoked))
+    service.follow(endorsements, ENDORSEMENT, takes=(Endorsed, EndorsementRevoked), own=False)
     provenance.follow(service)
     service.route(KeepSecret, keeping.keep, token=False)
     service.route(RemoveSecret, keeping.remove, token=False)

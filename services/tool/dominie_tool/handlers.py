@@ -60,7 +60,7 @@ from dominie_tool.adapters.checking import Checking, relabelled
 from dominie_tool.adapters.schemas import check_schemas
 from dominie_tool.aggregate import Registrant, State, decide, evolve
 from dominie_tool.endorsing.counting import Counting
-from dominie_tool.endorsing.projection import Endorsements, known
+from dominie_tool.endorsing.projection import known
 from dominie_tool.mcp.calls import review_required
 from dominie_tool.plans.aggregate import Call
 from dominie_tool.plans.following import Plans
@@ -84,7 +84,7 @@ class Handlers:
         catalog: Catalog,
         sources: Sources,
         provenance: Provenance,
-        endorsements: Endorsements,
+        endorsed: Counting,
         *,
         values: Values,
         checking: Checking,
@@ -101,7 +101,7 @@ class Handlers:
         self._catalog = catalog
         self._sources = sources
         self._provenance = provenance
-        self._endorsed = Counting(endorsements, store, provenance, actions, standing)
+        self._endorsed = endorsed
         self._requests = Requests(store)
         self._references = References(store)
         self._values = values
@@ -162,8 +162,6 @@ class Handlers:
         if tool is None:
             unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
-        if command.references:
-            await context.read_everything()
         try:
             referred = await self._references.labels(
                 command.references, command.arguments, context, await self._endorsed.of(context), tool.typed.things

@@ -20,6 +20,7 @@ from dominie_kit.governed.given import Provenance
 from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking
+from dominie_tool.endorsing.counting import Counting
 from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
 from dominie_tool.projection import Catalog, Tool
@@ -98,7 +99,7 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[..., Handl
             catalog,
             sources,
             provenance,
-            endorsements,
+            Counting(endorsements, desk.store, provenance, actions, standing, desk.caught_up),
             values=values,
             checking=checking or Checking(Looking(installed(), cpu_s=5), actions),
             worker=worker.run,

@@ -63,7 +63,7 @@ def people(desk: Desk, endorsements: Endorsements) -> Endorsing:
 
 def another(desk: Desk, endorsements: Endorsements, **more: Any) -> Endorsing:
     actions = desk.actions(ENDORSEMENT, **more)
-    return Endorsing(desk.store, actions, desk.standing, endorsements, desk.keyring.of, **more)
+    return Endorsing(desk.store, actions, desk.standing, endorsements, desk.keyring.of, desk.caught_up, **more)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dominie.commands._show import Json, safe, say, table
+from dominie.commands._show import Json, note, safe, say, table
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -78,7 +78,7 @@ def endorse(
     """Say that you have looked at one value, and that it is good: for this run, until you revoke it."""
     from pydantic import ValidationError
 
-    from dominie import Invalid
+    from dominie import ApprovalRequired, Invalid
     from dominie.commands._people import approver
     from dominie_contracts.endorsing import Endorse, Endorsement, ShowLabels, ShownLabels
 
@@ -91,7 +91,11 @@ def endorse(
         shown = client.ask(ShowLabels(of=action, pointer=at), ShownLabels)
         said = value if value is not None else _value(shown, at)
         scope = "tenant" if shown.source.startswith("memory:") and not session else given["scope"]
-        found = client.ask(Endorse.model_validate({**given, "scope": scope, "value": said}), Endorsement)
+        try:
+            found = client.ask(Endorse.model_validate({**given, "scope": scope, "value": said}), Endorsement)
+        except ApprovalRequired:
+            note("Somebody else has to say yes, with `dominie approvals`: after that, type the same again.")
+            raise
     words = f"{_said(found)}; `dominie labels revoke {found.id}` takes it back."
     say(
         found.model_dump(mode="json"), lambda console: console.print(words, markup=False, highlight=False), as_json=json

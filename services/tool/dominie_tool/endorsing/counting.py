@@ -7,10 +7,11 @@ from dominie_contracts.memory import MEMORY
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import EventStore
 from dominie_kit import Actions, Context
+from dominie_kit.context import ALL
 from dominie_kit.edge.standing import Standing
 from dominie_kit.governed.given import Provenance
 from dominie_kit.policy.endorsing import endorsing
-from dominie_tool.endorsing.projection import Endorsements
+from dominie_tool.endorsing.projection import CaughtUp, Endorsements
 
 
 class Counting:
@@ -23,15 +24,19 @@ class Counting:
         provenance: Provenance,
         actions: Actions,
         standing: Standing,
+        caught_up: CaughtUp,
     ) -> None:
         self._endorsements = endorsements
+        self._caught_up = caught_up
         self._standing = standing
         self._store = store
         self._provenance = provenance
         self._actions = actions
 
     async def of(self, context: Context) -> tuple[Endorsed, ...]:
-        """Those that count for a command."""
+        """Those that count for a command: where any do, every revocation that is stored by now is known first."""
+        if self._endorsements.of(context) or self._endorsements.notes(context.tenant):
+            await self._caught_up(ALL, context.left_s)
         found, notes = self._endorsements.of(context), self._endorsements.notes(context.tenant)
         if notes:
             recalled = await self._recalled(context)

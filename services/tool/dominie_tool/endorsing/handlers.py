@@ -29,7 +29,7 @@ from dominie_contracts.rights import AUDITORS, DEVELOPERS
 from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Outcome, Question, Request, Work
-from dominie_kit.context import About
+from dominie_kit.context import ALL, About
 from dominie_kit.edge.standing import Standing
 from dominie_kit.governed.approving import asker_of
 from dominie_kit.personal.sealing import PersonKey
@@ -48,7 +48,7 @@ from dominie_tool.endorsing.aggregate import (
     view,
 )
 from dominie_tool.endorsing.places import place_of
-from dominie_tool.endorsing.projection import Endorsements
+from dominie_tool.endorsing.projection import CaughtUp, Endorsements
 from dominie_tool.provenance.pointers import Nothing, at, below
 
 ROUNDS = 100
@@ -68,6 +68,7 @@ class Endorsing:
         standing: Standing,
         endorsements: Endorsements,
         key: KeyOf,
+        caught_up: CaughtUp,
         *,
         observe: bool = False,
     ) -> None:
@@ -76,6 +77,7 @@ class Endorsing:
         self._standing = standing
         self._endorsements = endorsements
         self._key = key
+        self._caught_up = caught_up
         self._observe = observe
 
     async def endorse(self, command: Endorse, context: Context) -> Endorsement:
@@ -84,7 +86,7 @@ class Endorsing:
         The same asked again, under whatever key, is one action until it is refused or revoked.
         """
         person = self._person(context)
-        await context.read_your_writes()
+        await self._caught_up(ALL, context.left_s)
         place = await self._place(context.tenant, command.of)
         self._check_person(person, place, command.to)
         check_scope(place, command.scope)
@@ -145,7 +147,7 @@ class Endorsing:
     async def show(self, command: ShowLabels, context: Context) -> ShownLabels:
         """What the leaves of a result are labelled, and which endorsements stand."""
         self._person(context)
-        await context.read_your_writes()
+        await self._caught_up(ALL, context.left_s)
         place = await self._place(context.tenant, command.of)
         if not self._may_look(place, context):
             raise Forbidden("labels are for those who may endorse, for developers, auditors and the run's user")
@@ -251,8 +253,8 @@ class Endorsing:
     async def _written(self, context: Context, position: int) -> None:
         """Whoever is answered knows that it counts from now on."""
         context.position = max(context.position, position)
-        if position and context.caught_up is not None:
-            await context.caught_up(position, context.left_s)
+        if position:
+            await self._caught_up(position, context.left_s)
 
 
 def _same(endorsed: Endorsed, command: Endorse) -> bool:

@@ -1,6 +1,6 @@
 """The endorsements that stand, by where they count."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from math import inf
 from typing import Self
 
@@ -18,6 +18,8 @@ from dominie_tool.endorsing.aggregate import forms_of
 
 MAX_EACH = 200
 """The latest endorsements in one place that count: who calls waits for all of them to be looked at."""
+CaughtUp = Callable[[int, float], Awaitable[None]]
+"""Waits until they hold all up to a position, for so many seconds."""
 _Where = tuple[str, ...]
 
 

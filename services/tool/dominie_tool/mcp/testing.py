@@ -28,6 +28,7 @@ from dominie_kit.handler_testing import Desk
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.checking import Checking
 from dominie_tool.egress import Egress, Secret
+from dominie_tool.endorsing.counting import Counting
 from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
 from dominie_tool.mcp.calls import Calls, SecretsOf
@@ -116,7 +117,7 @@ async def keeping(
         catalog,
         Sources(),
         Provenance(),
-        Endorsements(),
+        Counting(Endorsements(), desk.store, Provenance(), actions, desk.standing, desk.caught_up),
         values=values,
         worker=nobody,
         sandbox=nobody,
