@@ -59,7 +59,10 @@ class Unreached(Message):
 
 
 class Reached(Payload):
-    """Written by the tool service before the outcome of a sandboxed call that used the network, or tried to."""
+    """Written by the tool service before the outcome of a call that used the network, or tried to.
+
+    From a sandbox, or to an MCP server over HTTP.
+    """
 
     KIND: ClassVar[str] = "reached.v1"
     hosts: tuple[Reach, ...] = ()

@@ -29,11 +29,9 @@ def told(ctx: Context[Any, Any]) -> dict[str, str]:
     return dict(ctx.headers or {})
 
 
-@server.tool()
-async def crash(ctx: Context[Any, Any]) -> str:
-    """Does what it does, and says nothing any more."""
-    await ctx.report_progress(1, 2)
-    await anyio.sleep(600)
+@server.tool(name="break")
+def broken() -> str:
+    """Does what it does, and somebody on the way says that it did not."""
     return "never"
 
 
@@ -42,6 +40,10 @@ async def locked(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], s
     if scope["type"] == "http":
         if dict(scope["headers"]).get(b"authorization") != f"Bearer {KEY}".encode():
             await PlainTextResponse("no", 401)(scope, receive, send)
+            return
+        if dict(scope["headers"]).get(b"mcp-name") == b"break":
+            await send({"type": "http.response.start", "status": 502, "headers": []})
+            await send({"type": "http.response.body", "body": b"half of an"})
             return
         if "order" in {tool.name for tool in await server.list_tools()}:
             server.remove_tool("order")

@@ -1,10 +1,12 @@
 """MCP servers over HTTP, through the handlers: a small one of this test's own, that does what it is told."""
 
+import base64
 import json
+import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,26 @@ import anyio
 import h11
 import pytest
 from anyio.abc import ByteStream
+from pydantic import JsonValue
 
-from dominie_contracts.servers import Server
-from dominie_contracts.tool import TOOL
+from dominie_contracts import Conflict, Invalid, ReviewRequired, ToolFailed, Unavailable
+from dominie_contracts.egress import Reached
+from dominie_contracts.servers import MountServer, Server
+from dominie_contracts.tool import CATALOG, TOOL
+from dominie_kit import Lost
 from dominie_kit.handler_testing import Desk
-from dominie_tool.egress import Egress
+from dominie_tool.egress import Egress, Secret
 from dominie_tool.egress.testing import HOST, PUBLIC, Authority, Internet, served
-from dominie_tool.mcp.testing import House, keeping
+from dominie_tool.mcp.calls import SecretsOf
+from dominie_tool.mcp.headers import secrets_in
+from dominie_tool.mcp.testing import BOUNDS, House, keeping
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 URL = f"https://{HOST}/mcp"
 SERVER = Server(name="test", url=URL)
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}}
 Json = dict[str, Any]
+Trouble = Callable[["Script", ByteStream, "Asked"], Awaitable[None]]
 
 
 def tools(*names: str, **more: Any) -> list[Json]:
@@ -42,8 +51,8 @@ class Asked:
 
 
 @dataclass
-class Server_:
-    """Answers as the tests say: `trouble`, by the method of a message."""
+class Script:
+    """An MCP server that does as it is told: `trouble`, by the method of a message."""
 
     tools: list[Json] = field(default_factory=lambda: tools("echo"))
     instructions: str = ""
@@ -51,7 +60,7 @@ class Server_:
     sse: bool = False
     asked: list[Asked] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
-    trouble: dict[str, Callable[["Server_", ByteStream, Asked], Any]] = field(default_factory=dict)
+    trouble: dict[str, Trouble] = field(default_factory=dict)
 
     def counts(self) -> Counter[str]:
         return Counter(each.message.get("method", each.method) for each in self.asked)
@@ -62,8 +71,8 @@ class Server_:
                 asked = await self._heard(stream)
                 self.asked.append(asked)
                 what = asked.message.get("method", asked.method)
-                await self.trouble.get(what, Server_.answer)(self, stream, asked)
-            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await self.trouble.get(what, Script.answer)(self, stream, asked)
+            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError):
                 pass
 
     async def _heard(self, stream: ByteStream) -> Asked:
@@ -134,13 +143,15 @@ async def respond(
     status: int,
     said: Any = None,
     headers: dict[str, str] | None = None,
+    *,
     kind: str = "application/json",
+    reason: str = "",
 ) -> None:
     body = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
-    lines = [f"HTTP/1.1 {status} {'OK' if status < 300 else 'No'}", f"Content-Length: {len(body)}"]
+    lines = [f"HTTP/1.1 {status} {reason or ('OK' if status < 300 else 'No')}", f"Content-Length: {len(body)}"]
     lines += [f"Content-Type: {kind}"] if body else []
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    await stream.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+    await stream.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
 
 
 async def events(stream: ByteStream, *said: Any, headers: dict[str, str] | None = None) -> None:
@@ -162,8 +173,8 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-async def server(internet: Internet, authority: Authority) -> AsyncIterator[Server_]:
-    found = Server_()
+async def server(internet: Internet, authority: Authority) -> AsyncIterator[Script]:
+    found = Script()
     async with served(internet, found, port=443, tls=authority.certificate(HOST)):
         yield found
 
@@ -176,17 +187,518 @@ async def at_home(desk: Desk, internet: Internet, authority: Authority, **more: 
 
 
 @pytest.fixture
-async def house(desk: Desk, internet: Internet, authority: Authority, server: Server_) -> AsyncIterator[House]:
+async def house(desk: Desk, internet: Internet, authority: Authority, server: Script) -> AsyncIterator[House]:
     async with at_home(desk, internet, authority) as found:
         yield found
 
 
 @pytest.mark.parametrize("sse", [False, True], ids=["json", "sse"])
 @pytest.mark.parametrize("sessions", [False, True], ids=["stateless", "sessions"])
-async def test_a_server_is_mounted_and_called(house: House, server: Server_, sse: bool, sessions: bool) -> None:
+async def test_a_server_is_mounted_and_called(house: House, server: Script, sse: bool, sessions: bool) -> None:
     server.sse, server.sessions = sse, sessions
     mounted = await house.mount()
     assert [tool.name for tool in mounted.server.tools] == ["mcp.test.echo"]
     assert await house.call(text="hello") == "hello"
     trail = [event.envelope async for event in house.desk.store.read_all(category=TOOL)]
     assert [each.type.split(".")[1] for each in trail] == ["requested", "decided", "started", "reached", "finished"]
+
+
+def instead(status: int = 200, said: Any = None, **more: Any) -> Trouble:
+    """Answers everything with this."""
+
+    async def answer(server: Script, stream: ByteStream, asked: Asked) -> None:
+        await respond(stream, status, said, **more)
+
+    return answer
+
+
+def raw(*parts: bytes, then: str = "") -> Trouble:
+    """Sends these bytes, and then closes, goes on for ever, or says nothing more."""
+
+    async def answer(server: Script, stream: ByteStream, asked: Asked) -> None:
+        for part in parts:
+            await stream.send(part)
+        while then == "again":
+            await stream.send(parts[-1])
+        if then == "silence":
+            await anyio.sleep_forever()
+
+    return answer
+
+
+def streamed(*said: Any, then: str = "") -> Trouble:
+    """Answers with a stream of these events; a function makes one of the request."""
+
+    async def answer(server: Script, stream: ByteStream, asked: Asked) -> None:
+        await events(stream, *[each(asked.message) if callable(each) else each for each in said])
+        await raw(*([said[-1]] if then == "again" else []), then=then)(server, stream, asked)
+
+    return answer
+
+
+def wrong(**more: Any) -> Callable[[Json], Json]:
+    """An answer with something in it that should not be."""
+    return lambda message: {"jsonrpc": "2.0", "id": message["id"], "result": {}, **more}
+
+
+async def forgets(server: Script, stream: ByteStream, asked: Asked) -> None:
+    """Knows no session, once."""
+    server.known.clear()
+    server.trouble.clear()
+    await server.answer(stream, asked)
+
+
+async def forgets_always(server: Script, stream: ByteStream, asked: Asked) -> None:
+    server.known.clear()
+    await server.answer(stream, asked)
+
+
+async def another_version(server: Script, stream: ByteStream, asked: Asked) -> None:
+    asked.message["params"]["protocolVersion"] = "1999-01-01"
+    await server.answer(stream, asked)
+
+
+async def another_id(server: Script, stream: ByteStream, asked: Asked) -> None:
+    await server.answer(stream, replace(asked, message={**asked.message, "id": "another"}))
+
+
+CHUNKS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+HANGS_UP = raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+PING = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}
+TROUBLES: dict[str, tuple[Trouble, str]] = {
+    "401": (instead(401, b"no", kind="text/plain"), "it answers 401 No: it wants a key"),
+    "403": (instead(403), "403"),
+    "404": (instead(404, b"<html>", kind="text/html"), "404"),
+    "500": (instead(500, b"<html>", kind="text/html"), "500"),
+    "page": (instead(200, b"<html>Welcome", kind="text/html"), "it answers 200 OK with 'text/html'"),
+    "nothing": (instead(200), "200 OK with ''"),
+    "accepted": (instead(202), "202"),
+    "garbage": (instead(200, b"no JSON"), "is no message: b'no JSON'"),
+    "list": (instead(200, [1]), "is no message"),
+    "not an answer": (instead(200, PING), "not what it was asked"),
+    "other id": (another_id, "what it was not asked"),
+    "deep": (instead(200, b'{"a":' * 200 + b"1" + b"}" * 200), "nested more than 150 deep"),
+    "crowded": (instead(200, b"[" + b"1," * 200_000 + b"1]"), "more than 100,000 parts"),
+    "redirect": (instead(307, headers={"Location": f"https://{HOST}/elsewhere"}), "nobody is followed"),
+    "away": (instead(302, headers={"Location": "https://127.0.0.1/"}), "nobody is followed"),
+    "packed": (instead(200, b"x", headers={"Content-Encoding": "gzip"}), "packed"),
+    "odd session": (instead(200, b"{}", headers={"Mcp-Session-Id": "\u00fc" * 9}), "name of its session"),
+    "no HTTP": (raw(b"220 mail.example.org ESMTP\r\n\r\n"), "does not speak HTTP"),
+    "long head": (raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"x" * 100_000), "does not speak HTTP"),
+    "long answer": (raw(CHUNKS, CHUNK, then="again"), "more than 1048576 bytes"),
+    "goes on": (raw(b"HTTP/1.1 102 Processing\r\n\r\n" * 100, then="again"), "more than 1048576 bytes"),
+    "hangs up": (raw(), "it hung up before it had answered"),
+    "half a head": (raw(b"HTTP/1.1 200 OK\r\nContent-"), "it hung up before it had answered"),
+    "half an answer": (HANGS_UP, "it hung up before it had answered"),
+    "empty stream": (streamed(), "ended without a response"),
+    "long line": (streamed(b"data: ", b"x" * 65_536, then="again"), "more than 1048576 bytes"),
+    "comments": (streamed(b": still here\n\n" * 1000, then="again"), "more than 1048576 bytes"),
+    "many events": (streamed(*[PING] * 1_100), "more than 1000 things"),
+    "odd event": (streamed(b"data: no JSON\n\n"), "no message"),
+    "odd answer": (streamed(wrong(id="other")), "what it was not asked"),
+    "half a stream": (streamed(PING), "ended without a response"),
+}
+LATE = {"silence": raw(then="silence"), "silent stream": streamed(then="silence")}
+
+
+async def test_a_server_that_does_not_speak_as_it_should_is_not_registered(house: House, server: Script) -> None:
+    server.sessions = False
+    for name, (trouble, why) in {**TROUBLES, "version": (another_version, "not what the protocol says")}.items():
+        server.asked.clear()
+        for method in ("initialize", "tools/list") if name != "version" else ("initialize",):
+            server.trouble = {method: trouble}
+            with anyio.fail_after(30), pytest.raises(ToolFailed, match="the MCP server 'test': ") as failed:
+                await house.mount()
+            assert why in failed.value.detail and len(failed.value.detail) < 1_000, (name, method, failed.value.detail)
+        assert {each.path for each in server.asked} == {"/mcp"}
+    assert await house.desk.types(CATALOG) == []
+    server.trouble = {}
+    assert (await house.mount()).changed
+
+
+@pytest.mark.parametrize("name", LATE)
+@pytest.mark.parametrize("method", ["server/discover", "initialize", "tools/list"])
+async def test_a_server_that_never_answers_is_given_up(
+    desk: Desk, internet: Internet, authority: Authority, server: Script, name: str, method: str
+) -> None:
+    server.trouble = {method: LATE[name]}
+    async with at_home(desk, internet, authority, bounds=replace(BOUNDS, start_s=1.0)) as house:
+        with anyio.fail_after(30), pytest.raises(ToolFailed, match=r"did not (answer|say) within 1 s"):
+            await house.mount()
+    assert await desk.types(CATALOG) == []
+
+
+async def test_what_was_asked_for_and_not_answered_is_unknown_and_not_asked_for_again(
+    house: House, server: Script
+) -> None:
+    server.tools = tools("echo")
+    await house.mount()
+    refused = {"401", "403", "404"}
+    troubles = {name: each for name, each in TROUBLES.items() if name not in refused}
+    for number, (name, (trouble, _)) in enumerate(troubles.items()):
+        server.asked.clear()
+        server.trouble = {"tools/call": trouble}
+        for _ in range(2):
+            with anyio.fail_after(30), pytest.raises(Conflict, match="nobody can tell"):
+                await house.call(key=f"k{number}", text=name)
+        assert server.counts()["tools/call"] == 1, name
+        server.trouble = {}
+        assert await house.call(text=name) == name
+    unknown = [str(each.data["why"]) for each in await house.trail("unknown")]
+    assert all(why in told for (_, why), told in zip(troubles.values(), unknown, strict=True)), unknown
+    assert len(await house.trail("reached")) == 2 * len(troubles)
+
+
+@pytest.mark.parametrize("name", ["401", "403", "404"])
+async def test_what_a_server_refuses_has_failed(house: House, server: Script, name: str) -> None:
+    server.sessions = False
+    await house.mount()
+    server.trouble = {"tools/call": TROUBLES[name][0]}
+    with pytest.raises(ToolFailed, match=name):
+        await house.call(text="x")
+    assert server.counts()["tools/call"] == 1
+    server.trouble = {}
+    assert await house.call(text="x") == "x"
+
+
+async def test_what_only_reads_is_asked_for_again(house: House, server: Script) -> None:
+    await house.mount(effects={"echo": "read"})
+    server.trouble = {"tools/call": HANGS_UP}
+    with pytest.raises(Unavailable, match="ask again with the same key"):
+        await house.call(key="k", text="x")
+    server.trouble = {}
+    assert await house.call(key="k", text="x") == "x"
+
+
+@pytest.mark.parametrize("name", LATE)
+async def test_a_call_that_takes_too_long_is_unknown(house: House, server: Script, name: str) -> None:
+    await house.mount()
+    await house.desk.caught_up()
+    server.trouble = {"tools/call": LATE[name]}
+    tool = house.handlers._catalog.find("acme", "mcp.test.echo")
+    assert tool is not None
+    short = replace(tool, spec=tool.spec.model_copy(update={"timeout_s": 1.0}))
+    action = house.desk.actions(TOOL).open(house.desk.context(deadline_s=120))
+    with anyio.fail_after(30), pytest.raises(Lost, match="did not answer in its time"):
+        await house.calls.run(short, {}, action)
+    assert [type(each).__name__ for each in action.beside] == ["Reached"]
+    server.trouble = {}
+    assert await house.call(text="again") == "again"
+
+
+@pytest.mark.parametrize("method", ["tools/list", "tools/call"])
+async def test_a_forgotten_session_is_made_anew_once(house: House, server: Script, method: str) -> None:
+    await house.mount()
+    assert await house.call(text="first") == "first"
+    server.asked.clear()
+    server.trouble = {method: forgets}
+    assert await house.call(text="second") == "second"
+    assert server.counts()["initialize"] == 1
+    answered = [each for each in server.asked if each.message.get("method") == "tools/call"]
+    assert len(answered) == (2 if method == "tools/call" else 1)
+    server.asked.clear()
+    server.trouble = {method: forgets_always}
+    with anyio.fail_after(30), pytest.raises(ToolFailed, match="does not know its session any more"):
+        await house.call(text="third")
+    assert server.counts()["initialize"] == 1 and server.counts()[method] == 2
+
+
+async def test_a_session_is_one_persons_and_ended_when_idle(
+    desk: Desk, internet: Internet, authority: Authority, server: Script
+) -> None:
+    async with at_home(desk, internet, authority, idle_s=0.3) as house:
+        await house.mount()
+        for user in ("u-ada", "u-eve"):
+            for _ in range(2):
+                await house.call(user=user, text="x")
+        calls = [each.headers["mcp-session-id"] for each in server.asked if each.message.get("method") == "tools/call"]
+        assert calls[0] == calls[1] != calls[2] == calls[3]
+        with anyio.fail_after(60):
+            while server.known:  # noqa: ASYNC110  # nothing tells
+                await anyio.sleep(0.02)
+    assert server.counts()["DELETE"] == server.counts()["initialize"]
+
+
+async def test_a_server_is_given_nothing_that_it_asks_for(house: House, server: Script) -> None:
+    await house.mount()
+    ask = {"jsonrpc": "2.0", "id": 7, "method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 9}}
+    roots = {"jsonrpc": "2.0", "id": 8, "method": "roots/list"}
+    good = wrong(result={"content": [{"type": "text", "text": "done"}]})
+    server.trouble = {"tools/call": streamed(ask, roots, ask, good)}
+    assert await house.call(text="x") == "done"
+    with anyio.fail_after(30):
+        while server.counts()["POST"] < 3:  # noqa: ASYNC110  # nothing tells
+            await anyio.sleep(0.01)
+    assert [each.message["id"] for each in server.asked if "error" in each.message] == [7, 8, 7]
+    server.trouble = {"tools/call": streamed(*[ask] * 30, good)}
+    with pytest.raises(Conflict):
+        await house.call(text="x")
+    found = [event.envelope async for event in house.desk.store.read_all(category=CATALOG)]
+    asked = [each.data["refused"] for each in found if each.type == "catalog.server_asked.v1"]
+    assert asked[0] == {"sampling/createMessage": 2, "roots/list": 1}
+    assert asked[1] == {"sampling/createMessage": 21}
+
+
+async def test_an_answer_that_broke_off_is_asked_for_again_and_not_the_call(house: House, server: Script) -> None:
+    await house.mount()
+    prime = b"id: 1\nretry: 0\ndata:\n\n"
+
+    async def rest(server: Script, stream: ByteStream, asked: Asked) -> None:
+        call = next(each.message for each in server.asked if each.message.get("method") == "tools/call")
+        assert asked.headers["last-event-id"] == "1"
+        await events(stream, wrong(result={"content": [{"type": "text", "text": "late"}]})(call))
+
+    server.trouble = {"tools/call": streamed(prime), "GET": rest}
+    assert await house.call(text="x") == "late"
+    assert server.counts()["tools/call"] == 1
+    server.asked.clear()
+    server.trouble["GET"] = streamed(prime)
+    with anyio.fail_after(30), pytest.raises(Conflict):
+        await house.call(text="x")
+    assert server.counts()["tools/call"] == 1 and server.counts()["GET"] <= 8
+
+
+async def test_calls_in_one_session_do_not_end_each_other_and_each_says_what_it_reached(
+    house: House, server: Script
+) -> None:
+    await house.mount()
+    await house.call(text="warm")
+    other = anyio.Event()
+
+    async def waits(server: Script, stream: ByteStream, asked: Asked) -> None:
+        if asked.message["params"]["arguments"]["text"] == "broken":
+            return
+        await other.wait()
+        await server.answer(stream, asked)
+
+    server.trouble = {"tools/call": waits}
+    found: list[JsonValue] = []
+
+    async def one() -> None:
+        found.append(await house.call(text="x" * 9_000))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(one)
+        with anyio.fail_after(30):
+            while server.counts()["tools/call"] < 2:  # noqa: ASYNC110  # nothing tells
+                await anyio.sleep(0.01)
+        with pytest.raises(Conflict):
+            await house.call(text="broken")
+        other.set()
+    assert found == ["x" * 9_000]
+    reached = [Reached.model_validate(each.data) for each in await house.trail("reached")]
+    sent = sorted(each.hosts[0].sent_bytes for each in reached)
+    assert sent[-1] > 9_000 > 3_000 > sent[-2]
+
+
+async def test_a_changed_listing_is_refused_until_reviewed(house: House, server: Script) -> None:
+    await house.mount()
+    assert await house.call(text="x") == "x"
+    server.tools = tools("echo", annotations={"readOnlyHint": True})
+    for _ in range(2):
+        with pytest.raises(ReviewRequired, match="echo annotations"):
+            await house.call(text="x")
+    assert server.counts()["tools/call"] == 1
+    found = await house.review()
+    assert (await house.review(accept=found.digest)).accepted
+    assert await house.call(text="x") == "x"
+
+
+@pytest.mark.parametrize(
+    ("meanings", "why"),
+    [
+        (["127.0.0.1"], "loopback"),
+        (["10.0.0.1"], "private"),
+        (["169.254.169.254"], "link-local"),
+        (["100.64.0.1"], "shared"),
+        (["::ffff:10.0.0.1"], "private"),
+        (["::ffff:127.0.0.1"], "loopback"),
+        ([PUBLIC, "192.168.0.1"], "private"),
+        (["93.184.216.99"], "bus"),
+        (["93.184.216.98"], "own"),
+    ],
+    ids=["loopback", "private", "metadata", "shared", "mapped", "mapped loopback", "either", "bus", "own"],
+)
+async def test_what_leads_inside_is_refused_and_on_the_record(
+    desk: Desk, internet: Internet, authority: Authority, server: Script, meanings: list[str], why: str
+) -> None:
+    internet.names[HOST] = [[PUBLIC], meanings]
+    ground = internet.ground(bus=("93.184.216.99",), own=("93.184.216.98",))
+    egress = Egress(ground, dial=internet.dial, tls=authority.trust)
+    async with keeping(desk, SERVER, egress=egress) as house:
+        await house.mount()
+        asked = len(server.asked)
+        with pytest.raises(ToolFailed, match="is refused"):
+            await house.call(text="x")
+        assert len(server.asked) == asked
+        assert {each.rpartition(":")[0] for each in internet.dialled} == {PUBLIC}
+        [reached] = await house.trail("reached")
+        assert {each.why for each in Reached.model_validate(reached.data).refused} == {why}
+        with pytest.raises(ToolFailed):
+            await house.servers.mount(MountServer(server=Server(name="other", url=URL)), house.developer())
+
+
+async def test_a_name_is_looked_up_once_for_a_session(house: House, internet: Internet, server: Script) -> None:
+    await house.mount()
+    await house.call(text="x")
+    internet.names[HOST] = [["10.0.0.1"]]
+    asked = len(internet.asked)
+    assert await house.call(text="x") == "x"
+    assert len(internet.asked) == asked
+
+
+async def test_a_server_proves_who_it_is(desk: Desk, internet: Internet, authority: Authority) -> None:
+    async with (
+        served(internet, Script(), port=443, tls=authority.certificate("other.example.org")),
+        at_home(desk, internet, authority) as house,
+    ):
+        with pytest.raises(ToolFailed, match="does not prove that it is who it is"):
+            await house.mount()
+
+
+def keyed(*secrets: Secret) -> SecretsOf:
+    async def of(tenant: str, server: Server, by: str) -> tuple[Secret, ...]:
+        wanted = secrets_in(server.headers)
+        if missing := set(wanted) - {each.name for each in secrets}:
+            raise Invalid(f"no secret {missing}")
+        return tuple(each for each in secrets if each.name in wanted)
+
+    return of
+
+
+KEY = "s3cr3t-of-dana/with+signs"
+LOCKED = Server(name="test", url=URL, headers={"Authorization": "Bearer {secret:API_KEY}", "X-Org": "acme"})
+
+
+async def test_a_secret_goes_with_each_request_and_stands_nowhere(
+    desk: Desk, internet: Internet, authority: Authority, server: Script, capfd: pytest.CaptureFixture[str]
+) -> None:
+    coded = base64.b64encode(KEY.encode()).decode()
+    server.instructions = f"Your key is {KEY}."
+    async with at_home(desk, internet, authority, secrets=keyed(Secret("API_KEY", KEY, (HOST,)))) as house:
+        mounted = await house.mount(LOCKED)
+        assert mounted.server.instructions == "Your key is [secret]."
+        server.trouble = {
+            "tools/call": streamed(wrong(result={"content": [{"type": "text", "text": f"{KEY} {coded}"}]}))
+        }
+        assert await house.call(text="x") == "[secret] [secret]"
+        assert {each.headers["authorization"] for each in server.asked} == {f"Bearer {KEY}"}
+        assert {each.headers["x-org"] for each in server.asked} == {"acme"}
+        ours = {"host", "accept", "content-type", "content-length", "authorization", "x-org", "connection"}
+        mcp = {"mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name"}
+        assert {name for each in server.asked for name in each.headers} <= ours | mcp
+        troubles = [
+            (instead(400, error({"id": 1}, -32000, f"bad key {KEY}")), ToolFailed),
+            (instead(401, headers={"X": KEY}, reason=KEY), ToolFailed),
+            (instead(200, f"no JSON {KEY}".encode()), Conflict),
+            (streamed(f"data: {KEY}\n\n".encode()), Conflict),
+            (streamed(wrong(result={"isError": True, "content": [{"type": "text", "text": KEY}]})), ToolFailed),
+        ]
+        for trouble, kind in troubles:
+            server.trouble = {"tools/call": trouble}
+            with pytest.raises(kind) as failed:
+                await house.call(text="x")
+            assert KEY not in str(failed.value)
+        server.trouble = {"initialize": instead(500, KEY.encode(), reason=KEY)}
+        with pytest.raises(ToolFailed) as failed:
+            await house.review()
+        assert KEY not in str(failed.value)
+        everything = "".join([str(event) async for event in desk.store.read_all()])
+        assert "[secret]" in everything and KEY not in everything
+    assert KEY not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("secrets", "why"),
+    [
+        ([], "no secret"),
+        ([Secret("API_KEY", KEY, ("other.example.org",))], f"set API_KEY --host {HOST}"),
+        ([Secret("API_KEY", KEY, ("*.org",))], ""),
+    ],
+    ids=["missing", "elsewhere", "below"],
+)
+async def test_a_secret_goes_to_its_hosts_alone(
+    desk: Desk, internet: Internet, authority: Authority, server: Script, secrets: list[Secret], why: str
+) -> None:
+    async with at_home(desk, internet, authority, secrets=keyed(*secrets)) as house:
+        if not why:
+            assert (await house.mount(LOCKED)).changed
+            return
+        with pytest.raises(Invalid, match=why):
+            await house.mount(LOCKED)
+    assert server.asked == [] and await desk.types(CATALOG) == []
+
+
+async def test_another_secret_is_another_session(
+    desk: Desk, internet: Internet, authority: Authority, server: Script
+) -> None:
+    kept = {"API_KEY": KEY}
+
+    async def of(tenant: str, server: Server, by: str) -> tuple[Secret, ...]:
+        return tuple(Secret(name, value, (HOST,)) for name, value in kept.items())
+
+    async with at_home(desk, internet, authority, secrets=of) as house:
+        await house.mount(LOCKED)
+        await house.call(text="x")
+        kept["API_KEY"] = "another-one-0815"
+        await house.call(text="x")
+    assert server.asked[-1].headers["authorization"] == "Bearer another-one-0815"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://example.com/mcp", "https alone"),
+        ("ftp://example.com", "https alone"),
+        ("https://127.0.0.1/mcp", "own"),
+        ("https://[::1]/mcp", "own"),
+        ("https://localhost/mcp", "whole names"),
+        ("https://10.1.1.1/", "private"),
+        ("https://2130706433/", "whole names"),
+        ("https://0x7f.1/", "whole names"),
+        ("https://me:key@example.com/", "no password"),
+        ("https://example.com/#x", "fragment"),
+        ("https://example.com:99999/", "no address"),
+        ("https://exa mple.com/", "no address"),
+        ("https://example.com/\r\nX: y", "no address"),
+        ("https://exämple.com/", "no address"),
+        ("https://[/", "no address"),
+        ("https:///x", "whole names"),
+        ("https://example.com/" + "x" * 3_000, "no address"),
+    ],
+)
+async def test_an_address_that_cannot_be_one_is_invalid(house: House, server: Script, url: str, why: str) -> None:
+    with pytest.raises(Invalid, match=why):
+        await house.mount(Server(name="test", url=url))
+    assert server.asked == [] and await house.desk.types(CATALOG) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"Host": "x"}, "no header"),
+        ({"Mcp-Session-Id": "x"}, "no header"),
+        ({"Content-Length": "1"}, "no header"),
+        ({"Transfer-Encoding": "chunked"}, "no header"),
+        ({"X Y": "z"}, "no header"),
+        ({"X\r\nY": "z"}, "no header"),
+        ({"X-Y": "a\r\nb: c"}, "visible ASCII"),
+        ({"X-Y": ""}, "visible ASCII"),
+        ({"X-Y": "ü"}, "visible ASCII"),
+        ({"X-Y": "x" * 2_000}, "visible ASCII"),
+        ({"Authorization": "Bearer abc"}, "would stand in the log"),
+        ({"X-Api-Key": "abc"}, "would stand in the log"),
+        ({"X-Api-Key": "{secret:lower}"}, "named like"),
+        ({"X-Y": "a", "x-y": "b"}, "each once"),
+        ({f"X-{number}": "a" for number in range(17)}, "at most 16"),
+    ],
+)
+async def test_headers_that_cannot_be_sent_are_invalid(
+    house: House, server: Script, headers: dict[str, str], why: str
+) -> None:
+    with pytest.raises(Invalid, match=why):
+        await house.mount(Server(name="test", url=URL, headers=headers))
+    with pytest.raises(Invalid, match="for an address"):
+        await house.mount(Server(name="test", command=("x",), headers={"X-Y": "z"}))
+    assert server.asked == [] and await house.desk.types(CATALOG) == []

@@ -36,4 +36,5 @@ class Way:
                 yield line
         except Refused as refused:
             ledger.refuse(refused)
+            refused.told = True
             raise

@@ -29,8 +29,9 @@ from dominie_tool.mcp.errors import OURS, Broken
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 _HEAD_BYTES = 16_384
 _MOST_EVENTS, _MOST_ASKED = 1_000, 20
-_LONGEST_PAUSE_MS = 5_000
+_LONGEST_PAUSE_MS, _LONGEST_NAME = 5_000, 1_024
 _EVENTS, _MESSAGE = "text/event-stream", "application/json"
+_HUNG_UP = "it hung up before it had answered"
 _GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 FAULTS = (Broken, Refused, TimeoutError, h11.ProtocolError, httpx2.SSEError, RecursionError, *_GONE)
 """What is an answer's fault, or that of its way."""
@@ -68,7 +69,7 @@ class Exchange(httpx2.AsyncByteStream):
         self._asking = asked()
         self._open = AsyncExitStack()
         self._side: Side | None = None
-        self._resumable = False
+        self._resumable = self._ended = False
 
     async def answer(self, way: Way, headers: Headers) -> httpx2.Response:
         """Send the request, and hear the head of the answer; and all of it, where that is one message.
@@ -134,7 +135,7 @@ class Exchange(httpx2.AsyncByteStream):
     async def _head(self, side: Side) -> _Head:
         while not isinstance(event := await side.next(), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
-                raise Broken("it hung up before it had answered")
+                raise Broken(_HUNG_UP)
         found = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         return _Head(
             status=event.status_code,
@@ -150,6 +151,8 @@ class Exchange(httpx2.AsyncByteStream):
         if head.status == 404 and "mcp-session-id" in self._request.headers:
             self._asking.expired = True
             raise Broken("it does not know its session any more")
+        if head.session is not None and not _is_plain(head.session):
+            raise Broken("the name of its session is none")
         if head.encoded:
             raise Broken("its answer is packed, which it was not asked for")
         if head.kind not in (_EVENTS, _MESSAGE) or head.status < 200 or (head.kind == _EVENTS and head.status != 200):
@@ -182,7 +185,7 @@ class Exchange(httpx2.AsyncByteStream):
             raise Broken(f"it says more than {_MOST_EVENTS} things before it answers")
         if event.event != "message":
             return b""
-        lines = [f"id: {event.id}".encode()] if event.id else []
+        lines = [f"id: {event.id}".encode()] if event.id and _is_plain(event.id) else []
         self._resumable = self._resumable or bool(lines)
         if event.retry is not None:
             lines.append(b"retry: %d" % min(max(event.retry, 0), _LONGEST_PAUSE_MS))
@@ -215,15 +218,27 @@ class Exchange(httpx2.AsyncByteStream):
         return self._ears.read(said)
 
     def _error(self, fault: Exception) -> types.JSONRPCError:
-        error = types.ErrorData(code=OURS, message=_words(fault))
+        if isinstance(fault, Refused) and not fault.told:
+            self._asking.ledger.refuse(fault)
+        broken_off = self._ended and isinstance(fault, h11.RemoteProtocolError)
+        error = types.ErrorData(code=OURS, message=_HUNG_UP if broken_off else _words(fault))
         return types.JSONRPCError(jsonrpc="2.0", id=self._id, error=error)
 
     async def _receive(self, line: Line) -> bytes:
-        data = await line.receive()
+        try:
+            data = await line.receive()
+        except anyio.EndOfStream:
+            self._ended = True
+            raise
         self._left -= len(data)
         if self._left < 0:
             raise Broken(f"its answer has more than {self._ears.most} bytes")
         return data
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a header can say it."""
+    return len(name) <= _LONGEST_NAME and name.isascii() and name.isprintable()
 
 
 def _said(message: types.JSONRPCMessage) -> bytes:
@@ -243,4 +258,4 @@ def _words(fault: Exception) -> str:
         case Broken() | Refused():
             return str(fault)
         case _:
-            return "it hung up before it had answered"
+            return _HUNG_UP

@@ -27,7 +27,7 @@ from dominie_tool.mcp.exchange import FAULTS, Exchange
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
 
-_SHORT_S = 10.0
+_SHORT_S = 5.0
 """For what asks for no answer."""
 _MOST_RESUMED = 8
 """So often an answer that broke off is asked for again, where the server offers that."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from dominie_contracts import Envelope
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.servers import (
     ListServers,
@@ -80,6 +81,11 @@ class House:
         await self.desk.caught_up()
         context = self.desk.context(key, user=user, deadline_s=120)
         return (await self.handlers.invoke(InvokeTool(tool=f"mcp.test.{tool}", arguments=arguments), context)).result
+
+    async def trail(self, kind: str) -> list[Envelope]:
+        """The events of one kind in the trails of its calls."""
+        found = [event.envelope async for event in self.desk.store.read_all(category=TOOL)]
+        return [each for each in found if each.type == f"tool.{kind}.v1"]
 
     async def listed(self) -> tuple[ServerView, ...]:
         """Which servers there are."""
