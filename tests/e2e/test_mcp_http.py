@@ -140,4 +140,3 @@ def test_a_server_is_shown_and_its_key_taken_away(run: dominie.Run, mounted: Any
         run.invoke(ORDER, {"number": "A4"}, key="locked")
     log = "".join(path.read_text(errors="replace") for path in system.state.path.rglob("*.log"))
     assert KEY not in log and "mcp.server_failed" in log
-    assert cli("mcp", "remove", "orders", "--json")["tools"] == [BREAK, ORDER, TOLD]

@@ -49,7 +49,7 @@ def set_secret(
         raise Invalid("; ".join(words for part, words in _FORMS.items() if part in parts) or "no such secret") from None
     with developer() as client:
         found = client.ask(command, Secrets)
-    words = f"{name} goes to {', '.join(host)} alone, for tools whose profile names it among its network's secrets."
+    words = f"{name} goes to {', '.join(host)} alone, for tools whose profile and MCP servers whose headers name it."
     say(found.model_dump(mode="json"), lambda console: note(words), as_json=json)
 
 
