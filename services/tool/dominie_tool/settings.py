@@ -38,7 +38,7 @@ class Settings(KitSettings):
     tool_sandboxes_waiting: int = Field(default=2, ge=0)
     """Boxes that wait for a call, from the first one on."""
     tool_egress_private: tuple[IPvAnyNetwork, ...] = ()
-    """Networks that tools may reach through the proxy though they are not the internet's: `["10.1.0.0/16"]`."""
+    """Networks that tools may reach, and MCP servers be in, though they are not the internet's: `["10.1.0.0/16"]`."""
     tool_checks_cpu_s: float = Field(default=CPU_S, gt=0)
     """The processor's time that a check may take which does not promise to be linear."""
     tool_checks_results: str = ""
@@ -48,7 +48,7 @@ class Settings(KitSettings):
     tool_checks_model_s: float = Field(default=5.0, gt=0)
     """How long it may think; never more than half of what is left of the command's time."""
     tool_mcp_servers: int = Field(default=8, ge=1)
-    """MCP servers that run at once, each for one person."""
+    """MCP servers that run, or are connected over HTTP, at once, each for one person."""
     tool_mcp_idle_s: float = Field(default=300.0, gt=0)
     """How long one runs that nobody calls."""
     tool_mcp_start_s: float = Field(default=30.0, gt=0)
@@ -58,7 +58,7 @@ class Settings(KitSettings):
     tool_mcp_processes: int = Field(default=64, ge=1)
     """Processes and threads of one."""
     tool_mcp_output_bytes: int = Field(default=4 * 2**20, ge=4096)
-    """What one may write for each request."""
+    """What one may write for each request, or answer to it."""
     tool_artifact_bytes: int = Field(default=64 * 2**20, ge=CHUNK_BYTES, le=MAX_CHUNKS * CHUNK_BYTES)
     """The largest artifact, and how large those among a call's arguments may be together."""
 
