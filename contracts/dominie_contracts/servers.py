@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue
 
 from dominie_contracts.base import Command, Message, Payload
 from dominie_contracts.digests import digest_json
+from dominie_contracts.egress import Network
 from dominie_contracts.labels import Role
 
 PREFIX = "mcp."
@@ -26,6 +27,10 @@ class Server(Message):
     """Where it is served over HTTP (streamable HTTP)."""
     headers: dict[str, str] = Field(default_factory=dict)
     """What each request over HTTP says; `{secret:NAME}` stands for a secret that is kept."""
+    network: Network | None = None
+    """What the program of a command may reach while it is called, with which secrets."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """What else that program finds in its environment; nothing secret."""
 
     @property
     def place(self) -> str:

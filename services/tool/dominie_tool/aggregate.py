@@ -112,20 +112,20 @@ def beyond(spec: ToolSpec, most: Profile) -> Excess | None:
         limit = limits[part]
         if number is not None and (limit is None or number > limit):
             return Excess(spec.name, part, number, limit)
-    return _beyond_network(spec, most.network)
+    return beyond_network(spec.name, spec.profile.network if spec.profile else "none", most.network)
 
 
-def _beyond_network(spec: ToolSpec, most: Network | Literal["none"]) -> Excess | None:
-    asked = spec.profile.network if spec.profile else "none"
+def beyond_network(name: str, asked: Network | Literal["none"], most: Network | Literal["none"]) -> Excess | None:
+    """What something asks for of the network beyond what may be, if anything."""
     if asked == "none":
         return None
     open_hosts, open_ports = ((), ()) if most == "none" else (most.hosts, most.ports)
     for host in asked.hosts:
         if not any(covers(pattern, host) for pattern in open_hosts):
-            return Excess(spec.name, "network", host, ", ".join(open_hosts) or None)
+            return Excess(name, "network", host, ", ".join(open_hosts) or None)
     for port in asked.ports:
         if port not in open_ports:
-            return Excess(spec.name, "network", f"port {port}", ", ".join(map(str, open_ports)))
+            return Excess(name, "network", f"port {port}", ", ".join(map(str, open_ports)))
     return None
 
 

@@ -17,7 +17,7 @@ from dominie_contracts.endorsing import (
 from dominie_contracts.model import Chat, Completion
 from dominie_contracts.rights import serves
 from dominie_contracts.secrets import SECRET, KeepSecret, ListSecrets, RemoveSecret
-from dominie_contracts.servers import ListServers, MountServer, ReviewServer, UnmountServer
+from dominie_contracts.servers import ListServers, MountServer, ReviewServer, Server, UnmountServer
 from dominie_contracts.tool import (
     CATALOG,
     TOOL,
@@ -43,7 +43,7 @@ from dominie_tool.adapters.boxes import Boxes
 from dominie_tool.adapters.checking import Checking
 from dominie_tool.adapters.classifier import Classifier
 from dominie_tool.adapters.workers import Workers
-from dominie_tool.egress import Egress
+from dominie_tool.egress import Egress, Secret
 from dominie_tool.endorsing.counting import Counting
 from dominie_tool.endorsing.handlers import Endorsing
 from dominie_tool.endorsing.projection import Endorsements
@@ -51,6 +51,7 @@ from dominie_tool.handlers import Handlers
 from dominie_tool.listing import Registry
 from dominie_tool.mcp.calls import Calls
 from dominie_tool.mcp.handlers import Register, ServerHandlers
+from dominie_tool.mcp.profile import check_network
 from dominie_tool.mcp.servers import Running
 from dominie_tool.mcp.session import Bounds
 from dominie_tool.projection import Catalog, Tool
@@ -97,7 +98,12 @@ def build(
     )
     running = Running(bounds, egress, most=settings.tool_mcp_servers, idle_s=settings.tool_mcp_idle_s)
     register = Register(service.store, service.actions(TOOL), catalog)
-    calls = Calls(running, values, register, vault.of_server)
+
+    async def given(tenant: str, server: Server, by: str) -> tuple[Secret, ...]:
+        check_network(server, settings.most_of(by))
+        return await vault.of_server(tenant, server, by)
+
+    calls = Calls(running, values, register, given)
     registry = Registry(service.store, service.actions(TOOL), service.standing, catalog)
     servers = ServerHandlers(register, catalog, calls)
     parties = Parties(artifacts, service.keyring.by_id, may_serve)

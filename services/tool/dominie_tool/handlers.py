@@ -31,7 +31,7 @@ from dominie_contracts.result_parts import unread_marks
 from dominie_contracts.results import Labels, label_result
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.seen import label_arguments
-from dominie_contracts.servers import parts
+from dominie_contracts.servers import Server, parts
 from dominie_contracts.things import things_of, wrong_things
 from dominie_contracts.tool import (
     CATALOG,
@@ -202,7 +202,7 @@ class Handlers:
             Work(
                 work,
                 effect=spec.effect != "read",
-                repeatable=spec.idempotent or isolated or spec.effect == "read",
+                repeatable=spec.idempotent or spec.effect == "read" or self._leaves_nothing(tool, context),
                 enforcement=where,
                 layers=await self._layers(spec) if isolated and self._layers else (),
                 notes=tool.notes,
@@ -273,14 +273,25 @@ class Handlers:
         return ToolResult(result=command.result, labels={}, action=action.id)
 
     def _enforcement(self, tool: Tool, context: Context) -> Literal["isolated", "service", "worker"]:
-        """Where a tool runs. Of a call in a box nothing is left outside, so that it may be done again."""
+        """Where a tool runs."""
         if tool.spec.kind == "worker":
             return "worker"
-        if tool.spec.kind == "mcp":
-            accepted = self._catalog.server(context.tenant, parts(tool.spec.name)[0]).accepted
-            if accepted is not None and accepted.server.transport == "http":
-                return "service"
-        return "isolated"
+        server = self._server(tool, context)
+        return "service" if server is not None and server.transport == "http" else "isolated"
+
+    def _leaves_nothing(self, tool: Tool, context: Context) -> bool:
+        """Whether a call may be done again since nothing of it is left: it runs in a box that has no network."""
+        server, profile = self._server(tool, context), tool.spec.profile
+        networked = profile is not None and profile.network != "none"
+        networked = networked or (server is not None and server.network is not None)
+        return self._enforcement(tool, context) == "isolated" and not networked
+
+    def _server(self, tool: Tool, context: Context) -> Server | None:
+        """The MCP server that a tool is of."""
+        if tool.spec.kind != "mcp":
+            return None
+        accepted = self._catalog.server(context.tenant, parts(tool.spec.name)[0]).accepted
+        return accepted.server if accepted else None
 
     def _closed(self, tool: Tool, context: Context) -> Problem | None:
         """Why nobody may call a tool: its time is over, or its MCP server is not what was accepted."""

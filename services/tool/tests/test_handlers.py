@@ -361,6 +361,17 @@ async def test_an_answer_that_never_came_is_asked_for_again_where_nothing_is_don
             await handlers.invoke(call(), desk.context("k"))
 
 
+@pytest.mark.parametrize("networked", [False, True])
+async def test_what_ran_in_a_box_is_done_again_unless_that_had_a_network(
+    desk: Desk, handlers: Handlers, have: Any, sandbox: Any, networked: bool
+) -> None:
+    profile = {"network": {"hosts": ["api.example.org"]}} if networked else None
+    await have(effect="external", kind="sandboxed", source="", function="refund", profile=profile)
+    sandbox.results = {"refund": Lost("its result could not be kept")}
+    with pytest.raises(Conflict if networked else Unavailable):
+        await handlers.invoke(call(), desk.context("k"))
+
+
 async def test_a_worker_registers_what_it_was_granted(desk: Desk, handlers: Handlers, known: Any) -> None:
     await known("w-ledger", "refund")
     first = await handlers.register(RegisterTool(spec=spec()), worker_context(desk))

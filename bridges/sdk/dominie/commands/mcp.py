@@ -48,6 +48,17 @@ def add(
     read: Annotated[
         list[Path] | None, typer.Option("--read", metavar="PATH", help="What else it may read, beside its program.")
     ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", metavar="HOST[:PORT]", help="What it may reach while it is called; port 443."),
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option("--secret", metavar="NAME", help="A kept secret, for its requests to http://HOST."),
+    ] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A plain value in its environment.")
+    ] = None,
     effect: Effects = None,
     role: Roles = None,
     trust_hints: Hints = False,
@@ -58,7 +69,9 @@ def add(
     from dominie_contracts.servers import Mounted, MountServer
 
     reads = tuple(str(path.resolve()) for path in read or [])
-    server = _server(name, command=_command(command or []), reads=reads, url=url, headers=_headers(header or []))
+    given = {"network": _network(host or [], secret or []), "environment": _environment(env or [])}
+    headers = _headers(header or [])
+    server = _server(name, command=_command(command or []), reads=reads, url=url, headers=headers, **given)
     words = _words(effect, role, trust_hints)
     with developer() as client:
         done = client.ask(MountServer(server=server, words=words), Mounted, timeout_s=START_S)
@@ -179,6 +192,24 @@ def _headers(said: list[str]) -> dict[str, str]:
     return headers
 
 
+def _network(hosts: list[str], secrets: list[str]) -> dict[str, object] | None:
+    """What it may reach: each of the hosts at each of the ports."""
+    if not hosts and not secrets:
+        return None
+    parts = [host.partition(":") for host in hosts]
+    names, ports = dict.fromkeys(name for name, _, _ in parts), dict.fromkeys(port or "443" for _, _, port in parts)
+    return {"hosts": tuple(names), "ports": tuple(ports) or (443,), "secrets": tuple(secrets)}
+
+
+def _environment(said: list[str]) -> dict[str, str]:
+    from dominie_contracts import Invalid
+
+    parts = [line.partition("=") for line in said]
+    if wrong := next((line for line, (_, equals, _) in zip(said, parts, strict=True) if not equals), None):
+        raise Invalid(f"{wrong!r} is no value; one is like LANG=C.UTF-8")
+    return {name: value for name, _, value in parts}
+
+
 def _words(effects: list[str] | None, roles: list[str] | None, trust_hints: bool) -> "Words":
     from pydantic import ValidationError
 
@@ -209,9 +240,17 @@ def _standing(server: "ServerView") -> str:
 
 
 def _where(server: "Server") -> str:
-    """How it is reached, with the headers that it gets; what is secret of them is not in there."""
+    """How it is reached, and what it is given; what is secret of that is not in there."""
     headers = [f"{name}: {text}" for name, text in server.headers.items()]
-    return "\n".join([f"over {server.transport}: {server.place}", *headers])
+    return "\n".join([f"over {server.transport}: {server.place}", *headers, *_profile(server)])
+
+
+def _profile(server: "Server") -> list[str]:
+    """What its program is given beside its files."""
+    network = server.network
+    reaches = [f"reaches {', '.join(network.hosts)}, port {', '.join(map(str, network.ports))}"] if network else []
+    uses = [f"uses {', '.join(network.secrets)}"] if network and network.secrets else []
+    return [*reaches, *uses, *(f"has {name}={value}" for name, value in server.environment.items())]
 
 
 def _tools(console: "Console", server: "ServerView") -> None:
@@ -232,6 +271,8 @@ def _shown(console: "Console", server: "ServerView") -> None:
 def _differences(console: "Console", found: "ServerReview") -> None:
     from rich.text import Text
 
+    for line in _profile(found.server.server):
+        console.print(Text(safe(line), style="dim"))
     if not found.differences:
         console.print(Text(f"{found.server.server.name} is what was accepted.", style="dim"))
     for each in found.differences:

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from dominie_contracts import DeadlineExceeded, Forbidden, Invalid, Problem, ToolFailed, Unavailable
 from dominie_contracts.tool import Backend, Profile, ToolSpec
-from dominie_kit import Action, Context, NotDone
+from dominie_kit import Action, Context, Lost, NotDone
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.aggregate import beyond
@@ -104,6 +104,8 @@ class Boxes:
         try:
             return await self._result(spec, outcome, action.context, network.redactor if network else _NOTHING)
         except Unavailable as error:
+            if network:  # what it did there is done
+                raise Lost(f"{spec.name}: {error.detail}") from error
             raise NotDone(error) from error
 
     async def _result(self, spec: ToolSpec, outcome: Outcome, context: Context, redactor: Redactor) -> JsonValue:

@@ -16,6 +16,7 @@ from anyio.abc import SocketListener, SocketStream
 from dominie_contracts.egress import Network, Reached
 from dominie_tool.egress.addresses import Address, AddressRange
 from dominie_tool.egress.gate import Gate, Ground, own_addresses
+from dominie_tool.egress.lasting import Lasting
 from dominie_tool.egress.ledger import Ledger
 from dominie_tool.egress.line import Dial
 from dominie_tool.egress.lookups import Lookups
@@ -25,7 +26,7 @@ from dominie_tool.egress.redaction import Redactor
 from dominie_tool.egress.values import Bounds, Refused
 from dominie_tool.egress.way import Way
 
-__all__ = ["Bounds", "Call", "Egress", "Ground", "Refused", "Secret", "Way"]
+__all__ = ["Bounds", "Call", "Egress", "Ground", "Lasting", "Refused", "Secret", "Way"]
 
 _BOUNDS = Bounds()
 
@@ -97,6 +98,16 @@ class Egress:
         gate = Gate(network, self._ground, tenant, self.bounds.resolve_s)
         proxy = Proxy(gate, ledger, self._dial, self._tls, placeholders)
         return Call(proxy, ledger, placeholders.environment, Redactor(each.value for each in given))
+
+    def lasting(self, network: Network, given: Sequence[Secret] = (), *, tenant: str) -> Lasting:
+        """The network of a box that outlives its calls, with the secrets that it may use."""
+        placeholders = Placeholders(given, partial(secrets.token_hex, 16))
+
+        def proxy(ledger: Ledger) -> Proxy:
+            gate = Gate(network, self._ground, tenant, self.bounds.resolve_s)
+            return Proxy(gate, ledger, self._dial, self._tls, placeholders)
+
+        return Lasting(proxy, placeholders.environment, Redactor(each.value for each in given))
 
     def way(self, network: Network, *, tenant: str) -> Way:
         """The way for what this service says itself: its hosts are looked up once for as long as it is used."""

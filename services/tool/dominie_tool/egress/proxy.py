@@ -47,16 +47,22 @@ class Proxy:
         self._open = 0
         self._full = anyio.Event()
 
-    async def serve(self, listener: SocketListener) -> None:
-        """Answer whoever connects, until this is cancelled; who has connected too often is not listened to any more."""
-        async with anyio.create_task_group() as answers:
-            answers.start_soon(self._shut, listener)
-            with suppress(anyio.ClosedResourceError):
-                await listener.serve(self._answer, answers)
+    async def serve(self, listener: SocketListener, *, last: bool = True) -> None:
+        """Answer whoever connects, until this is cancelled; who has connected too often is not listened to any more.
 
-    async def _shut(self, listener: SocketListener) -> None:
+        Where others listen after this, its `last` word is not the box's: that waits for them.
+        """
+        async with anyio.create_task_group() as answers:
+            with anyio.CancelScope() as listening:
+                answers.start_soon(self._until_full, listening)
+                with suppress(anyio.ClosedResourceError):  # the box is gone
+                    await listener.serve(self._answer, answers)
+            if last:
+                await listener.aclose()
+
+    async def _until_full(self, listening: anyio.CancelScope) -> None:
         await self._full.wait()
-        await listener.aclose()
+        listening.cancel()
 
     async def _answer(self, client: SocketStream) -> None:
         """Answer one connection to its end. What nobody thought of ends it, and not its call."""

@@ -1,7 +1,7 @@
 """The way to a server in a box: its program, looked at again while it runs, and its pipes."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,17 @@ import anyio
 from anyio import to_thread
 
 from dominie_contracts.servers import Server
-from dominie_tool.mcp.box import open_server
+from dominie_tool.egress import Lasting
+from dominie_tool.egress.redaction import Redactor
+from dominie_tool.mcp.asking import asked
+from dominie_tool.mcp.box import ServerBox, open_server
 from dominie_tool.mcp.ears import Ears
 from dominie_tool.mcp.errors import Broken
+from dominie_tool.mcp.profile import pins_of
 from dominie_tool.mcp.program import Program, find_program
 from dominie_tool.mcp.wire import wire
 from dominie_tool.sandbox.cgroup import Cgroup
+from dominie_tool.sandbox.network import handed_out
 from dominie_tool.sandbox.values import Limits
 
 if TYPE_CHECKING:
@@ -30,8 +35,18 @@ class Boxed:
     lingers = False
     """What is broken in a box is ended at once: it may use up what it has."""
 
-    def __init__(self, server: Server, limits: Limits, *, output_bytes: int, secret: tuple[Path, ...]) -> None:
-        """Be it; see `Bounds`."""
+    def __init__(
+        self,
+        server: Server,
+        limits: Limits,
+        network: Lasting | None = None,
+        *,
+        output_bytes: int,
+        secret: tuple[Path, ...],
+    ) -> None:
+        """Be it, with its way out where it has one; see `Bounds`."""
+        self._network = network
+        self._redactor = network.redactor if network else Redactor(())
         self.ears = Ears(output_bytes)
         self.pins: Mapping[str, str] = {}
         self._server = server
@@ -44,13 +59,34 @@ class Boxed:
     async def open(self) -> AsyncIterator["Streams"]:
         """Start it."""
         program = await to_thread.run_sync(self._find)
-        self.pins, self._looked = program.pins, -_LOOK_S
-        async with open_server(program, self._limits) as box:
+        self.pins, self._looked = self._pins(program), -_LOOK_S
+        secrets = self._network.environment if self._network else {}
+        environment = {**self._server.environment, **secrets}
+        async with (
+            open_server(program, self._limits, environment, networked=self._network is not None) as box,
+            self._listening(box),
+        ):
             self._cgroup = box.cgroup
             try:
-                yield wire(box.process, self.ears)
+                yield wire(box.process, self.ears, self._redactor)
             finally:
                 self._see_why()
+
+    def calling(self) -> AbstractAsyncContextManager[None]:
+        """Have its way out open."""
+        return self._network.call(asked().ledger) if self._network else nullcontext()
+
+    @asynccontextmanager
+    async def _listening(self, box: ServerBox) -> AsyncIterator[None]:
+        if self._network is None or box.network is None:
+            yield
+            return
+        async with await handed_out(box.network) as listener:
+            self._network.listens(listener)
+            yield
+
+    def _pins(self, program: Program) -> Mapping[str, str]:
+        return {**program.pins, **pins_of(self._server)}
 
     async def changed(self) -> bool:
         """Look at its program's files again, if that was not done a moment ago."""
@@ -58,7 +94,7 @@ class Boxed:
         if begun - self._looked < _LOOK_S:
             return False
         try:
-            pins = (await to_thread.run_sync(self._find)).pins
+            pins = self._pins(await to_thread.run_sync(self._find))
         except OSError as error:
             raise Broken(f"its program cannot be read: {error}") from error
         changed = pins != self.pins
@@ -69,7 +105,8 @@ class Boxed:
         """What it was ended for, and its last words."""
         self._see_why()
         why = self.ears.why or (str(error) if isinstance(error, Broken) else f"it could not be started: {error}")
-        return why + (f"; its last words: {self.ears.last_words!r}" if self.ears.last_words else "")
+        said = f"; its last words: {self.ears.last_words!r}" if self.ears.last_words else ""
+        return self._redactor.cut(why + said)
 
     def _see_why(self) -> None:
         with suppress(OSError):  # it is gone, and this was asked before

@@ -101,7 +101,12 @@ class Calls:
             raise ToolFailed(f"{tool.spec.name}: {failed}") from failed
         except (Unavailable, DeadlineExceeded) as problem:
             raise NotDone(problem) from problem
-        return await self._result(tool, result, action.context)
+        try:
+            return await self._result(tool, result, action.context)
+        except Unavailable as error:
+            if accepted.server.url or accepted.server.network:  # what it did is done
+                raise Lost(f"{tool.spec.name}: {error.detail}") from error
+            raise NotDone(error) from error
 
     async def _within(
         self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action, under_way: Asking
@@ -165,8 +170,6 @@ class Calls:
             short = await self._values.shorten(result, context)
         except Invalid as error:
             raise ToolFailed(f"{tool.spec.name}: its result: {error.detail}") from error
-        except Unavailable as error:
-            raise NotDone(error) from error
         if wrong is not None:
             raise ToolFailed(f"{tool.spec.name}: its result: {wrong}")
         return short

@@ -29,6 +29,7 @@ from dominie_tool.mcp.address import address_of
 from dominie_tool.mcp.aggregate import State, accept, changed, differences, evolve, remove
 from dominie_tool.mcp.calls import Calls
 from dominie_tool.mcp.headers import check_headers
+from dominie_tool.mcp.profile import check_profile
 from dominie_tool.projection import Catalog
 
 _TRIES = 5
@@ -104,6 +105,7 @@ class ServerHandlers:
         if server.headers and server.url is None:
             raise Invalid("a command gets no headers; they are for an address")
         check_headers(server.headers)
+        check_profile(server)
         await context.read_your_writes()
         stands = self._register.state(context.tenant, server.name).accepted
         if stands is not None and stands.server != server:

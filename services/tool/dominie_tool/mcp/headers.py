@@ -15,7 +15,7 @@ _MARK = re.compile(r"\{secret:([A-Z][A-Z0-9_]{0,63})\}")
 _MOST, _LONGEST = 16, 1_024
 _OURS = ("accept", "connection", "content-", "expect", "host", "keep-alive", "last-event-id", "mcp-", "proxy-", "te")
 _TAKEN = (*_OURS, "trailer", "transfer-encoding", "upgrade")
-_TELLING = ("auth", "cookie", "key", "pass", "secret", "token")
+TELLING = ("auth", "cookie", "key", "pass", "secret", "token")
 """Parts of names of headers whose values nobody should find in the log."""
 
 
@@ -65,7 +65,7 @@ def _check(name: str, value: str) -> None:
     rest = _MARK.sub("", value)
     if "{secret" in rest:
         raise Invalid(f"the header {name!r}: a secret is named like {{secret:API_KEY}}")
-    if rest == value and any(part in lower for part in _TELLING):
+    if rest == value and any(part in lower for part in TELLING):
         raise Invalid(
             f"the header {name!r} would stand in the log: `dominie secret set NAME`, and {{secret:NAME}} in its place"
         )

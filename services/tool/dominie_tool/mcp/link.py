@@ -44,5 +44,8 @@ class Link(Protocol):
             Broken: It changes at this moment.
         """
 
+    def calling(self) -> AbstractAsyncContextManager[None]:
+        """What it needs while a tool of it is called."""
+
     def explain(self, error: Exception) -> str:
         """What went wrong, for people."""

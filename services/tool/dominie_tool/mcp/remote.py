@@ -1,7 +1,7 @@
 """The way to a server over HTTP: through the gate that sandboxed tools have, to one host, with its own secrets."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,10 @@ class Remote:
     async def changed(self) -> bool:
         """What it runs from is not known here."""
         return False
+
+    def calling(self) -> AbstractAsyncContextManager[None]:
+        """It is asked over a way of our own."""
+        return nullcontext()
 
     def explain(self, error: Exception) -> str:
         """What it did, without the secrets that it was told."""

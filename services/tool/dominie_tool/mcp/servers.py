@@ -88,7 +88,9 @@ class Running:
         if server.url is not None:
             tenant = wanted.whose.tenant
             return Remote(server, wanted.given, self._egress, tenant=tenant, output_bytes=bounds.output_bytes)
-        return Boxed(server, bounds.limits, output_bytes=bounds.output_bytes, secret=bounds.secret)
+        network = server.network
+        lasting = self._egress.lasting(network, wanted.given, tenant=wanted.whose.tenant) if network else None
+        return Boxed(server, bounds.limits, lasting, output_bytes=bounds.output_bytes, secret=bounds.secret)
 
     async def _make_room(self) -> None:
         """End the server that nobody has called for the longest time."""

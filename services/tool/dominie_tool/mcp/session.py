@@ -131,7 +131,8 @@ class Session:
     async def call(self, tool: str, arguments: dict[str, JsonValue]) -> JsonValue:
         """Call a tool; see `Conversation.call`."""
         with self._explaining():
-            return await self._speaking().call(tool, arguments)
+            async with self.link.calling():
+                return await self._speaking().call(tool, arguments)
 
     async def _changed(self) -> bool:
         """Whether it is another one than was opened: then it takes no more calls."""

@@ -9,15 +9,20 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 from anyio.abc import ByteReceiveStream, Process
+from pydantic import JsonValue, TypeAdapter
+from pydantic_core import to_json
 
-from dominie_tool.mcp.ears import Ears
+from dominie_tool.egress.redaction import Redactor
+from dominie_tool.mcp.ears import Ears, check_size
 from dominie_tool.mcp.errors import Broken
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
     from mcp.shared.message import SessionMessage
 
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 _KEPT = 2_000
 _FREE = 65_536
 _PAUSE_S = 0.05
@@ -26,7 +31,7 @@ _GONE = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError
 
 
 @asynccontextmanager
-async def wire(process: Process, ears: Ears) -> AsyncIterator["TransportStreams"]:
+async def wire(process: Process, ears: Ears, redactor: Redactor) -> AsyncIterator["TransportStreams"]:
     """The streams between a session and a server. When it ends or is ended, what is read ends, and `ears` say why."""
     import mcp_types
     from mcp.shared.message import SessionMessage
@@ -40,7 +45,7 @@ async def wire(process: Process, ears: Ears) -> AsyncIterator["TransportStreams"
             try:
                 async for line in _lines(process.stdout, ears):
                     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                        await heard.send(_message(line, ears))
+                        await heard.send(_message(await _without_secrets(line, redactor), ears))
             except Broken as broken:
                 ears.why = str(broken)
             finally:
@@ -63,6 +68,18 @@ async def wire(process: Process, ears: Ears) -> AsyncIterator["TransportStreams"
             yield read, write
         finally:
             tasks.cancel_scope.cancel()
+
+
+async def _without_secrets(line: bytes, redactor: Redactor) -> bytes:
+    """A line without what a host may have told it, taken out in a thread: some have megabytes."""
+    if not redactor:
+        return line
+    check_size(line)
+    try:
+        found = _JSON.validate_json(line)
+    except ValueError:
+        return redactor.text(line.decode(errors="replace")).encode()
+    return to_json(await to_thread.run_sync(redactor.value, found))
 
 
 def _message(line: bytes, ears: Ears) -> "SessionMessage | Exception":

@@ -68,7 +68,7 @@ async def _started(host: Host, limits: Limits, cgroup: Cgroup | None, *, network
     with ExitStack() as ours, ExitStack() as theirs:
         (info, tell_info), (result, tell_result) = pipe(ours, theirs), pipe(ours, theirs)
         prints, tell_prints = pipe(ours, theirs)
-        network, hand_out = _line(ours, theirs) if networked else (None, None)
+        network, hand_out = hand_out_line(ours, theirs) if networked else (None, None)
         rules = gvisor.configuration(host, limits) if host.runsc else seccomp_filter(loopback=networked)
         given = memory_file(theirs, _PROGRAM), memory_file(theirs, rules)
         runsc = _file(theirs, host.runsc) if host.runsc else None
@@ -126,7 +126,7 @@ def _file(owner: ExitStack, path: str) -> int:
     return descriptor
 
 
-def _line(reader: ExitStack, writer: ExitStack) -> tuple[socket.socket, int]:
+def hand_out_line(reader: ExitStack, writer: ExitStack) -> tuple[socket.socket, int]:
     """A line on which descriptors are handed out of the box."""
     read, write = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     reader.callback(read.close)

@@ -36,7 +36,7 @@ def way_out(serve: Serve) -> Callable[[Host, Limits], AbstractAsyncContextManage
     async def opened(host: Host, limits: Limits) -> AsyncIterator[Box]:
         async with open_box(host, limits, networked=True) as box:
             assert box.network is not None
-            async with await _handed_out(box.network) as listener, anyio.create_task_group() as tasks:
+            async with await handed_out(box.network) as listener, anyio.create_task_group() as tasks:
                 tasks.start_soon(serve, listener)
                 yield box
                 tasks.cancel_scope.cancel()
@@ -44,7 +44,8 @@ def way_out(serve: Serve) -> Callable[[Host, Limits], AbstractAsyncContextManage
     return opened
 
 
-async def _handed_out(line: socket.socket) -> SocketListener:
+async def handed_out(line: socket.socket) -> SocketListener:
+    """What a box's own program has handed out of it, before it had any work."""
     await anyio.wait_readable(line)
     _, descriptors, _, _ = socket.recv_fds(line, 1, 1)
     if not descriptors:

@@ -107,8 +107,9 @@ class Vault:
         return await self._open(tenant, names, tool=spec.name, owner=owner)
 
     async def of_server(self, tenant: str, server: Server, by: str) -> tuple[Secret, ...]:
-        """The secrets that the headers of an MCP server name, which somebody has accepted; like `of`."""
-        return await self._open(tenant, secrets_in(server.headers), tool=stream_id(server.name), owner=by)
+        """The secrets that an MCP server's headers or network name, which somebody has accepted; like `of`."""
+        names = (*secrets_in(server.headers), *(server.network.secrets if server.network else ()))
+        return await self._open(tenant, names, tool=stream_id(server.name), owner=by)
 
     async def _open(self, tenant: str, names: Iterable[str], *, tool: str, owner: str) -> tuple[Secret, ...]:
         found = [check_use(self._kept.find(tenant, name), name, tool=tool, owner=owner) for name in names]
