@@ -515,3 +515,22 @@ async def test_an_agent_neither_looks_nor_takes_back(desk: Desk, people: Endorsi
             await people.show(ShowLabels(of=page), context)
         with pytest.raises(Forbidden, match="no person"):
             await people.revoke(RevokeEndorsement(endorsement=found.id), context)
+
+
+async def test_who_answers_for_an_agent_of_the_run_is_not_the_second_one_either(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    await desk.publish(PERMIT_ALL + RULES + FOUR_EYES)
+    sponsor = await desk.join("u-sam", "controllers")
+    waiting = []
+    for answers in (sponsor, await desk.join("u-carla", "controllers")):
+        with pytest.raises(ApprovalRequired) as raised:
+            await people.endorse(said(page), as_person(desk))
+        waiting.append(str(raised.value.extra["action"]))
+        await desk.answer(StreamName("acme", ENDORSEMENT, waiting[-1]), answers)
+        if answers is sponsor:
+            with pytest.raises(Forbidden, match=r"u-sam may not endorse this: .* sponsor"):
+                await people.endorse(said(page), as_person(desk))
+            assert not await pays(desk, handlers)
+    assert (await people.endorse(said(page), as_person(desk))).id == waiting[1] != waiting[0]
+    assert await pays(desk, handlers, IBAN.lower())

@@ -89,7 +89,7 @@ def check_person(asker: Asker, by: str, nkey: str, to: Integrity) -> None:
         Forbidden: No person, or one who answers for an agent of the run; or `user` is not theirs to say.
     """
     if refused := refuse_person(asker, by, nkey):
-        raise Forbidden(f"you may not endorse this: {refused}")
+        raise Forbidden(f"{by} may not endorse this: {refused}")
     if to == "user" and by != asker.user:
         raise Forbidden(f"only {asker.user} can say that it is what {asker.user} said; others make it a `record`")
 

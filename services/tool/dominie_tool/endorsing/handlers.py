@@ -7,7 +7,7 @@ from itertools import islice
 from pydantic_core import to_json
 
 from dominie_contracts import Conflict, Forbidden, Invalid, StreamName, Unavailable
-from dominie_contracts.action import Finished
+from dominie_contracts.action import Approved, Finished
 from dominie_contracts.digests import digest_json
 from dominie_contracts.endorsing import (
     ENDORSEMENT,
@@ -113,6 +113,7 @@ class Endorsing:
         )
 
         async def write(action: Action) -> Outcome:
+            await self._check_yeses(action, place)
             made = Label(integrity="platform", sources=(f"{ENDORSEMENT}:{action.id}",))
             return Outcome(Finished(outcome="ok", result={"endorsed": action.id}, label=made, duration_ms=0), (event,))
 
@@ -187,6 +188,15 @@ class Endorsing:
     def _check_person(self, person: Registered, place: Place, to: Integrity) -> None:
         asker = asker_of(self._standing, person.tenant, place.user, place.chain, user_answers=True)
         check_person(asker, person.principal, person.nkey, to)
+
+    async def _check_yeses(self, action: Action, place: Place) -> None:
+        """See that whoever said yes, too, is on no agent's side: the endorser is on whose side approvals look."""
+        trail = [parse_own(event) for event in await self._store.read(action.stream)]
+        for name in (name for each in trail if isinstance(each, Approved) for name in each.by):
+            person = self._standing.find(action.stream.tenant, name)
+            if person is None:
+                raise Forbidden(f"{name!r} said yes, and is not registered any more")
+            self._check_person(person, place, "record")
 
     def _find(self, command: Endorse, place: Place, context: Context) -> Found:
         """The value where it stands; who may not look is not told whether it does."""
