@@ -1,8 +1,14 @@
 """Where MCP servers over HTTP may be, and what headers they may get."""
 
+import re
+from contextlib import suppress
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from dominie_contracts import Invalid
+from dominie_contracts.egress import HOST_PATTERN
 from dominie_tool.egress import Secret
 from dominie_tool.mcp.address import address_of
 from dominie_tool.mcp.headers import check_headers, filled, secrets_in
@@ -15,6 +21,27 @@ def test_an_address_has_parts() -> None:
     assert (found.network.hosts, found.network.ports) == (("api.example.org",), (8443,))
     plain = address_of("https://api.example.org")
     assert (plain.authority, plain.target) == (b"api.example.org", b"/")
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+@example("api.example.org", "/mcp\r\nX-A: b")
+@example("api.example.org\\@127.0.0.1", "/")
+@example("api.example.org?", "@127.0.0.1/")
+def test_what_an_address_says_is_a_name_and_one_line(host: str, rest: str) -> None:
+    with suppress(Invalid):
+        found = address_of(f"https://{host}{rest}")
+        assert re.fullmatch(HOST_PATTERN, found.host) and 0 < found.port < 65_536
+        assert re.fullmatch(rb"/[!-~]*|/?\?[!-~]*", found.target) and b"#" not in found.target
+
+
+@given(st.dictionaries(st.text(max_size=12), st.text(max_size=20), max_size=3))
+@example({"X-A": "b\r\nHost: c"})
+@example({"X-A": "\u0130"})
+def test_a_header_that_may_be_sent_is_one_line(headers: dict[str, str]) -> None:
+    with suppress(Invalid):
+        check_headers(headers)
+        for name, value in filled(headers, (), "api.example.org"):
+            assert re.fullmatch(rb"[!-~]+", name) and re.fullmatch(rb"[ -~]+", value)
 
 
 def test_secrets_stand_in_headers_by_their_names() -> None:
