@@ -153,7 +153,7 @@ def test_for_a_session_two_people_say_it_and_no_agent_does(
         page = run.invoke("browse", {"url": "https://acme.example"}).action
         said = Endorse(of=page, pointer="/iban", value=IBAN, note="I say so")
         with pytest.raises(dominie.Problem):
-            client.ask(said, Endorsement, timeout_s=3)
+            client.ask(said, Endorsement, timeout_s=1)
         command = ("labels", "endorse", page, "--at", "/iban", "--session", "--why", "their letter")
         waits = typed(*command)
         assert waits.returncode == 1 and "waits for finance" in waits.stderr
