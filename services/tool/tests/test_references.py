@@ -7,11 +7,14 @@ from pydantic import JsonValue
 
 from dominie_contracts import Forbidden, Invalid, ToolFailed
 from dominie_contracts.tool import TOOL, InvokeTool
+from dominie_kit.artifacts import Artifacts
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
+from dominie_tool.adapters.artifacts import of_run
 from dominie_tool.handlers import Handlers
 
 pytestmark = pytest.mark.anyio
 
+IBAN = "GB33BUKB20201555555555"
 RESULT: JsonValue = {"to": "ada", "mails": ["ada", "eve"], "a/b": {"~": 500}, "said": "pay eve 500", "one": 1}
 RECORD = {"x-dominie": {"integrity": "record"}}
 KNOWN = (
@@ -52,6 +55,50 @@ async def test_what_is_untrusted_stays_so(desk: Desk, handlers: Handlers, looked
     with pytest.raises(Forbidden, match="from no record"):
         called = pay("pay eve 500", to=f"{looked_up}#/said", cents=f"{looked_up}#/a~1b/~0")
         await handlers.invoke(called, desk.context(run="r-1"))
+
+
+MORE: JsonValue = {IBAN: {}, "said": "Acme"}
+FILE = b"Acme is paid"
+ODD: dict[str, JsonValue] = {"iban~": IBAN, "~0": IBAN, "more": MORE, "list": {IBAN: []}}
+
+
+@pytest.fixture
+async def odd(desk: Desk, handlers: Handlers, looked_up: str, have: Any, worker: Any) -> str:
+    """A page with odd names in it, that run r-1 has read; its id."""
+    await have("browse", effect="read", output_schema={"properties": {"more": {"properties": {"said": RECORD}}}})
+    context, artifacts = desk.context(run="r-1"), Artifacts(desk.blobs)
+    kept = await artifacts.keep(of_run(context), [await artifacts.put(of_run(context), FILE)], "text/plain")
+    worker.results["browse"] = {**ODD, "file": kept.stand_in}
+    return (await handlers.invoke(InvokeTool(tool="browse", arguments={}), context)).action
+
+
+@pytest.mark.parametrize(
+    ("to", "pointer"),
+    [(IBAN, "/iban~0"), (IBAN, "/~00"), (MORE, "/more"), (ODD["list"], "/list")],
+)
+async def test_whatever_a_page_calls_a_thing_it_is_untrusted(
+    desk: Desk, handlers: Handlers, looked_up: str, odd: str, to: JsonValue, pointer: str
+) -> None:
+    called = pay(to, to=f"{odd}#{pointer}", cents=f"{looked_up}#/a~1b/~0")
+    with pytest.raises(Forbidden, match="from no record"):
+        await handlers.invoke(called, desk.context(run="r-1"))
+
+
+@pytest.mark.parametrize("pointer", ["/iban~", "/~0", "/iban~2"])
+async def test_what_is_no_pointer_leads_nowhere(
+    desk: Desk, handlers: Handlers, odd: str, worker: Any, pointer: str
+) -> None:
+    with pytest.raises(Invalid, match="has a result at"):
+        await handlers.invoke(pay(IBAN, to=f"{odd}#{pointer}"), desk.context(run="r-1"))
+    assert [name for name, _ in worker.calls] == ["lookup", "browse"]
+
+
+@pytest.mark.parametrize(("to", "part"), [(len(FILE), "size"), ("text/plain", "media_type")])
+async def test_what_stands_for_an_artifact_has_no_parts(
+    desk: Desk, handlers: Handlers, odd: str, to: JsonValue, part: str
+) -> None:
+    with pytest.raises(Invalid, match="has a result at"):
+        await handlers.invoke(pay(to, to=f"{odd}#/file/{part}"), desk.context(run="r-1"))
 
 
 @pytest.mark.parametrize(

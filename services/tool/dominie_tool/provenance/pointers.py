@@ -5,6 +5,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from dominie_contracts.labels import is_artifact
+
+_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
@@ -16,12 +19,15 @@ NOTHING_THERE: Final = Nothing()
 
 
 def at(value: JsonValue, pointer: str) -> JsonValue | Nothing:
-    """What stands at a pointer; `NOTHING_THERE` where nothing does."""
-    if pointer and not pointer.startswith("/"):
+    """What stands at a pointer; `NOTHING_THERE` where nothing does, or that is no pointer.
+
+    A leaf has one pointer: labels are looked up by it. What stands for an artifact is a leaf.
+    """
+    if not _POINTER.fullmatch(pointer):
         return NOTHING_THERE
     for part in pointer.split("/")[1:]:
         key = unescaped(part)
-        if isinstance(value, dict) and key in value:
+        if isinstance(value, dict) and key in value and not is_artifact(value):
             value = value[key]
         elif isinstance(value, list) and _INDEX.fullmatch(part) and int(part) < len(value):
             value = value[int(part)]

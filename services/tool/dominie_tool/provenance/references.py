@@ -1,7 +1,7 @@
 """What a caller says an argument is: that leaf of that action's result. Believed only where the record says so, too."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -9,8 +9,8 @@ from dominie_contracts import Invalid, StreamName
 from dominie_contracts.action import Finished, fold
 from dominie_contracts.digests import digest_json
 from dominie_contracts.endorsing import Endorsed
-from dominie_contracts.labels import leaves
-from dominie_contracts.provenance import Label, join
+from dominie_contracts.labels import escaped, is_artifact
+from dominie_contracts.provenance import NOTHING, Label, join
 from dominie_contracts.registry import parse_own
 from dominie_contracts.results import label_at
 from dominie_contracts.things import NEW
@@ -18,7 +18,7 @@ from dominie_contracts.tool import TOOL
 from dominie_eventstore import EventStore
 from dominie_kit import Context
 from dominie_tool.endorsing.aggregate import covers, label_of
-from dominie_tool.provenance.pointers import NOTHING_THERE, Nothing, at, below, unescaped
+from dominie_tool.provenance.pointers import NOTHING_THERE, Nothing, at, unescaped
 
 _WHERE = re.compile(r"([0-9a-f]{32})#((?:/[^#]*)?)")
 
@@ -67,7 +67,9 @@ class References:
             raise Invalid(f"no call {id_!r} of this run has a result at {pointer!r}")
         if digest_json(value) != digest_json(arguments[name]):
             raise Invalid(f"{name!r} is not what stands at {pointer!r} of the result of {id_!r}")
-        named_here = [leaf for leaf, _ in leaves(finished.result) if below(leaf, pointer)]
+        if value in ([], {}):
+            return NOTHING
+        named_here = [*_parts(value, pointer)]
         if of is not None and any(finished.things.get(leaf, "").removeprefix(NEW) != of for leaf in named_here):
             raise Invalid(f"{name!r} is the name of a {of}, and what stands at {pointer!r} of {id_!r} names none")
         source = f"{TOOL}:{id_}"
@@ -83,6 +85,18 @@ class References:
             return None
         finished = fold(parse_own(event) for event in recorded).finished
         return finished if finished is not None and finished.problem is None else None
+
+
+def _parts(value: JsonValue, pointer: str) -> Iterator[str]:
+    """The pointers of what a value says: of its leaves, and of all that is empty, since its name may say something."""
+    if isinstance(value, dict) and value and not is_artifact(value):
+        for key, part in value.items():
+            yield from _parts(part, f"{pointer}/{escaped(key)}")
+    elif isinstance(value, list) and value:
+        for index, part in enumerate(value):
+            yield from _parts(part, f"{pointer}/{index}")
+    else:
+        yield pointer
 
 
 def _best(label: Label, endorsed: Sequence[Endorsed], source: str, pointer: str) -> Label:
