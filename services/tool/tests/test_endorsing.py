@@ -408,10 +408,10 @@ async def note(desk: Desk, page: str) -> str:
     return id_
 
 
-async def recall(desk: Desk, note: str, run: str, label: Label) -> None:
+async def recall(desk: Desk, note: str, run: str, label: Label, user: str = "u-dana") -> None:
     made = label.model_copy(update={"sources": (f"memory:{note}",)})
     finished = Finished(outcome="ok", result=[{"id": note}], label=made, duration_ms=1)
-    await desk.append(MEMORY, run.encode().hex().ljust(32, "0"), finished, run=run, user="u-dana", actor="a-desk")
+    await desk.append(MEMORY, run.encode().hex().ljust(32, "0"), finished, run=run, user=user, actor="a-desk")
 
 
 async def test_a_value_of_a_note_counts_where_that_was_recalled_and_nowhere_else(
@@ -440,6 +440,21 @@ async def test_a_note_is_endorsed_wherever_it_is_recalled_and_nothing_else_is(
     assert await written(desk) == []
     shown = await people.show(ShowLabels(of=note), as_person(desk))
     assert [(leaf.pointer, leaf.integrity) for leaf in shown.leaves] == [("", "untrusted")]
+
+
+async def test_a_note_is_nobodys_own_nor_what_the_user_of_whoever_recalls_it_has_said(
+    desk: Desk, handlers: Handlers, people: Endorsing, note: str
+) -> None:
+    await recall(desk, note, "r-7", Label(integrity="untrusted"), user="u-eve")
+    eves: dict[str, Any] = {"run": "r-7", "session": None, "user": "u-eve"}
+    with pytest.raises(Forbidden, match="no policy permits"):
+        await people.endorse(said(note, "", scope="tenant"), as_person(desk, "dana"))
+    assert not await pays(desk, handlers, **eves)
+    for who in ("dana", "finance"):
+        with pytest.raises((Invalid, Forbidden), match="only u-dana|make it a `record`"):
+            await people.endorse(said(note, "", scope="tenant", to="user"), as_person(desk, who))
+    await people.endorse(said(note, "", scope="tenant"), as_person(desk))
+    assert await pays(desk, handlers, **eves)
 
 
 async def test_a_fork_has_what_was_endorsed_before_it_and_its_own_rules_say_whether_that_counts(

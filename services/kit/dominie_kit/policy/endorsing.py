@@ -19,7 +19,10 @@ def endorsing(
     becomes: Integrity,
     scope: str,
 ) -> Question:
-    """May this person say that data of this run are as good as that?"""
+    """May this person say that data of this run are as good as that?
+
+    A note is nobody's own: others recall it, too.
+    """
     return Question(
         person,
         ENDORSE,
@@ -30,7 +33,7 @@ def endorsing(
             "user": user,
             "agent": agent,
             "groups": [*sorted(groups)],
-            "own": person == user,
+            "own": person == user and scope != "tenant",
             "was": LEVELS[was],
             "becomes": LEVELS[becomes],
             "scope": scope,

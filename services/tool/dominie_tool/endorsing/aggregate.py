@@ -121,14 +121,17 @@ def _stands_in(value: JsonValue, text: JsonValue) -> bool:
     return any(words.hold(form) for form in forms(value) if not form.short)
 
 
-def check_scope(place: Place, scope: Scope) -> None:
+def check_scope(place: Place, scope: Scope, to: Integrity) -> None:
     """See that it can count there.
 
     Raises:
-        Invalid: The run belongs to no session; or a note does not count wherever it is recalled, or another does.
+        Invalid: The run belongs to no session; or a note does not count wherever it is recalled, or another does, or is
+            said to be what the user of whoever recalls it has said.
     """
     if (scope == "tenant") != place.is_note:
         raise Invalid("a note is endorsed wherever it is recalled, and nothing else is: scope `tenant`")
+    if place.is_note and to == "user":
+        raise Invalid("others recall a note, too, and `user` is what their own user has said: make it a `record`")
     if scope == "session" and not place.session:
         raise Invalid(f"run {place.run!r} belongs to no session: it can be endorsed for the run")
 

@@ -89,7 +89,7 @@ class Endorsing:
         await self._caught_up(ALL, context.left_s)
         place = await self._place(context.tenant, command.of)
         self._check_person(person, place, command.to)
-        check_scope(place, command.scope)
+        check_scope(place, command.scope, command.to)
         found = self._find(command, place, context)
         about = await self._about(context, place)
         action, state = await self._open(command, about)
