@@ -20,7 +20,8 @@ Integrity = Literal["user", "record", "platform", "agent", "untrusted"]
 `platform`: Dominie itself. `agent`: a model's, or a program's, from nothing worse. `untrusted`: anybody's."""
 LEVELS: Mapping[Integrity, int] = {"untrusted": 0, "agent": 1, "platform": 2, "record": 3, "user": 4}
 MAX_SOURCES = 32
-_REST = "sha256:"
+REST = "sha256:"
+"""Before the digest of the sources that are not named."""
 _SEVERAL = re.compile(r"[\s,;<>\"()@:]")
 """What stands before the last `@` where it is not one address alone."""
 
@@ -62,13 +63,13 @@ def join(labels: Iterable[Label]) -> Label:
 def bounded(sources: Iterable[str]) -> tuple[str, ...]:
     """Sources as a label has them: the first 32, and a digest of the others."""
     found = list(dict.fromkeys(sources))
-    named = [source for source in found if not source.startswith(_REST)]
-    rest = sorted([*named[MAX_SOURCES:], *(source for source in found if source.startswith(_REST))])
+    named = [source for source in found if not source.startswith(REST)]
+    rest = sorted([*named[MAX_SOURCES:], *(source for source in found if source.startswith(REST))])
     if not rest:
         return tuple(named)
-    if len(rest) == 1 and rest[0].startswith(_REST):
+    if len(rest) == 1 and rest[0].startswith(REST):
         return (*named[:MAX_SOURCES], rest[0])
-    return (*named[:MAX_SOURCES], _REST + hashlib.sha256("\n".join(rest).encode()).hexdigest())
+    return (*named[:MAX_SOURCES], REST + hashlib.sha256("\n".join(rest).encode()).hexdigest())
 
 
 def both(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -549,3 +549,20 @@ async def test_who_answers_for_an_agent_of_the_run_is_not_the_second_one_either(
             assert not await pays(desk, handlers)
     assert (await people.endorse(said(page), as_person(desk))).id == waiting[1] != waiting[0]
     assert await pays(desk, handlers, IBAN.lower())
+
+
+async def test_what_waits_is_decided_without_what_was_revoked_meanwhile_and_as_it_was_asked_otherwise(
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str
+) -> None:
+    ask = '@id("boss") @ask("bosses") @why("look") forbid (principal, action in Action::"pay", resource);'
+    await desk.publish(PERMIT_ALL + RULES + ask)
+    boss = await desk.join("u-boss", "bosses")
+    await people.endorse(said(page, "/other", OTHER), as_person(desk))
+    revoked = await people.endorse(said(page), as_person(desk))
+    for key, to in (("k-1", IBAN), ("k-2", OTHER)):
+        with pytest.raises(ApprovalRequired) as raised:
+            await pays(desk, handlers, to, key=key)
+        await desk.answer(StreamName("acme", TOOL, str(raised.value.extra["action"])), boss)
+    await people.revoke(RevokeEndorsement(endorsement=revoked.id), as_person(desk))
+    assert not await pays(desk, handlers, IBAN, key="k-1")
+    assert await pays(desk, handlers, OTHER, key="k-2")
