@@ -451,7 +451,7 @@ async def test_a_note_is_nobodys_own_nor_what_the_user_of_whoever_recalls_it_has
         await people.endorse(said(note, "", scope="tenant"), as_person(desk, "dana"))
     assert not await pays(desk, handlers, **eves)
     for who in ("dana", "finance"):
-        with pytest.raises((Invalid, Forbidden), match="only u-dana|make it a `record`"):
+        with pytest.raises((Invalid, Forbidden), match=r"only u-dana|make it a `record`"):
             await people.endorse(said(note, "", scope="tenant", to="user"), as_person(desk, who))
     await people.endorse(said(note, "", scope="tenant"), as_person(desk))
     assert await pays(desk, handlers, **eves)
