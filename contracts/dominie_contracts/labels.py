@@ -1,7 +1,7 @@
 """What a tool's schemas say of its arguments and results: `x-dominie` marks (decision 0030). Pure.
 
-An argument has a `role`, and an amount a `unit`. Any part of a result has an `integrity`, its `readers`, an `author`:
-the name of the property beside it that says who wrote it, and a `named`: of the one that says what all of it is called.
+An argument has a `role`, and an amount a `unit`. Any part of a result has an `integrity`, its `readers`, and an
+`author`: the name of the property beside it that says who wrote it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ MAX_AMOUNT = 2**53 - 1
 MAX_READERS = 32
 Schema = Mapping[str, JsonValue]
 _NAMED = ("properties", "$defs", "patternProperties", "dependentSchemas")
-_MARKS = dict.fromkeys(("role", "unit", "integrity", "readers", "author", "named", "of", "makes"))
+_MARKS = dict.fromkeys(("role", "unit", "integrity", "readers", "author", "of", "makes"))
 
 
 def leaves(value: JsonValue, pointer: str = "") -> Iterator[tuple[str, JsonValue]]:
@@ -98,18 +98,11 @@ def wrong_marks(schema: Schema) -> Iterator[str]:
             yield f"readers are at most {MAX_READERS} texts, each an address or `@domain`, not {marks['readers']!r}"
         elif "author" in marks and marks["author"] not in [*beside.get(id(part), ())]:
             yield f"an author is the name of a property beside the marked one, not {marks['author']!r}"
-        elif "named" in marks and marks["named"] not in [*beside.get(id(part), ())]:
-            yield f"what it is named by is a property beside the marked one, not {marks['named']!r}"
 
 
 def names_readers(schema: Schema) -> bool:
     """Whether any part of a result has readers."""
     return any("readers" in marks_of(part) for part in parts_of(dict(schema)))
-
-
-def has_names(schema: Schema) -> bool:
-    """Whether any part of a result is as good as what the user has named."""
-    return any("named" in marks_of(part) for part in parts_of(dict(schema)))
 
 
 def _are_readers(value: JsonValue) -> bool:

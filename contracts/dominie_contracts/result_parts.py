@@ -55,7 +55,7 @@ def unread_marks(schema: Schema) -> Iterator[str]:
     read = _read(root)
     for part in parts_of(root):
         marks = marks_of(part)
-        if id(part) not in read and marks.keys() & {"integrity", "readers", "author", "named", "of", "makes"}:
+        if id(part) not in read and marks.keys() & {"integrity", "readers", "author", "of", "makes"}:
             yield f"a mark counts on a property, on `items` or on what they refer to, not where {dict(marks)!r} is"
 
 

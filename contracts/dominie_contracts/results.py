@@ -2,12 +2,10 @@
 
 A part has the integrity and the readers of the nearest mark at or above it; what is not marked is untrusted, and
 anybody may read it. What hangs on an `author` is untrusted unless the property of that name, beside it, is the run's
-user; no mark below it changes that. What has a `named` is a record where the user has named what the property of that
-name says, in quotation marks, and nothing else in the result is called so.
+user; no mark below it changes that.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -26,8 +24,6 @@ MAX_LOOKED_AT = 10_000
 _DEEP = 64
 
 
-Named = Callable[[str], bool]
-"""Whether the user has named something, as they wrote what they want."""
 _Leaf = tuple[str, Integrity, tuple[str, ...] | None]
 
 
@@ -53,17 +49,15 @@ class _Here(NamedTuple):
     """Somebody else wrote it."""
     author: JsonValue = None
     """What names who wrote it."""
-    named: JsonValue = None
-    """What names the thing that it is a part of."""
 
 
-def label_result(result: JsonValue, schema: Schema, user: str = "", *, named: Named | None = None) -> Labels:
+def label_result(result: JsonValue, schema: Schema, user: str = "") -> Labels:
     """The labels of a result's leaves, as its schema marks them.
 
     More than 2,000 leaves that are not untrusted, or 64 kB of their pointers, have one label together: their join. What
     has more than 10,000 is not looked into: it has the join of all that its schema marks.
     """
-    walk = _Walk(schema, user, result, named)
+    walk = _Walk(schema, user)
     if is_large(result):
         return _as_one(worst(walk.top.schema, schema, Label(integrity=walk.top.integrity, readers=walk.top.readers)))
     found = list(walk.leaves(result, walk.top, ""))
@@ -143,12 +137,9 @@ def _nearest(pointer: str, named: Mapping[str, T]) -> T | None:
 class _Walk:
     """Goes through a result beside its schema."""
 
-    def __init__(self, root: Schema, user: str, result: JsonValue, named: Named | None) -> None:
+    def __init__(self, root: Schema, user: str) -> None:
         self._root = root
         self._user = user
-        self._result = result
-        self._named = named
-        self._called: dict[str, Counter[str]] = {}
         self._known: dict[tuple[int, Integrity, tuple[str, ...] | None, bool], _Here] = {}
         self.top = self._marked(dict(root), _Here({}, "untrusted", None))
 
@@ -178,33 +169,23 @@ class _Walk:
     def _inner(self, schema: JsonValue, here: _Here, beside: Mapping[str, JsonValue]) -> _Here:
         """What counts at a part, whose schema may not be known."""
         if not isinstance(schema, dict):
-            return here._replace(schema={}, author=None, named=None)
+            return here._replace(schema={}, author=None)
         key = id(schema), here.integrity, here.readers, here.foreign
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._marked(schema, here)
-        if found.author is not None and not _is_by(self._user, beside, found.author):
-            return found._replace(integrity="untrusted", foreign=True)
-        if isinstance(found.named, str) and not found.foreign and self._is_meant(found.named, beside.get(found.named)):
-            return found._replace(integrity="record")
-        return found
-
-    def _is_meant(self, key: str, said: JsonValue) -> bool:
-        """Whether the user has named a thing, and only this one in the result is called so."""
-        if self._named is None or not isinstance(said, str) or not self._named(said):
-            return False
-        if key not in self._called:
-            self._called[key] = Counter(map(plain, _called(self._result, key)))
-        return self._called[key][plain(said)] == 1
+        if found.author is None or _is_by(self._user, beside, found.author):
+            return found
+        return found._replace(integrity="untrusted", foreign=True)
 
     def _marked(self, schema: dict[str, JsonValue], above: _Here) -> _Here:
         """Its own marks, or those above."""
         found = resolved(schema, self._root)
         if found is None:
-            return above._replace(schema={}, integrity="untrusted", foreign=True, author=None, named=None)
+            return above._replace(schema={}, integrity="untrusted", foreign=True, author=None)
         marks = marks_of(found)
         if not marks:
-            return above._replace(schema=found, author=None, named=None)
+            return above._replace(schema=found, author=None)
         said, own = marked(marks), "integrity" in marks or "author" in marks
         return _Here(
             found,
@@ -212,18 +193,7 @@ class _Walk:
             readers=above.readers if said.readers is None else said.readers,
             foreign=above.foreign,
             author=marks.get("author"),
-            named=marks.get("named"),
         )
-
-
-def _called(value: JsonValue, key: str) -> Iterator[str]:
-    """What all things in a result are called."""
-    left = [value]
-    while left:
-        part = left.pop()
-        if isinstance(part, dict) and isinstance(said := part.get(key), str):
-            yield said
-        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
 
 
 def _is_by(user: str, beside: Mapping[str, JsonValue], author: JsonValue) -> bool:

@@ -5,18 +5,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 
-from dominie_contracts.days import Days
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.provenance import Label
-from dominie_contracts.typed import MAX_CHARS, MONEY, SHORT, WRITTEN_DATES, Form, forms, plain
+from dominie_contracts.typed import MAX_CHARS, MONEY, WRITTEN_DATES, Form, forms, plain
 
 _TYPED = re.compile(r"[\d@]|://")
 _IBAN_LEAST = 15
 _IBAN = re.compile(r"(?<![\w@.+\-/%])(?=([A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}))")
 _TOKEN = re.compile(r"\S+")
 _AROUND = "()[]{}<>\"'`.,;:!?*_"
-_QUOTES = ("''", '""', "``", "‘’", "“”", "„“", "‚‘", "«»", "»«")  # noqa: RUF001  # they are looked for
-_NAMES = tuple(re.compile(rf"(?<!\w){each[0]}(?=([^{each}]{{1,200}}){each[1]}(?!\w))") for each in _QUOTES)
 _MOST = 2_000
 """Values of one request that are known as more than their letters."""
 _TRIES = 100
@@ -36,22 +33,13 @@ class Words:
         for pattern in (MONEY, *WRITTEN_DATES):
             found += [each.group() for each in islice(pattern.finditer(self._text), _MOST)]
         found += islice(self._ibans(), _MOST)
-        self._named = frozenset(each[1] for pattern in _NAMES for each in islice(pattern.finditer(self._text), _MOST))
         self._forms = frozenset(form for each in found[:_MOST] for form in forms(each) if form.kind != "text")
-        self._days = Days(self._text, (form.text for form in self._forms if form.kind == "date"))
 
     def hold(self, form: Form) -> bool:
         """Whether a value stands there, whole."""
         if form in self._forms or (form.kind == "time" and self._holds_moment(form)):
             return True
-        if form.kind == "date":
-            return self._days.hold(form.text)
         return form.kind == "text" and len(form.text) <= MAX_CHARS and self._has(form.text)
-
-    def name(self, said: str) -> bool:
-        """Whether it stands there in quotation marks, as people write what something is called. Not if short."""
-        name = plain(said)
-        return len(name) >= SHORT and name in self._named
 
     def _ibans(self) -> Iterator[str]:
         """All that may be one, of each length, since what stands behind it may look like more of it."""
@@ -61,14 +49,10 @@ class Words:
                     yield found[1][:end]
 
     def _holds_moment(self, form: Form) -> bool:
-        """Whether both the day and the time of day stand there, each whole: people seldom say them in one.
-
-        Or the day alone, where the request leaves the time of day open.
-        """
+        """Whether both the day and the time of day stand there, each whole: people seldom say them in one."""
         moment = datetime.fromtimestamp(float(form.text), UTC)
-        if moment.second or not self._days.hold(moment.date().isoformat()):
-            return False
-        return self._has(moment.strftime("%H:%M")) or self._days.leave_open(moment)
+        day = Form("date", moment.date().isoformat())
+        return moment.second == 0 and day in self._forms and self._has(moment.strftime("%H:%M"))
 
     def _has(self, value: str) -> bool:
         """Whether it is whole at one of the first places where it stands."""

@@ -34,8 +34,7 @@ def test_roles_of_arguments_are_known(role: str) -> None:
         ({"author": "from"}, "a property beside"),
         ({"author": "order"}, "a property beside"),
         ({"author": ["from"]}, "a property beside"),
-        ({"named": "title"}, "a property beside"),
-        ({"named": ["title"]}, "a property beside"),
+        ({"named": "title"}, "knows role, unit, integrity"),
         ("amount", "knows role, unit, integrity"),
     ],
 )

@@ -23,3 +23,16 @@ def test_another_day_or_time_is_none(moment: str) -> None:
 def test_a_part_of_a_time_is_none() -> None:
     words = Words("On 2024-05-19 the code is 112:00, or 12:001")
     assert not any(words.hold(form) for form in forms("2024-05-19 12:00"))
+
+
+@pytest.mark.parametrize(
+    ("said", "moment"),
+    [
+        ("Put a reminder for January 2nd 2025 into my calendar.", "2025-01-02 03:33"),
+        ("Our meeting is on May 15", "2099-05-15T03:33:00"),
+        ("Remind me on May 15 at 12:00", "2099-05-15 12:00"),
+        ("A desk for May 15, please", "2099-05-15"),
+    ],
+)
+def test_what_they_left_open_is_not_theirs(said: str, moment: str) -> None:
+    assert not any(Words(said).hold(form) for form in forms(moment))

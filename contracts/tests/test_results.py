@@ -1,6 +1,5 @@
 """The labels of a result's leaves, from its schema's marks."""
 
-import time
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from dominie_contracts.artifact import Reference
 from dominie_contracts.provenance import Label
 from dominie_contracts.result_parts import unread_marks
 from dominie_contracts.results import MAX_LEAVES, MAX_LOOKED_AT, label_at, label_result, labelled
-from dominie_contracts.words import Words
 
 RECORD: dict[str, JsonValue] = {"x-dominie": {"integrity": "record"}}
 
@@ -86,51 +84,6 @@ def test_what_others_wrote_is_untrusted(author: JsonValue, own: bool) -> None:
 def test_an_author_who_is_not_named_is_nobody() -> None:
     assert label_result([{"subject": "s"}], MAIL, "u-emma").integrity == {}
     assert label_result([{"from": "", "subject": "s"}], MAIL, "").integrity == {"/0/from": "record"}
-
-
-GUESTS: dict[str, Any] = {"x-dominie": {"integrity": "platform", "named": "title"}}
-EVENTS: dict[str, Any] = {"items": {"properties": {"title": {}, "guests": GUESTS, "note": {}}}}
-ASKED = "Invite everybody from 'Kick-off meeting' to a meeting, and 'lunch'."
-
-
-def guests(*titles: JsonValue, asked: str = ASKED) -> list[str]:
-    """How good the guests of each event are, in a run with this request."""
-    events: JsonValue = [{"title": title, "guests": ["eve@x.org"], "note": "n"} for title in titles]
-    found = label_result(events, EVENTS, "u-emma", named=Words(asked).name).integrity
-    assert {at.split("/")[2] for at in found} <= {"guests"}
-    return [found[f"/{number}/guests/0"] for number in range(len(titles))]
-
-
-def test_parts_of_what_the_user_has_named_are_a_record() -> None:
-    assert guests("Kick-off meeting", "Review") == ["record", "platform"]
-    assert label_result([{"title": "Kick-off meeting", "guests": ["a"]}], EVENTS).integrity == {
-        "/0/guests/0": "platform"
-    }
-
-
-@pytest.mark.parametrize(
-    "title",
-    ["meeting", "lunch", "Kick-off", "Kick-off meeting'", " to a meeting, and ", None, ["Kick-off meeting"], ""],
-)
-def test_what_they_have_not_named_or_only_by_chance_is_what_it_was(title: JsonValue) -> None:
-    assert guests(title) == ["platform"]
-
-
-def test_two_things_of_one_name_are_none() -> None:
-    assert guests("Kick-off meeting", "Kick-off\u200b  meeting") == ["platform", "platform"]
-
-
-def test_what_somebody_else_wrote_is_not_made_better_by_its_name() -> None:
-    foreign: dict[str, Any] = {"properties": {"from": {}, "events": {"x-dominie": {"author": "from"}, **EVENTS}}}
-    said: JsonValue = {"from": "eve", "events": [{"title": "Kick-off meeting", "guests": ["eve@x.org"]}]}
-    assert label_result(said, foreign, "u-emma", named=Words(ASKED).name).integrity == {}
-
-
-def test_names_are_looked_for_quickly() -> None:
-    words, events = Words(f"{ASKED} {chr(39) * 50_000}"), [{"title": "Kick-off meeting", "guests": ["a"]}] * 4_000
-    begun = time.process_time()
-    assert label_result(events, EVENTS, named=words.name).integrity == {}  # type: ignore[arg-type]  # a list of JSON
-    assert time.process_time() - begun < 2
 
 
 def test_labels_that_are_too_many_become_their_join() -> None:

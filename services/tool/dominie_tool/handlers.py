@@ -48,7 +48,6 @@ from dominie_contracts.tool import (
     Tools,
     ToolSpec,
 )
-from dominie_contracts.words import Words
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context, Lost, Outcome, Question, Request, Work
 from dominie_kit.edge.standing import Standing
@@ -183,14 +182,13 @@ class Handlers:
             except Problem as problem:
                 raise await self._actions.refuse(action, request, problem) from problem
         run = self._kinds[tool.spec.kind]
-        words = await self._requests.words(context) if tool.typed.named else None
 
         async def work(action: Action) -> Outcome:
             begun = time.perf_counter()
             result = await run(tool, command.arguments, action)
             await self._accept(tool, result, context)
             found = await self._checking.found(result, context)
-            finished = _finished(tool.typed, result, begun, context.user or "", found, words)
+            finished = _finished(tool.typed, result, begun, context.user or "", found)
             return Outcome(finished, tuple(action.beside))
 
         spec, where = tool.spec, self._enforcement(tool, context)
@@ -408,12 +406,9 @@ def _integrity(labels: Mapping[str, Label]) -> dict[str, Integrity]:
     return {name: label.integrity for name, label in labels.items()}
 
 
-def _finished(
-    typed: Typed, result: JsonValue, begun: float, user: str, found: dict[str, tuple[str, ...]], words: Words | None
-) -> Finished:
+def _finished(typed: Typed, result: JsonValue, begun: float, user: str, found: dict[str, tuple[str, ...]]) -> Finished:
     schema = typed.spec.output_schema
-    named = words.name if words is not None else None
-    labels = relabelled(label_result(result, schema, user, named=named), found)
+    labels = relabelled(label_result(result, schema, user), found)
     return Finished(
         outcome="ok",
         result=result,

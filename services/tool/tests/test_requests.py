@@ -117,32 +117,3 @@ async def test_a_short_word_that_a_page_says_too_is_nobodys(
     await handlers.invoke(InvokeTool(tool="browse", arguments={}), asked(desk, "Pay 40 to bob@acme.org"))
     with pytest.raises(Forbidden, match="did not say so"):
         await handlers.invoke(call("bob@acme.org", 4000), asked(desk, "Pay 40 to bob@acme.org"))
-
-
-GUESTS = {"x-dominie": {"integrity": "platform", "named": "title"}}
-EVENTS = {"items": {"properties": {"title": {}, "guests": GUESTS}}}
-RECORDS = """
-@id("recorded") @why("no record has them") forbid (principal, action in Action::"tool.invoke", resource)
-when { context.min has recipient && context.min.recipient < 3 };
-"""
-
-
-@pytest.mark.parametrize(
-    ("who", "title"), [("user", "Kick-off meeting"), ("user", "Review"), ("agent", "Kick-off meeting")]
-)
-async def test_who_is_in_what_the_user_named_is_who_they_mean(
-    desk: Desk, handlers: Handlers, have: Any, worker: Any, who: str, title: str
-) -> None:
-    text = "Mail the guests of 'Kick-off meeting'."
-    await opened(desk, text)
-    await have("pay", {"to": "recipient"})
-    await have("events", effect="read", output_schema=EVENTS)
-    await desk.publish(PERMIT_ALL + RECORDS)
-    worker.results = {"events": [{"title": title, "guests": ["ada@acme.org"]}]}
-    await handlers.invoke(InvokeTool(tool="events", arguments={}), asked(desk, text, who=who))
-    mail = InvokeTool(tool="pay", arguments={"to": "ada@acme.org"})
-    if (who, title) == ("user", "Kick-off meeting"):
-        assert (await handlers.invoke(mail, asked(desk, text, who=who))).result == "done"
-        return
-    with pytest.raises(Forbidden, match="no record has them"):
-        await handlers.invoke(mail, asked(desk, text, who=who))

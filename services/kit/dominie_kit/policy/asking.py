@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from dominie_contracts import Invalid
-from dominie_contracts.labels import Role, amount, has_names, leaves, roles, units
+from dominie_contracts.labels import Role, amount, leaves, roles, units
 from dominie_contracts.provenance import LEVELS, NOTHING, Label, join, may_read
 from dominie_contracts.things import argument_things, names_things
 from dominie_contracts.tool import ToolSpec
@@ -34,7 +34,6 @@ class Typed:
         units: Of each amount.
         shape: The action of this version.
         arguments: The type of all arguments.
-        named: Parts of its result are as good as what the user has named.
         things: The kind of thing that an argument names.
         lists: Parts of its result are the names of things.
     """
@@ -44,7 +43,6 @@ class Typed:
     units: dict[str, Unit]
     shape: Shape
     arguments: Type
-    named: bool
     things: dict[str, str]
     lists: bool
 
@@ -58,7 +56,6 @@ class Typed:
             units(schema),
             shape_of(spec),
             record_type(schema),
-            has_names(result),
             argument_things(schema),
             names_things(result),
         )

@@ -2,9 +2,8 @@
 
 It knows the tools and none of the tasks. `recipient`: who gets something, is let in, is paid or is booked; a page that
 is written to, too. `object`: what is fetched, destroyed, given away or replaced, and of what kind it is. `text`: what
-others read. The guests of an event are those whom the user means who has named the event. What has no mark is
-untrusted: the text of mails, pages, files, reviews and messages, and whatever a tool repeats of what it was given, a
-file's name or a payment's subject: or who writes it there has made a record of it.
+others read. What has no mark is untrusted: the text of mails, pages, files, reviews and messages, and whatever a tool
+repeats of what it was given, a file's name or a payment's subject: or who writes it there has made a record of it.
 """
 
 from collections.abc import Mapping
@@ -77,10 +76,9 @@ ARGUMENTS: Mapping[str, Mapping[str, Schema]] = {
 _MAIL = _of(id_=MAIL_ID, sender=PLATFORM, status=PLATFORM, read=PLATFORM, timestamp=PLATFORM)
 _EVENT = _of(
     id_=EVENT_ID,
-    title={},
     start_time=PLATFORM,
     end_time=PLATFORM,
-    participants=_mark(integrity="platform", named="title"),
+    participants=PLATFORM,
     all_day=PLATFORM,
     status=PLATFORM,
 )
