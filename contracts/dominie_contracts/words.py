@@ -50,7 +50,10 @@ class Words:
 
     def _holds_moment(self, form: Form) -> bool:
         """Whether both the day and the time of day stand there, each whole: people seldom say them in one."""
-        moment = datetime.fromtimestamp(float(form.text), UTC)
+        try:
+            moment = datetime.fromtimestamp(float(form.text), UTC)
+        except (ValueError, OverflowError):  # its year is 0, or 10000: an offset led there
+            return False
         day = Form("date", moment.date().isoformat())
         return moment.second == 0 and day in self._forms and self._has(moment.strftime("%H:%M"))
 

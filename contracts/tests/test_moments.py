@@ -36,3 +36,8 @@ def test_a_part_of_a_time_is_none() -> None:
 )
 def test_what_they_left_open_is_not_theirs(said: str, moment: str) -> None:
     assert not any(Words(said).hold(form) for form in forms(moment))
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_that_no_clock_shows_is_nobodys(moment: str) -> None:
+    assert not any(Words(SAID).hold(form) for form in forms(moment))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from dominie_contracts import Forbidden
+from dominie_contracts import Forbidden, Invalid
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.identity import RUN
 from dominie_contracts.runs import RunOpened
@@ -117,3 +117,10 @@ async def test_a_short_word_that_a_page_says_too_is_nobodys(
     await handlers.invoke(InvokeTool(tool="browse", arguments={}), asked(desk, "Pay 40 to bob@acme.org"))
     with pytest.raises(Forbidden, match="did not say so"):
         await handlers.invoke(call("bob@acme.org", 4000), asked(desk, "Pay 40 to bob@acme.org"))
+
+
+@pytest.mark.parametrize("on", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_moment_that_no_clock_shows_is_invalid(desk: Desk, handlers: Handlers, pay: None, on: str) -> None:
+    await opened(desk)
+    with pytest.raises(Invalid, match="'on' must be a time"):
+        await handlers.invoke(call(on=on), asked(desk))
