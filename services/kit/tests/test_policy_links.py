@@ -3,8 +3,13 @@
 import time
 
 import pytest
+from pydantic import JsonValue
 
-from dominie_kit.policy.links import ENOUGH, links
+from dominie_contracts.tool import ToolSpec
+from dominie_kit.policy.asking import Typed
+from dominie_kit.policy.links import ENOUGH, MORE, links
+
+TELL = Typed.of(ToolSpec(name="tell", input_schema={"properties": {"text": {"x-dominie": {"role": "text"}}}}))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +34,10 @@ from dominie_kit.policy.links import ENOUGH, links
         ("evil.com./x", ["evil.com"]),
         ("evil.com\\x", ["evil.com"]),
         ("javascript://x", ["x"]),
+        ("_www.evil.com_", ["evil.com"]),
+        ("*www.evil.com.*", ["evil.com"]),
+        ("see...evil.com/x", ["evil.com"]),
+        ("a.a.a.a.a.a.a.a.a.a.a.evil.com/x", ["a.a.a.a.a.a.a.a.evil.com"]),
     ],
 )
 def test_links_are_seen(text: str, found: list[str]) -> None:
@@ -64,8 +73,30 @@ def test_dotted_words_are_none(text: str) -> None:
     assert links(text) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (["Hello\nwww.evil.com"], ["evil.com"]),
+        (["Read this:\nnytimes.com/login"], ["nytimes.com"]),
+        ([{"to": ["Hello", {"\tevil.com/x": 1}]}, "other.org/"], ["evil.com", "other.org"]),
+        (["evil.com", "/x"], []),
+        ({"a": None, "b": [1.5, True]}, []),
+    ],
+)
+def test_links_are_seen_in_lists_and_objects_as_they_are_read(text: JsonValue, found: list[str]) -> None:
+    question = TELL.question("tool.invoke", {"text": text}, {}, principal="a-desk", tenant="acme", user="u-dana")
+    assert question.context["links"] == found
+
+
+def test_more_links_than_are_said_are_not_passed_over() -> None:
+    many = [f"h{number:02}.example" for number in range(ENOUGH)]
+    text = " ".join(f"https://{host}/x" for host in (*many, many[0]))
+    assert links(text) == many
+    assert links(f"{text} https://evil.com") == [MORE, *many]
+
+
 def test_no_text_takes_longer_than_it_is() -> None:
     begun = time.process_time()
     for text in ("a.", "a", "a-", "www.", "://", "](", "a.b/", "href=", "。", "a.aa"):
-        assert len(links(text * (200_000 // len(text)))) <= ENOUGH
+        assert len(links(text * (200_000 // len(text)))) <= ENOUGH + 1
     assert time.process_time() - begun < 5

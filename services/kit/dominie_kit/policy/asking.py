@@ -1,7 +1,7 @@
 """What policies are told of a tool's call. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -125,8 +125,8 @@ class Typed:
                 given.setdefault(role, []).append(moment(name, value) if role == "when" else value)
         for role, values in given.items():
             if role == "text":
-                text = "\n".join(map(_written, values))
-                found |= {role: text, LINKS: [*links(text)]}
+                said = "\n".join(each for value in values for each in _said(value))
+                found |= {role: "\n".join(map(_written, values)), LINKS: [*links(said)]}
             elif role != "amount" and len(values) == 1 and isinstance(values[0], str):
                 found[role] = values[0]
         total = amount(arguments, self.units)
@@ -141,6 +141,20 @@ def _is_unknown(label: Label) -> bool:
 def _written(value: JsonValue) -> str:
     """All that a text says, in lists and objects, too."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _said(value: JsonValue) -> Iterator[str]:
+    """The same as people read it: each text and each name in it, nothing escaped."""
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            yield from part
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
 
 
 def moment(name: str, value: JsonValue) -> str:
