@@ -44,7 +44,7 @@ from dominie_tool.mcp.http_testing import (
     wrong,
 )
 from dominie_tool.mcp.session import Whose
-from dominie_tool.mcp.testing import BOUNDS, House, keeping
+from dominie_tool.mcp.testing import BOUNDS, House, keeping, written_by_others
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 WAIT_S = 200.0
@@ -289,6 +289,64 @@ async def test_an_answer_that_broke_off_is_asked_for_again_and_not_the_call(hous
     with anyio.fail_after(WAIT_S), pytest.raises(Conflict):
         await house.call(text="x")
     assert server.counts()["tools/call"] == 1 and server.counts()["GET"] <= 8
+
+
+async def test_a_server_that_forgets_a_call_is_not_called_again(house: House, server: Script) -> None:
+    """It began the call, and knows nothing any more when the rest of its answer is asked for."""
+    await house.mount()
+
+    async def restarts(server: Script, stream: ByteStream, asked: Asked) -> None:
+        server.known.clear()
+        await events(stream, b"id: 1\nretry: 0\ndata:\n\n")
+
+    server.trouble = {"tools/call": restarts}
+    for _ in range(2):
+        with anyio.fail_after(WAIT_S), pytest.raises(Conflict, match="nobody can tell"):
+            await house.call(key="k", text="x")
+    assert server.counts()["tools/call"] == 1 <= server.counts()["GET"] <= 8
+    server.trouble = {}
+    assert await house.call(text="again") == "again"
+
+
+ASKS = {"jsonrpc": "2.0", "id": 7, "method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 9}}
+LARGE = wrong(result={"content": [{"type": "text", "text": "y" * 500_000}]})
+DONE = wrong(result={"content": [{"type": "text", "text": "done"}]})
+
+
+@pytest.mark.parametrize("said", [(LARGE,), (ASKS, DONE)], ids=["large", "asks"])
+@pytest.mark.parametrize("effect", ["external", "read"])
+async def test_a_call_that_was_answered_is_done_though_something_of_ours_is_away(
+    house: House, server: Script, monkeypatch: pytest.MonkeyPatch, said: tuple[Any, ...], effect: str
+) -> None:
+    await house.mount(effects={"echo": effect})
+    server.trouble = {"tools/call": streamed(*said)}
+    with monkeypatch.context() as patched:
+        patched.setattr(house.desk.blobs, "put", gone)
+        patched.setattr(house.desk.log, "append", written_by_others(house.desk))
+        for _ in range(2):
+            with pytest.raises(Conflict if effect == "external" else Unavailable):
+                await house.call(key="k", text="x")
+    assert server.counts()["tools/call"] == (1 if effect == "external" else 2)
+    assert len(await house.trail("unknown")) == (1 if effect == "external" else 0)
+
+
+async def gone(subject: str, body: bytes) -> None:
+    raise Unavailable("the store of artifacts does not answer")
+
+
+async def test_a_call_that_was_forgotten_and_got_no_other_session_is_not_done(house: House, server: Script) -> None:
+    await house.mount()
+    running = house.running._tasks
+
+    async def forgets_and_there_is_no_other(server: Script, stream: ByteStream, asked: Asked) -> None:
+        house.running._tasks = None
+        await forgets(server, stream, asked)
+
+    server.trouble = {"tools/call": forgets_and_there_is_no_other}
+    with pytest.raises(Unavailable, match="is stopping"):
+        await house.call(key="k", text="x")
+    house.running._tasks = running
+    assert await house.call(key="k", text="x") == "x"
 
 
 async def test_calls_in_one_session_do_not_end_each_other_and_each_says_what_it_reached(

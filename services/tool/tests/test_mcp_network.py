@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
-from dominie_contracts import Forbidden, Invalid
+from dominie_contracts import Conflict, Forbidden, Invalid, Unavailable
 from dominie_contracts.egress import Network, Reached
 from dominie_contracts.registry import parse_own
 from dominie_contracts.servers import Server
@@ -87,6 +87,26 @@ async def test_a_server_reaches_its_hosts_while_it_is_called(desk: Desk, program
         (refused,) = (await reached(desk))[1].refused
         assert (refused.host, refused.why) == ("www.example.org", "not-listed")
     assert KEY.encode() not in b"".join([event.raw async for event in desk.store.read_all()])
+
+
+@boxed
+@pytest.mark.parametrize("networked", [True, False], ids=["network", "none"])
+async def test_what_a_box_with_a_network_answered_is_not_done_again(
+    desk: Desk, program: Path, monkeypatch: pytest.MonkeyPatch, networked: bool
+) -> None:
+    """Its server asked for what it is not given, and that could not be recorded."""
+    program.with_name("words").write_text('{"tools": [{"name": "ask", "inputSchema": {"type": "object"}}]}')
+    async with keeping(desk, program, given={"network": Network(hosts=(HOST,))} if networked else {}) as house:
+        await house.mount()
+        with monkeypatch.context() as patched:
+            patched.setattr(desk.log, "append", testing.written_by_others(desk))
+            with pytest.raises(Conflict if networked else Unavailable):
+                await house.call("ask", key="k")
+        if networked:
+            with pytest.raises(Conflict):
+                await house.call("ask", key="k")
+        else:
+            assert await house.call("ask", key="k") == "refused"
 
 
 @boxed

@@ -1,12 +1,14 @@
-"""What is under way over HTTP for one call: whether its tool may have begun, and what was reached.
+"""What is under way for one call: whether its tool may have begun, and what was reached.
 
 It goes with whoever asks into the tasks that the library starts for them: two calls in one session are told apart.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 from dominie_tool.egress.ledger import Ledger
 from dominie_tool.egress.values import Bounds
@@ -18,10 +20,11 @@ class Asking:
 
     Attributes:
         ledger: What it has reached.
-        sent: Its tool was asked for: from then on something may have happened.
-        settled: The server has answered that, or said that it does not begin it.
+        sent: Its tool was asked for, over HTTP or in a box with a network: something may have happened from then on.
+        settled: The server has answered that, or said that it does not begin it; in a box, what breaks has failed.
         expired: It said so since it does not know its session any more.
         resumed: How often an answer that broke off was asked for again.
+        refused: What the server asked for and was not given.
     """
 
     ledger: Ledger
@@ -29,6 +32,12 @@ class Asking:
     settled: bool = False
     expired: bool = False
     resumed: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def within(cls, bounds: Bounds) -> Self:
+        """Nothing yet; what is reached is counted within bounds."""
+        return cls(Ledger(bounds))
 
     @property
     def unsure(self) -> bool:
@@ -40,12 +49,11 @@ _ASKING: ContextVar[Asking] = ContextVar("asking")
 
 
 @contextmanager
-def asking(bounds: Bounds) -> Iterator[Asking]:
+def asking(under_way: Asking) -> Iterator[None]:
     """What is done until this ends is done for one call."""
-    found = Asking(Ledger(bounds))
-    token = _ASKING.set(found)
+    token = _ASKING.set(under_way)
     try:
-        yield found
+        yield
     finally:
         _ASKING.reset(token)
 

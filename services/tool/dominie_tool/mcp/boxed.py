@@ -74,7 +74,14 @@ class Boxed:
 
     def calling(self) -> AbstractAsyncContextManager[None]:
         """Have its way out open."""
-        return self._network.call(asked().ledger) if self._network else nullcontext()
+        return self._connected(self._network) if self._network else nullcontext()
+
+    @asynccontextmanager
+    async def _connected(self, network: Lasting) -> AsyncIterator[None]:
+        under_way = asked()
+        async with network.call(under_way.ledger):
+            under_way.sent = under_way.settled = True
+            yield
 
     @asynccontextmanager
     async def _listening(self, box: ServerBox) -> AsyncIterator[None]:

@@ -63,7 +63,7 @@ class Calls:
         if anew:
             self._running.end(whose, server.name)
         try:
-            with asking(_BOUNDS):
+            with asking(Asking.within(_BOUNDS)):
                 async with self._running.held(Wanted(server, whose, given)) as session:
                     return await _listed(session)
         except Broken as broken:
@@ -81,37 +81,38 @@ class Calls:
         """Call a tool of a server.
 
         Raises:
-            NotDone: Its server cannot be run here.
+            NotDone: Its server cannot be run here, or what it did in a box without a network is gone with its answer.
             ReviewRequired: Its server is not what was accepted.
             Invalid: Its server, or the program of that, is not there any more.
             ToolFailed: It failed, or its server did.
-            Lost: It was called over HTTP, and nobody can tell what came of that.
+            Lost: It was called where it may have done something, and nobody can tell what came of that.
         """
         name, _ = parts(tool.spec.name)
         accepted = self._register.state(action.context.tenant, name).accepted
         if accepted is None:
             raise Invalid(f"the MCP server {name!r} was removed")
+        under_way = Asking.within(_BOUNDS)
         try:
             given = await self._values.load(arguments, action.context)
-            with asking(_BOUNDS) as under_way:
+            with asking(under_way):
                 result = await self._within(tool, accepted, given, action, under_way)
         except TimeoutError as late:
             raise ToolFailed(f"{tool.spec.name}: timeout: it took longer than {tool.spec.timeout_s:g} s") from late
         except (Broken, Failed) as failed:
             raise ToolFailed(f"{tool.spec.name}: {failed}") from failed
-        except (Unavailable, DeadlineExceeded) as problem:
+        except DeadlineExceeded as problem:
             raise NotDone(problem) from problem
+        except Unavailable as problem:
+            raise _not_done(tool, problem, under_way) from problem
         try:
             return await self._result(tool, result, action.context)
-        except Unavailable as error:
-            if accepted.server.url or accepted.server.network:  # what it did is done
-                raise Lost(f"{tool.spec.name}: {error.detail}") from error
-            raise NotDone(error) from error
+        except Unavailable as problem:
+            raise _not_done(tool, problem, under_way) from problem
 
     async def _within(
         self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action, under_way: Asking
     ) -> JsonValue:
-        """Call it within its time; what it reached stands beside what comes of it."""
+        """Call it within its time; what it reached stands beside what comes of it; what it asked for is recorded."""
         try:
             with anyio.fail_after(tool.spec.timeout_s):
                 return await self._tried(tool, accepted, given, action, under_way)
@@ -122,23 +123,26 @@ class Calls:
         finally:
             if reached := under_way.ledger.event():
                 action.beside.append(reached)
+            if under_way.refused:
+                with anyio.CancelScope(shield=True):
+                    await self._register.asked(action, accepted.server.name, under_way.refused)
 
     async def _tried(
         self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action, under_way: Asking
     ) -> JsonValue:
         """Call it; once more, in another session, where a server had forgotten this one, and so has begun nothing."""
         try:
-            return await self._run(tool, accepted, given, action)
+            return await self._run(tool, accepted, given, action, under_way)
         except Broken:
-            if not under_way.expired:
+            if under_way.unsure or not under_way.expired:
                 raise
-        under_way.expired = False
-        return await self._run(tool, accepted, given, action)
+        under_way.expired = under_way.sent = False
+        return await self._run(tool, accepted, given, action, under_way)
 
     async def _run(
-        self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action
+        self, tool: Tool, accepted: ServerAccepted, given: dict[str, JsonValue], action: Action, under_way: Asking
     ) -> JsonValue:
-        name, called = parts(tool.spec.name)
+        _, called = parts(tool.spec.name)
         tenant, user = action.context.tenant, action.context.user or ""
         secrets = await self._secrets(tenant, accepted.server, accepted.by)
         async with self._running.held(Wanted(accepted.server, Whose(tenant, user), secrets)) as found:
@@ -146,9 +150,7 @@ class Calls:
             try:
                 return await _called(found, called, given)
             finally:
-                if refused := found.asked():
-                    with anyio.CancelScope(shield=True):
-                        await self._register.asked(action, name, refused)
+                under_way.refused += found.asked()
 
     async def _check(self, session: Session, accepted: ServerAccepted, context: Context) -> None:
         """What it offers is what was accepted: asked at each call."""
@@ -183,6 +185,11 @@ def review_required(name: str, differs: tuple[str, ...]) -> ReviewRequired:
         server=name,
         differs=list(differs),
     )
+
+
+def _not_done(tool: Tool, problem: Unavailable, under_way: Asking) -> NotDone | Lost:
+    """What is said of a call that has no outcome since something of ours is away: what it did elsewhere is done."""
+    return Lost(f"{tool.spec.name}: {problem.detail}") if under_way.sent else NotDone(problem)
 
 
 async def _listed(session: Session) -> Listing:

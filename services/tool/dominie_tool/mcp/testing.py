@@ -1,13 +1,13 @@
 """For tests of MCP servers: what mounts and calls them, on a log in memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import JsonValue
 
-from dominie_contracts import Envelope
+from dominie_contracts import Draft, Envelope, StreamName
 from dominie_contracts.rights import DEVELOPERS
 from dominie_contracts.servers import (
     ListServers,
@@ -20,6 +20,7 @@ from dominie_contracts.servers import (
     Words,
 )
 from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ToolSpec
+from dominie_eventstore import Appended, WrongExpectedVersion
 from dominie_kit.artifacts import Artifacts
 from dominie_kit.checks.installed import installed
 from dominie_kit.checks.looking import Looking
@@ -47,6 +48,18 @@ OFFLINE = Egress.to_the_internet((), ())
 async def no_secrets(tenant: str, server: Server, by: str) -> tuple[Secret, ...]:
     """Nobody keeps any."""
     return ()
+
+
+def written_by_others(desk: Desk) -> Callable[..., Awaitable[Appended]]:
+    """How a log appends where others are always quicker with what is written about servers."""
+    append = desk.log.append
+
+    async def found(stream: StreamName, events: Sequence[Draft], *, expected_version: int, **more: Any) -> Appended:
+        if stream.category == CATALOG:
+            raise WrongExpectedVersion(str(stream), expected=expected_version, actual=expected_version + 1)
+        return await append(stream, events, expected_version=expected_version, **more)
+
+    return found
 
 
 @dataclass
