@@ -13,11 +13,12 @@ from dominie_contracts.audit import FromRecord
 from dominie_contracts.digests import digest_bytes
 from dominie_contracts.endorsing import ENDORSEMENT, Endorse, Endorsed, RevokeEndorsement, ShowLabels
 from dominie_contracts.guardrail import POLICY, PoliciesProposed, PolicyFile
-from dominie_contracts.identity import PRINCIPAL, Resumed, Revoked, Suspended
+from dominie_contracts.identity import PRINCIPAL, RUN, Resumed, Revoked, Suspended
 from dominie_contracts.memory import MEMORY, Remembered
 from dominie_contracts.provenance import Label
 from dominie_contracts.registry import parse_own
-from dominie_contracts.token import Fork
+from dominie_contracts.runs import RunOpened
+from dominie_contracts.token import Fork, Grants
 from dominie_contracts.tool import TOOL, InvokeTool
 from dominie_kit import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
@@ -30,7 +31,7 @@ IBAN, OTHER, INSIDE = "GB33BUKB20201555555555", "GB33BUKB20201555555556", "DE893
 PAGE: JsonValue = {
     "iban": IBAN,
     "other": OTHER,
-    "text": f"Acme is paid at {INSIDE}, it says. Code 4711.",
+    "text": f"Acme is paid at {INSIDE}, it says. Code 4711. On May 15, on 2026-05-16; calls at 09:30.",
     "pin": "4711",
     "cents": 4000,
     "a/b": {"~": "eve@evil.example"},
@@ -144,6 +145,8 @@ async def test_a_short_value_counts_where_it_is_referred_to(
     assert not await pays(desk, handlers, OTHER, f"{page}#/other")
     again = (await browse(desk, handlers)).action
     assert not await pays(desk, handlers, "4711", f"{again}#/pin")
+    await people.endorse(said(page, "/pin", "4711", scope="session"), as_person(desk))
+    assert not await pays(desk, handlers, "4711", run="r-2")
 
 
 async def test_it_counts_in_its_run_alone_or_in_its_session_where_that_was_said(
@@ -288,6 +291,9 @@ async def test_who_endorses_is_not_the_second_one(desk: Desk, handlers: Handlers
         ("/iban", OTHER, "does not stand"),
         ("/cents", "4000", "does not stand"),
         ("/text", "4711", "too short"),
+        ("/text", "2099-05-15", "does not stand"),
+        ("/text", "2099-05-15T03:33:00", "does not stand"),
+        ("/text", "2026-05-16T09:30:00", "does not stand"),
         ("/text", "DE8937040044053201300", "does not stand"),
         ("/list", [IBAN], "each part alone"),
         ("", {}, "each part alone"),
@@ -300,9 +306,32 @@ async def test_what_does_not_stand_there_is_not_endorsed(
 ) -> None:
     with pytest.raises(Invalid, match=why):
         await people.endorse(said(page, pointer, value), as_person(desk))
-    with pytest.raises(Forbidden, match="no policy lets you"):
-        await people.endorse(said(page, pointer, value), as_person(desk, "carla"))
     assert await written(desk) == []
+
+
+async def test_who_may_not_look_is_denied_in_the_same_words_whatever_stands_there(
+    desk: Desk, people: Endorsing, page: str
+) -> None:
+    await people.endorse(said(page), as_person(desk))
+    before = await written(desk)
+    tries = [("/iban", IBAN), ("/iban", OTHER), ("/pin", "4711"), ("/pin", "4712"), ("/gone", IBAN), ("/list", [IBAN])]
+    refused = []
+    for pointer, value in tries:
+        with pytest.raises(Forbidden) as raised:
+            await people.endorse(said(page, pointer, value), as_person(desk, "carla", key="k"))
+        refused.append(raised.value.detail)
+    assert set(refused) == {"no policy permits it"}
+    assert await written(desk) == [*before, *["requested.v1", "decided.v1", "finished.v1"] * len(tries)]
+
+
+async def test_who_may_endorse_only_as_policies_say_is_told_what_stands_there(
+    desk: Desk, people: Endorsing, page: str
+) -> None:
+    narrow = RULES.replace('context.groups.contains("finance")', 'context.becomes == 3 && context.scope == "session"')
+    await desk.publish(PERMIT_ALL + narrow)
+    with pytest.raises(Invalid, match="does not stand"):
+        await people.endorse(said(page, value=OTHER, scope="session"), as_person(desk))
+    assert (await people.endorse(said(page, scope="session"), as_person(desk))).to == "record"
 
 
 async def test_what_nobody_knows_is_not_endorsed(desk: Desk, handlers: Handlers, people: Endorsing, page: str) -> None:
@@ -414,6 +443,15 @@ async def recall(desk: Desk, note: str, run: str, label: Label, user: str = "u-d
     await desk.append(MEMORY, run.encode().hex().ljust(32, "0"), finished, run=run, user=user, actor="a-desk")
 
 
+async def opened(desk: Desk, run: str) -> dict[str, Any]:
+    """A run of the session s-9, which shares what it was given with the others there."""
+    event = RunOpened(
+        agent="a-desk", user="u-dana", run=run, session="s-9", request_digest=None, grants=Grants(), expires_s=1
+    )
+    await desk.append(RUN, run, event)
+    return {"run": run, "session": "s-9"}
+
+
 async def test_a_value_of_a_note_counts_where_that_was_recalled_and_nowhere_else(
     desk: Desk, handlers: Handlers, people: Endorsing, note: str
 ) -> None:
@@ -427,6 +465,10 @@ async def test_a_value_of_a_note_counts_where_that_was_recalled_and_nowhere_else
     assert (found.source, found.was, found.whole) == (f"memory:{note}", "untrusted", False)
     assert [await pays(desk, handlers, **each) for each in runs] == [True, False, False]
     assert not await pays(desk, handlers, OTHER, **runs[0])
+    shared = [await opened(desk, run) for run in ("r-5", "r-6")]
+    await recall(desk, note, "r-5", untrusted)
+    await browse(desk, handlers, **shared[1])
+    assert [await pays(desk, handlers, **each) for each in shared] == [True, False]
     await people.revoke(RevokeEndorsement(endorsement=found.id), as_person(desk))
     assert not await pays(desk, handlers, IBAN.lower(), **runs[0])
 
@@ -458,20 +500,26 @@ async def test_a_note_is_nobodys_own_nor_what_the_user_of_whoever_recalls_it_has
 
 
 async def test_a_fork_has_what_was_endorsed_before_it_and_its_own_rules_say_whether_that_counts(
-    desk: Desk, handlers: Handlers, people: Endorsing, page: str, endorsements: Endorsements
+    desk: Desk, handlers: Handlers, people: Endorsing, page: str, note: str
 ) -> None:
     before = await desk.store.last_position()
     await people.endorse(said(page), as_person(desk))
     after = await desk.store.last_position() + 1
     desk.others.record = FromRecord()
 
-    async def forked(at: int, name: str, **more: Any) -> bool:
+    async def forked(at: int, name: str, session: str | None = None, **more: Any) -> bool:
         fork = Fork(run="r-1", at=at, **more)
-        await browse(desk, handlers, run=name, session=None, fork=fork)
-        return await pays(desk, handlers, run=name, session=None, fork=fork)
+        await recall(desk, note, name, Label(integrity="untrusted"))
+        await browse(desk, handlers, run=name, session=session, fork=fork)
+        return await pays(desk, handlers, run=name, session=session, fork=fork)
 
     assert await forked(after, "f-1")
     assert not await forked(before, "f-2")
+    await people.endorse(said(page, scope="session"), as_person(desk))
+    await people.endorse(said(note, "", scope="tenant"), as_person(desk))
+    for number, session in enumerate((None, "s-1")):
+        assert not await forked(before, f"f-5{number}", session)
+    assert await pays(desk, handlers, run="r-2")
     same = await propose(desk, PERMIT_ALL + RULES)
     stricter = await propose(desk, PERMIT_ALL + RULES + FOUR_EYES)
     assert await forked(after, "f-3", policies=same)

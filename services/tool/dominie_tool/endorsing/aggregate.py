@@ -114,11 +114,11 @@ def find(place: Place, pointer: str, value: JsonValue) -> Found:
 
 
 def _stands_in(value: JsonValue, text: JsonValue) -> bool:
-    """Whether it stands in a text, as something that is not found there by chance."""
+    """Whether it stands in a text, and not by chance: a day, or a time, in the way in which it is said."""
     if not isinstance(text, str) or len(text) > MAX_TEXT_CHARS:
         return False
     words = Words(text)
-    return any(words.hold(form) for form in forms(value) if not form.short)
+    return any(words.hold(form) for form in forms(value) if not form.short and form.kind not in ("date", "time"))
 
 
 def check_scope(place: Place, scope: Scope, to: Integrity) -> None:
@@ -212,8 +212,8 @@ def label_of(endorsed: Endorsed) -> Label:
 
 
 def forms_of(endorsed: Endorsed) -> dict[Form, Label]:
-    """Its value in each form in which it is found."""
-    return dict.fromkeys(forms(endorsed.value), label_of(endorsed))
+    """Its value in each form in which it is found; what is short is found by chance, and has to be referred to."""
+    return dict.fromkeys((form for form in forms(endorsed.value) if not form.short), label_of(endorsed))
 
 
 def view(endorsed: Endorsed) -> Endorsement:

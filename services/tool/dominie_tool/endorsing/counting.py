@@ -35,9 +35,9 @@ class Counting:
 
     async def of(self, context: Context) -> tuple[Endorsed, ...]:
         """Those that count for a command: where any do, every revocation that is stored by now is known first."""
-        if self._endorsements.of(context) or self._endorsements.notes(context.tenant):
+        if self._endorsements.of(context) or self._endorsements.notes(context):
             await self._caught_up(ALL, context.left_s)
-        found, notes = self._endorsements.of(context), self._endorsements.notes(context.tenant)
+        found, notes = self._endorsements.of(context), self._endorsements.notes(context)
         if notes:
             recalled = await self._recalled(context)
             found += tuple(each for each in notes if each.source in recalled)
@@ -49,7 +49,7 @@ class Counting:
     async def _recalled(self, context: Context) -> set[str]:
         """The notes that its run was given, as far as the recalls are named one by one."""
         found = set[str]()
-        for source in self._provenance.of(context, (MEMORY,)).sources:
+        for source in self._provenance.given[MEMORY].of(context.tenant, context.run).sources:
             category, _, id_ = source.partition(":")
             recorded = await self._store.read(StreamName(context.tenant, MEMORY, id_)) if category == MEMORY else []
             for payload in (parse_event(event.type, event.envelope.data) for event in recorded):

@@ -35,7 +35,6 @@ from dominie_kit.governed.approving import asker_of
 from dominie_kit.personal.sealing import PersonKey
 from dominie_kit.policy.endorsing import endorsing
 from dominie_tool.endorsing.aggregate import (
-    Found,
     Place,
     State,
     check_better,
@@ -83,24 +82,31 @@ class Endorsing:
     async def endorse(self, command: Endorse, context: Context) -> Endorsement:
         """Endorse a value, if policies let this person, once those have said yes whom they ask.
 
-        The same asked again, under whatever key, is one action until it is refused or revoked.
+        The same asked again, under whatever key, is one action until it is refused or revoked. Who may not look is
+        denied, before anything is said of what stands there.
         """
         person = self._person(context)
         await self._caught_up(ALL, context.left_s)
         place = await self._place(context.tenant, command.of)
         self._check_person(person, place, command.to)
         check_scope(place, command.scope, command.to)
-        found = self._find(command, place, context)
+        was = place.label(command.pointer).integrity
+        question = self._question(place, context, was=was, to=command.to, scope=command.scope)
+        told = self._may_look(place, context) or not self._denies(question, context)
+        found = find(place, command.pointer, command.value) if told else None
         about = await self._about(context, place)
+        self._check_enforced(question, about)
         action, state = await self._open(command, about)
+        request = Request(Endorse.NAME, command.model_dump(mode="json"), place.run, session=place.session)
+        if found is None:
+            await self._actions.perform(action, request, question, Work(_allowed_meanwhile))
+        assert found is not None, "who may not look was denied"
         key = about.person.digest(context.key) if about.person else context.key
         if state.endorsed is not None and state.endorsed.key == key:
             return view(state.endorsed)
         standing = self._endorsements.at(context.tenant, place.source)
         others = (*standing, *((state.endorsed,) if state.endorsed else ()))
         check_better(found, command.to, [each for each in others if _same(each, command)])
-        question = self._question(place, context, was=found.label.integrity, to=command.to, scope=command.scope)
-        self._check_enforced(question, about)
         event = endorse(
             command,
             place,
@@ -117,7 +123,6 @@ class Endorsing:
             made = Label(integrity="platform", sources=(f"{ENDORSEMENT}:{action.id}",))
             return Outcome(Finished(outcome="ok", result={"endorsed": action.id}, label=made, duration_ms=0), (event,))
 
-        request = Request(Endorse.NAME, command.model_dump(mode="json"), place.run, session=place.session)
         try:
             await self._actions.perform(action, request, question, Work(write))
         finally:
@@ -198,20 +203,14 @@ class Endorsing:
                 raise Forbidden(f"{name!r} said yes, and is not registered any more")
             self._check_person(person, place, "record")
 
-    def _find(self, command: Endorse, place: Place, context: Context) -> Found:
-        """The value where it stands; who may not look is not told whether it does."""
-        try:
-            return find(place, command.pointer, command.value)
-        except Invalid as problem:
-            if self._may_look(place, context):
-                raise
-            raise Forbidden("no policy lets you endorse anything of this run") from problem
-
     def _may_look(self, place: Place, context: Context) -> bool:
         if context.principal == place.user or {DEVELOPERS, AUDITORS} & set(context.groups):
             return True
         question = self._question(place, context, was="untrusted", to="agent", scope="run")
-        return self._actions.policies(context).decide(question).decision != "deny"
+        return not self._denies(question, context)
+
+    def _denies(self, question: Question, context: Context) -> bool:
+        return self._actions.policies(context).decide(question).decision == "deny"
 
     def _check_enforced(self, question: Question, context: Context) -> None:
         """Where decisions are only observed, nothing is endorsed that outlasts that."""
@@ -265,6 +264,10 @@ class Endorsing:
         context.position = max(context.position, position)
         if position:
             await self._caught_up(position, context.left_s)
+
+
+async def _allowed_meanwhile(action: Action) -> Outcome:
+    raise Unavailable("policies have just changed", retry_after_s=0.2)
 
 
 def _same(endorsed: Endorsed, command: Endorse) -> bool:

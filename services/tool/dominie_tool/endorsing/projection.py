@@ -53,7 +53,7 @@ class Endorsements(InMemory):
     def of(self, context: Context) -> tuple[Endorsed, ...]:
         """Those that count in a command's run, and are about the values that they were about when they were made.
 
-        A forked run has those that its parent had.
+        A forked run has those that its parent had by then, and those of its own results.
         """
         claims = context.claims
         if not self._standing or claims is None:
@@ -62,19 +62,26 @@ class Endorsements(InMemory):
         if claims.fork is not None:
             found += self._in((claims.tenant, "run", claims.fork.run), before=claims.fork.at)
         if claims.session is not None:
-            found += self._in((claims.tenant, "session", claims.sub, claims.session))
+            found += self._by_then((claims.tenant, "session", claims.sub, claims.session), context)
         return tuple(each for each in found if _holds(each, context))
 
     def at(self, tenant: str, source: str) -> tuple[Endorsed, ...]:
         """Those of values in one result."""
-        return self._readable((tenant, "source", source))
+        return tuple(each for each in self._in((tenant, "source", source)) if not is_erased(each.value))
 
-    def notes(self, tenant: str) -> tuple[Endorsed, ...]:
+    def notes(self, context: Context) -> tuple[Endorsed, ...]:
         """Those of values in notes, which count wherever these are recalled."""
-        return self._readable((tenant, "notes"))
+        found = self._by_then((context.tenant, "notes"), context) if self._standing else []
+        return tuple(each for each in found if not is_erased(each.value))
 
-    def _readable(self, where: _Where) -> tuple[Endorsed, ...]:
-        return tuple(each for each in self._in(where) if not is_erased(each.value))
+    def _by_then(self, where: _Where, context: Context) -> list[Endorsed]:
+        """In a forked run, those from before it was forked, and those of its own."""
+        if context.fork is None:
+            return self._in(where)
+        return [
+            *self._in(where, before=context.fork.at),
+            *(each for each in self._in(where) if each.run == context.run),
+        ]
 
     def _in(self, where: _Where, *, before: float = inf) -> list[Endorsed]:
         found = self._standing.get(where)
