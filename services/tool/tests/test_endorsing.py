@@ -314,7 +314,7 @@ async def test_who_may_not_look_is_denied_in_the_same_words_whatever_stands_ther
 ) -> None:
     await people.endorse(said(page), as_person(desk))
     before = await written(desk)
-    tries = [("/iban", IBAN), ("/iban", OTHER), ("/pin", "4711"), ("/pin", "4712"), ("/gone", IBAN), ("/list", [IBAN])]
+    tries = [("/iban", IBAN), ("/iban", OTHER), ("/pin", "4711"), ("/pin", "4712"), ("/gone", IBAN), ("/text", INSIDE)]
     refused = []
     for pointer, value in tries:
         with pytest.raises(Forbidden) as raised:
