@@ -11,7 +11,7 @@ import pytest
 from anyio.abc import ByteStream
 from pydantic import JsonValue
 
-from dominie_contracts import Forbidden, Invalid, ToolFailed
+from dominie_contracts import Conflict, Forbidden, Invalid, ToolFailed, Unavailable
 from dominie_contracts.egress import Network, Reached
 from dominie_contracts.registry import parse_own
 from dominie_contracts.tool import TOOL, InvokeTool, Profile, ToolSpec
@@ -181,6 +181,37 @@ async def test_a_tool_reaches_what_its_profile_lists_and_its_trail_says_so(
     assert host.sent_bytes > 50 and host.received_bytes > 5
     assert (await desk.types(TOOL))[-2:] == ["reached.v1", "finished.v1"]
     assert HOST.encode() not in b"".join([event.raw async for event in desk.log.read_all(category=TOOL)])
+
+
+@pytest.mark.parametrize("effect", ["read", "external"])
+async def test_what_it_did_there_is_not_done_again_since_its_result_could_not_be_kept(
+    desk: Desk,
+    internet: Internet,
+    have: Any,
+    handlers: Handlers,
+    monkeypatch: pytest.MonkeyPatch,
+    effect: str,
+) -> None:
+    async def away(subject: str, body: bytes) -> None:
+        raise Unavailable("the store of artifacts does not answer")
+
+    profile, heard = OPEN.model_copy(update={"output_bytes": 1 << 20}), list[bytes]()
+    call: dict[str, Any] = {"kind": "sandboxed", "source": SOURCE, "function": "fetch", "timeout_s": 60}
+    await have("fetch", effect=effect, profile=profile.model_dump(mode="json"), **call)
+    pay = InvokeTool(tool="fetch", arguments={"url": f"http://{HOST}/pay"})
+    again = effect == "read"
+    async with served(internet, says(b"x" * 500_000, seen=heard)):
+        with monkeypatch.context() as patched:
+            patched.setattr(desk.blobs, "put", away)
+            with pytest.raises(Unavailable if again else Conflict):
+                await handlers.invoke(pay, desk.context("k", deadline_s=60))
+        if again:
+            await handlers.invoke(pay, desk.context("k", deadline_s=60))
+        else:
+            with pytest.raises(Conflict, match="nobody can tell"):
+                await handlers.invoke(pay, desk.context("k", deadline_s=60))
+    assert len(heard) == (2 if again else 1)
+    assert (await desk.types(TOOL))[-2:] == ["reached.v1", "finished.v1" if again else "unknown.v1"]
 
 
 @pytest.mark.parametrize("effect", ["read", "external"])
