@@ -115,6 +115,7 @@ TROUBLES: dict[str, tuple[Trouble, str]] = {
     "no HTTP": (raw(b"220 mail.example.org ESMTP\r\n\r\n"), "does not speak HTTP"),
     "long head": (raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"x" * 100_000), "does not speak HTTP"),
     "long answer": (raw(CHUNKS, CHUNK, then="again"), "more than 1048576 bytes"),
+    "crumbs": (raw(CHUNKS, b"1\r\n \r\n" * 10_000, then="again"), "more than 50,000 crumbs"),
     "goes on": (raw(b"HTTP/1.1 102 Processing\r\n\r\n" * 100, then="again"), "more than 1048576 bytes"),
     "hangs up": (raw(), "it hung up before it had answered"),
     "half a head": (raw(b"HTTP/1.1 200 OK\r\nContent-"), "it hung up before it had answered"),
