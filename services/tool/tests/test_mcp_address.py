@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dominie_contracts import Invalid
 from dominie_contracts.egress import HOST_PATTERN
 from dominie_tool.egress import Secret
-from dominie_tool.mcp.address import address_of
+from dominie_tool.mcp.address import address_of, check_address
 from dominie_tool.mcp.headers import check_headers, filled, secrets_in
 
 
@@ -86,8 +86,40 @@ def test_an_address_that_cannot_be_one_is_invalid(url: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "rest",
+    [
+        "?api_key=sk-live-1",
+        "?team=7&Access-Token=1",
+        "?api%5Fk%65y=1",
+        "?x={secret:API_KEY}",
+        "?x=%7Bsecret:API_KEY%7D",
+        "/{secret:API_KEY}",
+    ],
+)
+def test_an_address_holds_no_secret(rest: str) -> None:
+    with pytest.raises(Invalid, match="--header") as refused:
+        check_address(f"https://example.com/mcp{rest}")
+    assert "sk-live-1" not in refused.value.detail
+    check_address("https://example.com/mcp?team=7&flat")
+    with pytest.raises(Invalid, match="https alone"):
+        check_address("http://example.com/mcp")
+
+
+def test_headers_that_only_begin_like_others_may_be_sent() -> None:
+    names = ("Tenant-Id", "Team", "Hosted-Zone", "Expected-By", "Accept-Language", "Connection-Id", "Upgrade-Plan")
+    for name in names:
+        check_headers({name: "a"})
+
+
+@pytest.mark.parametrize(
     ("headers", "why"),
     [
+        ({"TE": "trailers"}, "no header"),
+        ({"Accept": "*/*"}, "no header"),
+        ({"Accept-Encoding": "gzip"}, "no header"),
+        ({"Connection": "close"}, "no header"),
+        ({"Expect": "100-continue"}, "no header"),
+        ({"Proxy-Authorization": "{secret:A_KEY}"}, "no header"),
         ({"Host": "x"}, "no header"),
         ({"Mcp-Session-Id": "x"}, "no header"),
         ({"Content-Length": "1"}, "no header"),

@@ -540,6 +540,7 @@ async def test_what_cannot_be_reached_is_not_tried(house: House, server: Script)
     wrong = {
         "https alone": Server(name="test", url="http://example.com/mcp"),
         "no header": Server(name="test", url=URL, headers={"Host": "x"}),
+        "--header": Server(name="test", url=f"{URL}?api_key=sk-live-1"),
         "for an address": Server(name="test", command=("x",), headers={"X-Y": "z"}),
     }
     for why, each in wrong.items():

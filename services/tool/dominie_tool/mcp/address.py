@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dominie_contracts import Invalid
 from dominie_contracts.egress import Network
 from dominie_tool.egress.hosts import check_listed, plain
 from dominie_tool.egress.values import Refused
+from dominie_tool.mcp.headers import is_telling
 
 _LONGEST = 2_048
 _HTTPS = 443
@@ -35,6 +36,22 @@ class Address:
     def authority(self) -> bytes:
         """What `Host` says."""
         return (self.host if self.port == _HTTPS else f"{self.host}:{self.port}").encode()
+
+
+def check_address(url: str) -> None:
+    """See that a server may be reached there, and that nothing secret stands in the log: the address does.
+
+    Raises:
+        Invalid: None is, or something does.
+    """
+    address_of(url)
+    named = [name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)]
+    telling = next((name for name in named if is_telling(name)), "{secret:" if "{secret:" in unquote(url) else None)
+    if telling is not None:
+        raise Invalid(
+            f"an address stands in the log, and has no room for {telling[:64]!r}: "
+            "`dominie secret set NAME`, and --header 'Authorization: Bearer {secret:NAME}'"
+        )
 
 
 def address_of(url: str) -> Address:

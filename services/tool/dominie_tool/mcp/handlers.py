@@ -25,7 +25,7 @@ from dominie_contracts.tool import CATALOG, ToolSpec
 from dominie_eventstore import EventStore, WrongExpectedVersion
 from dominie_kit import Action, Actions, Context
 from dominie_tool.adapters.schemas import check_schemas
-from dominie_tool.mcp.address import address_of
+from dominie_tool.mcp.address import check_address
 from dominie_tool.mcp.aggregate import State, accept, changed, differences, evolve, remove
 from dominie_tool.mcp.calls import Calls
 from dominie_tool.mcp.headers import check_headers
@@ -101,7 +101,7 @@ class ServerHandlers:
         if bool(server.command) == bool(server.url):
             raise Invalid("an MCP server has a command or an address, one of them")
         if server.url is not None:
-            address_of(server.url)
+            check_address(server.url)
         if server.headers and server.url is None:
             raise Invalid("a command gets no headers; they are for an address")
         check_headers(server.headers)

@@ -13,10 +13,15 @@ from dominie_tool.egress.hosts import covers
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _MARK = re.compile(r"\{secret:([A-Z][A-Z0-9_]{0,63})\}")
 _MOST, _LONGEST = 16, 1_024
-_OURS = ("accept", "connection", "content-", "expect", "host", "keep-alive", "last-event-id", "mcp-", "proxy-", "te")
-_TAKEN = (*_OURS, "trailer", "transfer-encoding", "upgrade")
-TELLING = ("auth", "cookie", "key", "pass", "secret", "token")
-"""Parts of names of headers whose values nobody should find in the log."""
+_OURS = frozenset(("accept", "accept-encoding", "expect", "host", "last-event-id"))
+_TAKEN = _OURS | {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+_TAKEN_PARTS = ("content-", "mcp-", "proxy-")
+_TELLING = ("auth", "cookie", "key", "pass", "secret", "token")
+
+
+def is_telling(name: str) -> bool:
+    """Whether a name is such that nobody should find in the log what it stands for."""
+    return any(part in name.lower() for part in _TELLING)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -58,14 +63,14 @@ def filled(headers: Mapping[str, str], given: Iterable[Secret], host: str) -> He
 
 def _check(name: str, value: str) -> None:
     lower = name.lower()
-    if not _NAME.fullmatch(name) or lower.startswith(_TAKEN):
+    if not _NAME.fullmatch(name) or lower in _TAKEN or lower.startswith(_TAKEN_PARTS):
         raise Invalid(f"{name[:64]!r} is no header that a server can be given")
     if not (0 < len(value) <= _LONGEST and value.isascii() and value.isprintable() and value == value.strip()):
         raise Invalid(f"the header {name!r} is visible ASCII, at most {_LONGEST} characters")
     rest = _MARK.sub("", value)
     if "{secret" in rest:
         raise Invalid(f"the header {name!r}: a secret is named like {{secret:API_KEY}}")
-    if rest == value and any(part in lower for part in TELLING):
+    if rest == value and is_telling(name):
         raise Invalid(
             f"the header {name!r} would stand in the log: `dominie secret set NAME`, and {{secret:NAME}} in its place"
         )

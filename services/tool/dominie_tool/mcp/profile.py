@@ -7,7 +7,7 @@ from dominie_contracts.digests import digest_json
 from dominie_contracts.servers import Server
 from dominie_contracts.tool import Profile
 from dominie_tool.aggregate import beyond_network
-from dominie_tool.mcp.headers import TELLING
+from dominie_tool.mcp.headers import is_telling
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _MOST, _LONGEST = 32, 4_096
@@ -55,5 +55,5 @@ def _check(name: str, value: str) -> None:
         raise Invalid(f"{name[:64]!r} is no name that a server can be given in its environment")
     if len(value) > _LONGEST or not value.isprintable():
         raise Invalid(f"the value of {name!r} is one line of at most {_LONGEST} characters")
-    if any(part in name.lower() for part in TELLING):
+    if is_telling(name):
         raise Invalid(f"the value of {name!r} would stand in the log: `dominie secret set {name}`, and --secret {name}")
