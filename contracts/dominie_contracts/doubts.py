@@ -30,6 +30,7 @@ def _said(said: str) -> set[Form] | None:
     typed = {*tokens, *(token.strip(_AROUND) for token in tokens)}
     for pattern in _NUMERALS:
         typed.update(pattern.findall(said))
+    typed.update([each.lstrip("0") for each in typed])  # who reads `013` may do it with 13
     typed = {each for each in typed if len(each) < 2 * SHORT and _TYPED.search(each)}
     if len(typed) > _MOST:
         return None

@@ -16,7 +16,7 @@ from dominie_contracts.labels import is_artifact, leaves
 from dominie_contracts.problems import PROBLEM_BASE
 from dominie_contracts.provenance import NOTHING, Label, both, join
 from dominie_contracts.results import is_large, label_at, labelled, untrusted_names
-from dominie_contracts.things import NEW
+from dominie_contracts.things import NEW, name_forms
 from dominie_contracts.typed import Form, Unit, forms, sums
 from dominie_contracts.words import Words
 
@@ -158,7 +158,7 @@ class Seen:
         for pointer, leaf in leaves(finished.result) if finished.things else ():
             said = finished.things.get(pointer)
             label = label_at(pointer, finished.labels, finished.readers, source)
-            for form in forms(leaf) if said is not None and label.level > 0 else ():
+            for form in name_forms(leaf) if said is not None and label.level > 0 else ():
                 assert said is not None
                 kind, made = said.removeprefix(NEW), said.startswith(NEW)
                 before = self._things.get((kind, form))
@@ -195,7 +195,7 @@ class Seen:
         best, doubtful = made, False
         asked = forms(argument.value) if argument.unit is None else sums(argument.value, argument.unit)
         doubted = any(form.short and any(seen.doubts(form) for seen in doubting) for form in asked)
-        for form in sorted(asked):
+        for form in sorted(asked if argument.of is None else name_forms(argument.value)):
             own, ours = self._own(form, argument.of)
             said = words.label if words is not None and words.hold(form) else own
             for known in (said, endorsed.get(form)):

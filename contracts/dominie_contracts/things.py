@@ -13,11 +13,17 @@ from pydantic import JsonValue
 from dominie_contracts.labels import Schema, escaped, is_artifact, marks_of, parts_of
 from dominie_contracts.result_parts import items, resolved
 from dominie_contracts.results import MAX_LEAVES, MAX_POINTERS_BYTES, is_large
+from dominie_contracts.typed import Form, forms
 
 NEW = "+"
 """Stands before the kind of what the call has made."""
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _DEEP = 64
+
+
+def name_forms(value: JsonValue) -> frozenset[Form]:
+    """A name as it is written, or a whole number as JSON writes it: `026`, `26.0` and `26` are three."""
+    return frozenset(form for form in forms(value) if form.kind == "text" and not isinstance(value, float))
 
 
 def argument_things(schema: Schema) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 Text is NFKC without invisible characters, its white space single. What reads as a number, a sum of money, a date, an
 IBAN, an e-mail address or a URL has that form, too. What could be read in two ways has the stricter one: a date with
-slashes is text. An IBAN's checksum is not looked at, since both sides would have to be equal anyway.
+slashes is text, and so is what begins with a zero, `0012345678`: an account, perhaps, and another than `12345678`. An
+IBAN's checksum is not looked at, since both sides would have to be equal anyway.
 """
 
 import re
@@ -31,8 +32,8 @@ _INVISIBLE = re.compile(
 )
 _SIGN = r"[$€£¥₹]|USD|EUR|GBP|CHF|JPY|INR|CAD|AUD|dollars?|euros?|pounds?"
 _NUMBER = re.compile(rf"(?P<minus>-)?(?P<before>{_SIGN})? ?(?P<digits>\d[\d.,' ]*?) ?(?P<after>{_SIGN})?")
-_GROUPED = re.compile(r"\d{1,3}(?:(?P<by>[,.' ])\d{3})(?:(?P=by)\d{3})*(?P<fraction>[.,]\d+)?")
-_PLAIN = re.compile(r"\d+(?:[.,]\d+)?")
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:(?P<by>[,.' ])\d{3})(?:(?P=by)\d{3})*(?P<fraction>[.,]\d+)?")
+_PLAIN = re.compile(r"(?:0|[1-9]\d*)(?:[.,]\d+)?")
 _EMAIL = re.compile(r"[^@\s<>()\[\],;:\"]+@[^@\s<>()\[\],;:\"]+\.[^@\s<>()\[\],;:\".]+")
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

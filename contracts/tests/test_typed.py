@@ -29,6 +29,8 @@ JSON = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, al
         ("\uff21da", "Ada"),
         (7, "7"),
         (7.0, 7),
+        ("0,123", 0.123),
+        ("0.50", 0.5),
     ],
 )
 def test_one_value_in_two_ways(one: JsonValue, other: JsonValue) -> None:
@@ -41,6 +43,12 @@ def test_one_value_in_two_ways(one: JsonValue, other: JsonValue) -> None:
         ("ada@example.com", "\u0430da@example.com"),  # a Cyrillic a
         ("1.000", "1000"),
         ("1,5", "15"),
+        ("0012345678", "12345678"),
+        ("0012345678", "00012345678"),
+        ("0012345678", 12345678),
+        ("026.0", "26"),
+        ("0,123", 123),
+        ("0 123", 123),
         ("1,000,50", "100050"),
         ("$40", 40),
         ("03/04/2026", "2026-04-03"),
