@@ -1,7 +1,8 @@
 """A client comes back, wherever in a connection the broker ended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -96,3 +97,96 @@ async def test_it_comes_back_wherever_it_was_cut(broker: Broker) -> None:
 
 async def _ignore(_: Exception) -> None:
     """It is cut all the time."""
+
+
+class Fickle:
+    """A broker's first words, and an answer to each ping; while `ends`, it then often ends the connection."""
+
+    def __init__(self) -> None:
+        self.ends = False
+        self.connections = 0
+        self.open: set[asyncio.StreamWriter] = set()
+        self._chance = random.Random(1)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._one, "127.0.0.1", 0)
+        try:
+            yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            for writer in self.open:
+                writer.transport.abort()
+
+    async def cut(self, count: int) -> None:
+        """End every connection, and wait for so many others."""
+        wanted = self.connections + count
+        for writer in self.open:
+            writer.transport.abort()
+        await _until(lambda: self.connections >= wanted)
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open.add(writer)
+        with suppress(OSError):
+            writer.write(b'INFO {"server_id":"A","version":"2.10.0","max_payload":1048576,"headers":true}\r\n')
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n")
+                    if self.ends and self._chance.random() < 0.6:
+                        await asyncio.sleep(self._chance.choice((0.0, 0.0, 0.001, 0.002)))
+                        break
+        self.open.discard(writer)
+        (writer.transport.abort if self._chance.random() < 0.5 else writer.close)()
+
+
+@asynccontextmanager
+async def connected(url: str, count: int = 1) -> AsyncIterator[list[Wire]]:
+    wires = [Wire() for _ in range(count)]
+    for wire in wires:
+        await wire.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0, pending_size=0, error_cb=_ignore)
+    try:
+        yield wires
+    finally:
+        await asyncio.gather(*(wire.close() for wire in wires))
+
+
+async def _until(wanted: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not wanted():  # noqa: ASYNC110 - several clients count together
+            await asyncio.sleep(0.01)
+
+
+async def test_who_is_back_stays_where_it_is() -> None:
+    broker, count = Fickle(), 60
+    async with broker.listening() as url, connected(url, count) as wires:
+        broker.ends = True
+        for _ in range(10):
+            await broker.cut(count)
+        broker.ends = False
+        await _until(lambda: all(wire.is_connected for wire in wires) and len(broker.open) == count)
+        settled = broker.connections
+        await asyncio.sleep(2)  # whoever would end another's connection has had its turn
+        assert (broker.connections, len(broker.open)) == (settled, count)
+
+
+async def test_what_the_broker_says_as_it_ends_keeps_nobody_away() -> None:
+    broker = Fickle()
+    async with broker.listening() as url, connected(url) as wires:
+        for writer in tuple(broker.open):
+            writer.write(b"-ERR 'Authorization Violation'\r\n")
+        await _until(lambda: broker.connections > 1 and wires[0].is_connected)
+
+
+async def test_who_is_closed_while_it_connects_is_closed() -> None:
+    broker, count = Fickle(), 60
+    async with broker.listening() as url:
+        async with connected(url, count) as wires:
+            broker.ends = True
+            await broker.cut(count)
+        broker.ends = False
+        await _until(lambda: not broker.open)
+        closed = broker.connections
+        await asyncio.sleep(0.5)  # whoever would connect again has had its turn
+        assert broker.connections == closed
+        assert all(wire.is_closed for wire in wires)
