@@ -25,7 +25,7 @@ from dominie_contracts.action import Finished
 from dominie_contracts.artifact import names
 from dominie_contracts.labels import wrong_marks
 from dominie_contracts.memory import MEMORY
-from dominie_contracts.provenance import Integrity, Label, both
+from dominie_contracts.provenance import Integrity, Label, both, join
 from dominie_contracts.registry import parse_own
 from dominie_contracts.result_parts import unread_marks
 from dominie_contracts.results import Labels, label_result
@@ -344,6 +344,7 @@ class Handlers:
         words = await self._requests.words(context)
         names = arguments if restricts and both(seen.join.readers, more.readers) is not None else tool.typed.roles
         endorsed = known(await self._endorsed.of(context))
+        more = join((more, await self._endorsed.taken_back(context)))
         units, things = tool.typed.units, tool.typed.things
         return label_arguments(
             arguments, names, units, seen, more=more, words=words, beside=beside, endorsed=endorsed, things=things

@@ -437,8 +437,10 @@ async def note(desk: Desk, page: str) -> str:
     return id_
 
 
-async def recall(desk: Desk, note: str, run: str, label: Label, user: str = "u-dana") -> None:
-    made = label.model_copy(update={"sources": (f"memory:{note}",)})
+async def recall(
+    desk: Desk, note: str, run: str, label: Label, more: tuple[str, ...] = (), user: str = "u-dana"
+) -> None:
+    made = label.model_copy(update={"sources": (*more, f"memory:{note}")})
     finished = Finished(outcome="ok", result=[{"id": note}], label=made, duration_ms=1)
     await desk.append(MEMORY, run.encode().hex().ljust(32, "0"), finished, run=run, user=user, actor="a-desk")
 
@@ -614,3 +616,17 @@ async def test_what_waits_is_decided_without_what_was_revoked_meanwhile_and_as_i
     await people.revoke(RevokeEndorsement(endorsement=revoked.id), as_person(desk))
     assert not await pays(desk, handlers, IBAN, key="k-1")
     assert await pays(desk, handlers, OTHER, key="k-2")
+
+
+async def test_who_was_given_a_note_as_it_was_endorsed_has_an_untrusted_one_once_that_is_revoked(
+    desk: Desk, handlers: Handlers, people: Endorsing, note: str
+) -> None:
+    await desk.publish(PERMIT_ALL + RULES.replace("recipient < 3", "recipient < 1"))
+    found = await people.endorse(said(note, "", scope="tenant"), as_person(desk))
+    good = Label(integrity="record", sources=(f"endorsement:{found.id}",))
+    run: dict[str, Any] = {"run": "r-7", "session": None}
+    await recall(desk, note, "r-7", good, good.sources)
+    assert await pays(desk, handlers, "an invented one", **run)
+    await people.revoke(RevokeEndorsement(endorsement=found.id), as_person(desk))
+    assert not await pays(desk, handlers, "another invented one", **run)
+    assert await pays(desk, handlers, "another invented one", run="r-8", session=None)

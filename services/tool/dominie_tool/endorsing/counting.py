@@ -4,6 +4,7 @@ from dominie_contracts import StreamName
 from dominie_contracts.action import Finished
 from dominie_contracts.endorsing import Endorsed
 from dominie_contracts.memory import MEMORY
+from dominie_contracts.provenance import NOTHING, REST, Label
 from dominie_contracts.registry import parse_event
 from dominie_eventstore import EventStore
 from dominie_kit import Actions, Context
@@ -46,10 +47,22 @@ class Counting:
             return found
         return tuple(each for each in found if self._still(each, context))
 
+    async def taken_back(self, context: Context) -> Label:
+        """What its run, or one that shares with it, was given as good: a note, by a word that was revoked since."""
+        revoked = self._endorsements.revoked(context.tenant)
+        given = self._provenance.of(context, (MEMORY,)) if revoked else NOTHING
+        if any(each in revoked or each.startswith(REST) for each in await self._rests_on(given, context)):
+            return Label(integrity="untrusted", sources=given.sources)
+        return NOTHING
+
     async def _recalled(self, context: Context) -> set[str]:
         """The notes that its run was given, as far as the recalls are named one by one."""
-        found = set[str]()
-        for source in self._provenance.given[MEMORY].of(context.tenant, context.run).sources:
+        return await self._rests_on(self._provenance.given[MEMORY].of(context.tenant, context.run), context)
+
+    async def _rests_on(self, given: Label, context: Context) -> set[str]:
+        """What recalls say that they found, and whose word made that better."""
+        found = {source for source in given.sources if source.startswith(REST)}
+        for source in given.sources:
             category, _, id_ = source.partition(":")
             recorded = await self._store.read(StreamName(context.tenant, MEMORY, id_)) if category == MEMORY else []
             for payload in (parse_event(event.type, event.envelope.data) for event in recorded):

@@ -1,12 +1,12 @@
 """The endorsements that stand, by where they count."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from math import inf
 from typing import Self
 
 from dominie_contracts import Recorded
 from dominie_contracts.digests import digest_json
-from dominie_contracts.endorsing import Endorsed, EndorsementRevoked
+from dominie_contracts.endorsing import ENDORSEMENT, Endorsed, EndorsementRevoked
 from dominie_contracts.personal import is_erased
 from dominie_contracts.provenance import Label
 from dominie_contracts.registry import parse_event
@@ -31,6 +31,8 @@ class Endorsements(InMemory):
         self._standing: dict[_Where, dict[str, tuple[Endorsed, int]]] = {}
         """With their positions."""
         self._where: dict[tuple[str, str], tuple[_Where, ...]] = {}
+        self._revoked: dict[str, set[str]] = {}
+        """Of notes."""
 
     def apply(self, event: Recorded) -> None:
         """Take in an event."""
@@ -44,6 +46,8 @@ class Endorsements(InMemory):
                 self._standing.setdefault(each, {})[payload.id] = payload, event.position
         elif isinstance(payload, EndorsementRevoked):
             for each in self._where.pop((tenant, payload.id), ()):
+                if each == (tenant, "notes"):
+                    self._revoked.setdefault(tenant, set()).add(f"{ENDORSEMENT}:{payload.id}")
                 del self._standing[each][payload.id]
 
     def fresh(self) -> Self:
@@ -73,6 +77,10 @@ class Endorsements(InMemory):
         """Those of values in notes, which count wherever these are recalled."""
         found = self._by_then((context.tenant, "notes"), context) if self._standing else []
         return tuple(each for each in found if not is_erased(each.value))
+
+    def revoked(self, tenant: str) -> Set[str]:
+        """Those of notes that were revoked, as sources: what was recalled before that rests on them."""
+        return self._revoked.get(tenant, frozenset())
 
     def _by_then(self, where: _Where, context: Context) -> list[Endorsed]:
         """In a forked run, those from before it was forked, and those of its own."""
