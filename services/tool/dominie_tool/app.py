@@ -96,7 +96,13 @@ def build(
         output_bytes=settings.tool_mcp_output_bytes,
         secret=(settings.keys, settings.state),
     )
-    running = Running(bounds, egress, most=settings.tool_mcp_servers, idle_s=settings.tool_mcp_idle_s)
+    running = Running(
+        bounds,
+        egress,
+        most=settings.tool_mcp_servers,
+        connections=settings.tool_mcp_connections,
+        idle_s=settings.tool_mcp_idle_s,
+    )
     register = Register(service.store, service.actions(TOOL), catalog)
 
     async def given(tenant: str, server: Server, by: str) -> tuple[Secret, ...]:

@@ -48,7 +48,9 @@ class Settings(KitSettings):
     tool_checks_model_s: float = Field(default=5.0, gt=0)
     """How long it may think; never more than half of what is left of the command's time."""
     tool_mcp_servers: int = Field(default=8, ge=1)
-    """MCP servers that run, or are connected over HTTP, at once, each for one person."""
+    """MCP servers that run at once, each for one person; one tenant has half of them at most."""
+    tool_mcp_connections: int = Field(default=64, ge=1)
+    """The same for those that are connected over HTTP."""
     tool_mcp_idle_s: float = Field(default=300.0, gt=0)
     """How long one runs that nobody calls."""
     tool_mcp_start_s: float = Field(default=30.0, gt=0)

@@ -1,8 +1,9 @@
 """MCP servers over HTTP, through the handlers: a small one of this test's own, that does what it is told."""
 
 import base64
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from itertools import cycle, product
 from pathlib import Path
@@ -19,8 +20,9 @@ from dominie_contracts.servers import MountServer, Server
 from dominie_contracts.tool import CATALOG, TOOL
 from dominie_kit import Lost
 from dominie_kit.handler_testing import Desk
-from dominie_tool.egress import Egress, Secret
+from dominie_tool.egress import Bounds, Egress, Secret
 from dominie_tool.egress.testing import HOST, PUBLIC, Authority, Internet, served
+from dominie_tool.mcp.asking import Asking, asking
 from dominie_tool.mcp.calls import SecretsOf
 from dominie_tool.mcp.headers import secrets_in
 from dominie_tool.mcp.http_testing import (
@@ -43,7 +45,7 @@ from dominie_tool.mcp.http_testing import (
     tools,
     wrong,
 )
-from dominie_tool.mcp.session import Whose
+from dominie_tool.mcp.session import Session, Wanted, Whose
 from dominie_tool.mcp.testing import BOUNDS, House, keeping, written_by_others
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
@@ -242,6 +244,33 @@ async def test_a_session_is_one_persons(house: House, server: Script) -> None:
             await house.call(user=user, text="x")
     calls = [each.headers["mcp-session-id"] for each in server.asked if each.message.get("method") == "tools/call"]
     assert calls[0] == calls[1] != calls[2] == calls[3]
+
+
+async def test_a_tenant_has_half_of_the_sessions_at_most(
+    desk: Desk, internet: Internet, authority: Authority, server: Script
+) -> None:
+    async with (
+        at_home(desk, internet, authority, most=1, connections=4) as house,
+        AsyncExitStack() as stack,
+    ):
+        stack.enter_context(asking(Asking.within(Bounds())))
+
+        def held(tenant: str, user: str) -> AbstractAsyncContextManager[Session]:
+            return house.running.held(Wanted(SERVER, Whose(tenant, user)))
+
+        for user in ("u-ada", "u-eve"):
+            await stack.enter_async_context(held("acme", user))
+        with pytest.raises(Unavailable, match="2 MCP servers are at work"):
+            await stack.enter_async_context(held("acme", "u-dana"))
+        for user in ("u-ada", "u-eve"):
+            await stack.enter_async_context(held("other", user))
+        with pytest.raises(Unavailable, match="4 MCP servers are at work"):
+            await stack.enter_async_context(held("third", "u-ada"))
+        await stack.aclose()
+        with asking(Asking.within(Bounds())):
+            async with held("acme", "u-dana"):
+                tenants = Counter(each.wanted.whose.tenant for each in house.running._sessions)
+        assert tenants == {"acme": 2, "other": 2}, "one of its own made room"
 
 
 async def test_an_idle_session_is_ended(desk: Desk, internet: Internet, authority: Authority, server: Script) -> None:

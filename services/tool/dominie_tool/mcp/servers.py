@@ -17,10 +17,12 @@ from dominie_tool.mcp.session import Bounds, Session, Wanted, Whose
 class Running:
     """The servers that this process has running, or is connected to."""
 
-    def __init__(self, bounds: Bounds, egress: Egress, *, most: int, idle_s: float) -> None:
+    def __init__(self, bounds: Bounds, egress: Egress, *, most: int, connections: int, idle_s: float) -> None:
+        """Be it: with at most so many in boxes, and so many over HTTP; of either one tenant has half at most."""
         self._bounds = bounds
         self._egress = egress
         self._most = most
+        self._connections = connections
         self._idle_s = idle_s
         self._sessions: list[Session] = []
         self._tasks: TaskGroup | None = None
@@ -72,8 +74,8 @@ class Running:
         return next((each for each in self._sessions if not each.faulty and each.wanted == wanted), None)
 
     async def _start(self, wanted: Wanted) -> Session:
-        while len(self._sessions) >= self._most:
-            await self._make_room()
+        while crowd := self._crowd(wanted):
+            await _make_room(crowd)
         if (found := self._find(wanted)) is not None:
             return found  # somebody else has started it meanwhile
         if self._tasks is None:
@@ -92,14 +94,15 @@ class Running:
         lasting = self._egress.lasting(network, wanted.given, tenant=wanted.whose.tenant) if network else None
         return Boxed(server, bounds.limits, lasting, output_bytes=bounds.output_bytes, secret=bounds.secret)
 
-    async def _make_room(self) -> None:
-        """End the server that nobody has called for the longest time."""
-        idle = [each for each in self._sessions if not each.busy]
-        if not idle:
-            raise Unavailable(f"{self._most} MCP servers are at work here, as many as may be", retry_after_s=1)
-        oldest = min(idle, key=lambda each: each.used)
-        oldest.retire()
-        await oldest.ended.wait()
+    def _crowd(self, wanted: Wanted) -> list[Session]:
+        """The servers of which one has to go first: all of its kind, or those of its tenant, which has its share."""
+        server, (tenant, _) = wanted.server, wanted.whose
+        most = self._most if server.url is None else self._connections
+        alike = [each for each in self._sessions if each.wanted.server.transport == server.transport]
+        own = [each for each in alike if each.wanted.whose.tenant == tenant]
+        if len(own) >= max(1, most // 2):
+            return own
+        return alike if len(alike) >= most else []
 
     async def _keep(self, session: Session) -> None:
         async with anyio.create_task_group() as tasks:
@@ -117,3 +120,13 @@ class Running:
                 session.retire()
                 return
             await anyio.sleep(left)
+
+
+async def _make_room(crowd: list[Session]) -> None:
+    """End the server that nobody has called for the longest time."""
+    idle = [each for each in crowd if not each.busy]
+    if not idle:
+        raise Unavailable(f"{len(crowd)} MCP servers are at work here, as many as may be", retry_after_s=1)
+    oldest = min(idle, key=lambda each: each.used)
+    oldest.retire()
+    await oldest.ended.wait()

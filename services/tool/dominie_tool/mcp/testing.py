@@ -119,7 +119,7 @@ async def keeping(
     catalog, values = Catalog(), Values(Artifacts(desk.blobs))
     desk.follow(catalog, CATALOG)
     actions = desk.actions(TOOL)
-    running = Running(bounds, egress, **{"most": 4, "idle_s": 60.0, **more})
+    running = Running(bounds, egress, **{"most": 8, "connections": 8, "idle_s": 60.0, **more})
     register = Register(desk.store, actions, catalog)
     calls = Calls(running, values, register, secrets)
 
