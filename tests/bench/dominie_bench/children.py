@@ -56,13 +56,19 @@ def _uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let whoever ends this process with a signal have it clean up after itself, as whoever presses Ctrl-C."""
+    """Let whoever ends this process with a signal have it clean up after itself, as whoever presses Ctrl-C.
+
+    A shell that starts it in the background has it ignore Ctrl-C; both would be for nothing then.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

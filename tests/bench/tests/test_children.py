@@ -19,6 +19,8 @@ with child(sys.executable, "-c", "import time; print('begun', flush=True); time.
 """
 GONE_S = 60.0
 
+pytestmark = pytest.mark.timeout(120)
+
 
 @contextmanager
 def started(*command: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
@@ -42,9 +44,12 @@ def ended(process: subprocess.Popen[str], number: signal.Signals) -> list[psutil
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_benchmark_that_is_interrupted_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", [(), ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")], ids=["plain", "in-background"])
+def test_a_benchmark_that_is_interrupted_cleans_up(
+    number: signal.Signals, shell: tuple[str, ...], tmp_path: Path
+) -> None:
     dominie = str(Path(sys.executable).with_name("dominie"))
-    with started(dominie, "bench", "governed-call", "--calls", "1000000", folder=tmp_path) as process:
+    with started(*shell, dominie, "bench", "governed-call", "--calls", "1000000", folder=tmp_path) as process:
         assert process.stdout is not None and process.stdout.readline().startswith("floor:")
         assert ended(process, number) == []
         assert list(tmp_path.iterdir()) == []
