@@ -182,3 +182,38 @@ def verify(developer: dominie.Client) -> Callable[[], LogReport]:
 def environment(**more: str) -> dict[str, str]:
     """This process's own, without what another deployment left in it."""
     return {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")} | more
+
+
+@pytest.fixture(scope="module")
+def typed(system: System, dominie_command: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """What a user types in the project's folder, and what comes of it."""
+
+    def run(*arguments: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        command = [dominie_command, *map(str, arguments)]
+        folder, clean = system.plan.folder, environment()
+        return subprocess.run(command, cwd=folder, env=clean, input=given, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def serve_tools(system: System, dominie_command: str) -> Callable[[str], AbstractContextManager[None]]:
+    """Serves tools, given as a program's text, from a worker in the project's folder."""
+
+    @contextlib.contextmanager
+    def serve(tools: str) -> Iterator[None]:
+        folder = system.plan.folder
+        (folder / "bank.py").write_text(tools)
+        command = [dominie_command, "worker", "bank.py", "--json"]
+        with (
+            (folder / "bank.log").open("wb") as log,
+            subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=log) as process,
+        ):
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline(), (folder / "bank.log").read_text()
+                yield
+            finally:
+                process.kill()
+
+    return serve

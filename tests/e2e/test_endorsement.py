@@ -1,12 +1,10 @@
 """A page's IBAN is refused; a person endorses it, and it goes, and no other one; `dominie trace` names the person."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,23 +44,6 @@ ClientOf = Callable[[str], AbstractContextManager[dominie.Client]]
 
 
 @pytest.fixture(scope="module")
-def typed(system: System, dominie_command: str) -> Callable[..., subprocess.CompletedProcess[str]]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("DOMINIE_", "OPENAI_"))}
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [dominie_command, *map(str, arguments)],
-            cwd=system.plan.folder,
-            env=plain,
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S,
-        )
-
-    return run
-
-
-@pytest.fixture(scope="module")
 def cli(typed: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Any]:
     def run(*arguments: object) -> Any:
         done = typed(*arguments, "--json")
@@ -73,26 +54,16 @@ def cli(typed: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[...,
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tools(system: System, dominie_command: str, cli: Callable[..., Any]) -> Iterator[None]:
+def tools(
+    system: System, serve_tools: Callable[[str], AbstractContextManager[None]], cli: Callable[..., Any]
+) -> Iterator[None]:
     """A worker with the tools, and the policy that looks at them."""
-    folder: Path = system.plan.folder
-    (folder / "bank.py").write_text(TOOLS)
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
-    with (
-        (folder / "bank.log").open("wb") as log,
-        subprocess.Popen(
-            [dominie_command, "worker", "bank.py", "--json"], cwd=folder, env=plain, stdout=subprocess.PIPE, stderr=log
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline(), (folder / "bank.log").read_text()
-            (folder / "set").mkdir()
-            (folder / "set" / "a.cedar").write_text(POLICIES)
-            cli("policy", "publish", "set", "--wait")
-            yield
-        finally:
-            process.kill()
+    folder = system.plan.folder
+    with serve_tools(TOOLS):
+        (folder / "set").mkdir()
+        (folder / "set" / "a.cedar").write_text(POLICIES)
+        cli("policy", "publish", "set", "--wait")
+        yield
 
 
 def test_what_a_person_endorses_goes_and_nothing_else_until_they_revoke_it(

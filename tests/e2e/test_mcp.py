@@ -94,18 +94,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
-def cli(system: System, dominie_command: str) -> Cli:
+def cli(typed: Callable[..., subprocess.CompletedProcess[str]]) -> Cli:
     def run(*arguments: str, code: int = 0) -> Any:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
-        done = subprocess.run(
-            [dominie_command, *arguments],
-            cwd=system.plan.folder,
-            env=clean,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = typed(*arguments)
         assert done.returncode == code, done.stdout + done.stderr
         return json.loads(done.stdout) if "--json" in arguments and code == 0 else done.stdout + done.stderr
 

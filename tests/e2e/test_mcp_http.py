@@ -1,7 +1,6 @@
 """A real MCP server over HTTP, made with the `mcp` package, through everything: mounted with a key, used, changed."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -59,19 +58,9 @@ def system(folder: Path, port: int) -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
-def cli(system: System, dominie_command: str) -> Cli:
+def cli(typed: Callable[..., subprocess.CompletedProcess[str]]) -> Cli:
     def run(*arguments: str, code: int = 0, given: str = "") -> Any:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
-        done = subprocess.run(
-            [dominie_command, *arguments],
-            cwd=system.plan.folder,
-            env=clean,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = typed(*arguments, given=given)
         assert done.returncode == code, done.stdout + done.stderr
         return json.loads(done.stdout) if "--json" in arguments and code == 0 else done.stdout + done.stderr
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,26 +86,16 @@ def cli(system: System, dominie_command: str) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="module")
-def tools(system: System, dominie_command: str, cli: Callable[..., str]) -> Iterator[None]:
+def tools(
+    system: System, serve_tools: Callable[[str], AbstractContextManager[None]], cli: Callable[..., str]
+) -> Iterator[None]:
     """A worker with the tools, and the policy that looks at them."""
-    folder: Path = system.plan.folder
-    (folder / "bank.py").write_text(TOOLS)
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("DOMINIE_")}
-    with (
-        (folder / "bank.log").open("wb") as log,
-        subprocess.Popen(
-            [dominie_command, "worker", "bank.py", "--json"], cwd=folder, env=plain, stdout=subprocess.PIPE, stderr=log
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline(), (folder / "bank.log").read_text()
-            (folder / "set").mkdir()
-            (folder / "set" / "a.cedar").write_text(POLICIES)
-            cli("policy", "publish", "set", "--wait")
-            yield
-        finally:
-            process.kill()
+    folder = system.plan.folder
+    with serve_tools(TOOLS):
+        (folder / "set").mkdir()
+        (folder / "set" / "a.cedar").write_text(POLICIES)
+        cli("policy", "publish", "set", "--wait")
+        yield
 
 
 @pytest.fixture(scope="module")

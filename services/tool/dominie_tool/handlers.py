@@ -162,8 +162,9 @@ class Handlers:
             unknown = Invalid(f"no tool {command.tool!r} is registered; `dominie tool list` shows what is")
             raise await self._actions.refuse(action, Request("tool.invoke", command.arguments, command.tool), unknown)
         try:
+            endorsed = await self._endorsed.of(context) if command.references else ()
             referred = await self._references.labels(
-                command.references, command.arguments, context, await self._endorsed.of(context), tool.typed.things
+                command.references, command.arguments, context, endorsed, tool.typed.things
             )
         except Invalid as problem:
             request = Request("tool.invoke", command.arguments, command.tool, tool.version)
