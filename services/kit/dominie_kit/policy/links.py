@@ -18,14 +18,16 @@ _LINK = re.compile(
     rf"|(?://|\]\(\s{{0,9}}<?|href\s{{0,9}}=\s{{0,9}}[\"']?)(?P<named>{_HOST})",
     re.IGNORECASE,
 )
+_PORT = re.compile(r":\d*$")
 
 
 def links(text: str) -> list[str]:
-    """Where a text leads, as it names that, in lower case; a dotted word alone is none. At most 16 are said, and `*`
-    where there are more."""
+    """The hosts that a text leads to, as it names them, in lower case; a dotted word alone is none. At most 16 are
+    said, and `*` where there are more."""
     found: set[str] = set()
     for link in _LINK.finditer(plain(text)):
-        host = next(said for said in link.groups() if said).lower().rstrip(_AFTER)
+        _, _, host = next(said for said in link.groups() if said).lower().rpartition("@")
+        host = _PORT.sub("", host).rstrip(_AFTER)
         if host not in found and len(found) == ENOUGH:
             return [MORE, *sorted(found)]
         found.add(host)
