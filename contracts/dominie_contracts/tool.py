@@ -68,6 +68,11 @@ class ToolSpec(Message):
     profile: Profile | None = None
     """What a call of a sandboxed tool may use."""
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether a call may be done again when nobody knows how it went."""
+        return self.idempotent or self.effect == "read"
+
 
 class RegisterTool(Command):
     """Register a tool, or its next version. For a tool worker, a developer or the operator."""

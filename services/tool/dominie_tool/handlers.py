@@ -201,7 +201,7 @@ class Handlers:
             Work(
                 work,
                 effect=spec.effect != "read",
-                repeatable=spec.idempotent or spec.effect == "read" or self._leaves_nothing(tool, context),
+                repeatable=spec.repeatable or self._leaves_nothing(tool, context),
                 enforcement=where,
                 layers=await self._layers(spec) if isolated and self._layers else (),
                 notes=tool.notes,
@@ -230,11 +230,10 @@ class Handlers:
                 raise
             except Problem as problem:
                 raise await self._actions.refuse(action, request, problem) from problem
-        repeatable = spec.idempotent or spec.effect == "read"
         work = Work(
             _later,
             effect=True,
-            repeatable=repeatable,
+            repeatable=spec.repeatable,
             owner=f"{context.principal}/{command.process or uuid.uuid4().hex}",
             lease_s=spec.timeout_s,
             enforcement="cooperative",

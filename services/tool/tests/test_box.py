@@ -50,11 +50,11 @@ def heard(
         (heard(b"", code=None, starved=True, timed_out=True), "memory"),
         (heard(b"", code=None, timed_out=True), "timeout"),
         (heard(code=152), "timeout"),
-        (heard(code=139), "error"),
-        (heard(), "error"),
+        (heard(code=139), "died"),
+        (heard(), "died"),
     ],
 )
-def test_a_run_comes_to_one_of_five_ends(of: Heard, status: str) -> None:
+def test_a_run_comes_to_one_of_six_ends(of: Heard, status: str) -> None:
     assert verdict(of, LIMITS, ("rlimits",)).status == status
 
 

@@ -111,6 +111,19 @@ def _link(fd):
     except OSError:
         return ""
 '''
+END_WITHOUT_A_WORD = """
+def pay(url, how):
+    if url:
+        fetch(url)
+    if how == "died":
+        os._exit(1)
+    child = os.fork() if how == "memory" else None
+    held = []
+    while not child:
+        held.append(bytearray(1 << 24)) if how == "memory" else print("x" * 65536)
+    os.waitpid(child, 0)
+    os._exit(1)
+"""
 PLAIN = Settings(tool_sandbox_owners={"w-ledger": Profile(network=Network(hosts=("*",), ports=(80, 443)))})
 KEY = "s3cr3t-of-dana/with+signs"
 ONLY_TLS = Profile(network=Network(hosts=(HOST,)))
@@ -212,6 +225,24 @@ async def test_what_it_did_there_is_not_done_again_since_its_result_could_not_be
                 await handlers.invoke(pay, desk.context("k", deadline_s=60))
     assert len(heard) == (2 if again else 1)
     assert (await desk.types(TOOL))[-2:] == ["reached.v1", "finished.v1" if again else "unknown.v1"]
+
+
+@pytest.mark.parametrize("how", ["died", "memory", "output"])
+@pytest.mark.parametrize("effect", ["read", "external"])
+async def test_of_one_that_ended_without_a_word_nobody_knows_what_it_did_there(
+    desk: Desk, internet: Internet, call: Any, effect: str, how: str
+) -> None:
+    source = SOURCE + END_WITHOUT_A_WORD
+    async with served(internet, says(b"paid")):
+        with pytest.raises(ToolFailed if effect == "read" else Conflict, match=how if effect == "read" else "nobody"):
+            await call("pay", effect, source=source, url=f"http://{HOST}/", how=how)
+    assert (await desk.types(TOOL))[-2:] == ["reached.v1", "finished.v1" if effect == "read" else "unknown.v1"]
+
+
+@pytest.mark.parametrize("how", ["died", "memory"])
+async def test_one_that_ended_without_a_word_and_was_nowhere_has_failed(desk: Desk, call: Any, how: str) -> None:
+    with pytest.raises(ToolFailed, match=how):
+        await call("pay", "external", source=SOURCE + END_WITHOUT_A_WORD, url="", how=how)
 
 
 @pytest.mark.parametrize("effect", ["read", "external"])

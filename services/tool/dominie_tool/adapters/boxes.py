@@ -78,6 +78,7 @@ class Boxes:
         Raises:
             NotDone: This machine cannot isolate it, or its arguments did not come in time, so it was not run.
             ToolFailed: It failed, or went beyond its limits.
+            Lost: It has been at a host, and nobody knows how that went, or nobody could keep what came of it.
         """
         spec = tool.spec
         assert spec.source is not None and spec.function is not None
@@ -101,10 +102,15 @@ class Boxes:
             finally:
                 if network and (reached := network.reached()):
                     action.beside.append(reached)
+        redactor = network.redactor if network else _NOTHING
+        went = network.reached() if network else None
+        outside = went is not None and bool(went.hosts)  # what it did there is done
+        if outside and not (outcome.is_told or spec.repeatable):
+            raise Lost(redactor.cut(f"{spec.name}: {outcome.status}: {outcome.detail}"))
         try:
-            return await self._result(spec, outcome, action.context, network.redactor if network else _NOTHING)
+            return await self._result(spec, outcome, action.context, redactor)
         except Unavailable as error:
-            if network:  # what it did there is done
+            if outside:
                 raise Lost(f"{spec.name}: {error.detail}") from error
             raise NotDone(error) from error
 

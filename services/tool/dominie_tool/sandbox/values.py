@@ -130,16 +130,21 @@ class Outcome:
     """What one run came to.
 
     Attributes:
-        status: `ok`; `error` (the tool failed); or the limit that ended it.
+        status: `ok`; `error` (the tool said that it failed); `died`, without a word; or the limit that ended it.
         value: What the tool returned, as JSON; None unless `ok`.
         detail: Why it did not end well; empty when `ok`.
         layers: What held it.
     """
 
-    status: Literal["ok", "error", "timeout", "memory", "output"]
+    status: Literal["ok", "error", "died", "timeout", "memory", "output"]
     value: object
     detail: str
     layers: tuple[Layer, ...]
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the tool itself said how it went."""
+        return self.status in ("ok", "error")
 
 
 class SandboxUnavailable(Exception):

@@ -57,7 +57,8 @@ def verdict(heard: Heard, limits: Limits, layers: tuple[Layer, ...]) -> Outcome:
     printed = heard.printed.decode(errors="replace").strip()
     if not heard.result.startswith(READY):
         raise SandboxUnavailable(f"the box did not start: {printed or 'without a word'} (exit status {heard.code})")
-    return _failed(f"it ended before it returned ({_ending(heard.code)}); it had printed: {printed!r}", layers)
+    detail = f"it ended before it returned ({_ending(heard.code)}); it had printed: {printed!r}"
+    return Outcome("died", None, detail[:_DETAIL_LENGTH], layers)
 
 
 def _answered(answer: bytes, limits: Limits, layers: tuple[Layer, ...]) -> Outcome:
