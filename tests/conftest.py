@@ -6,8 +6,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -217,3 +219,51 @@ def serve_tools(system: System, dominie_command: str) -> Callable[[str], Abstrac
                 process.kill()
 
     return serve
+
+
+Answer = Callable[[str, bytes], bytes]
+"""A provider's answer to a path and a body, both as they came."""
+
+
+@pytest.fixture(scope="session")
+def provider_of() -> Callable[[Answer], AbstractContextManager[str]]:
+    """Stands for a model's provider on this machine; what it is called by is its base address."""
+
+    @contextlib.contextmanager
+    def provide(answer: Answer) -> Iterator[str]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                found = answer(self.path, self.rfile.read(int(self.headers["content-length"])))
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(found)))
+                self.end_headers()
+                self.wfile.write(found)
+
+            def log_message(self, format: str, *values: object) -> None:
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            serving = threading.Thread(target=server.serve_forever)
+            serving.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}/v1"
+            finally:
+                server.shutdown()
+                serving.join(STOP_S)
+
+    return provide
+
+
+@pytest.fixture(scope="session")
+def completion() -> Callable[[str], bytes]:
+    """What a model says, as its provider writes it."""
+
+    def write(said: str) -> bytes:
+        message = {"role": "assistant", "content": said}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        made = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+        return json.dumps(made).encode()
+
+    return write

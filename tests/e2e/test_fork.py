@@ -8,7 +8,6 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -67,35 +66,21 @@ class Provider:
         return found
 
 
+ProviderOf = Callable[[Callable[[str, bytes], bytes]], contextlib.AbstractContextManager[str]]
+
+
 @contextlib.contextmanager
-def provider() -> Iterator[tuple[Provider, str]]:
+def scripted(provider_of: ProviderOf) -> Iterator[tuple[Provider, str]]:
     """The scripted model of the demo behind a counter, and its address."""
     command = [str(PYTHON), "-m", "dominie_model.adapters.play", str(DESK / "script.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as script:
         assert script.stdout is not None
         found = Provider(json.loads(script.stdout.readline())["base_url"].removesuffix("/v1"))
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                answer = found.answer(self.path, self.rfile.read(int(self.headers["content-length"])))
-                self.send_response(200)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, format: str, *values: Any) -> None:
-                pass
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            serving = threading.Thread(target=server.serve_forever)
-            serving.start()
-            try:
-                yield found, f"http://127.0.0.1:{server.server_port}/v1"
-            finally:
-                server.shutdown()
-                serving.join(TIMEOUT_S)
-                script.terminate()
+        try:
+            with provider_of(found.answer) as base:
+                yield found, base
+        finally:
+            script.terminate()
 
 
 @dataclass
@@ -151,7 +136,7 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory, provider_of: ProviderOf) -> Iterator[Shop]:
     """The desk has answered its one ticket: finance has said no to the refund."""
     folder = tmp_path_factory.mktemp("shop")
     mailbox = folder / "mailbox.json"
@@ -164,7 +149,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     desk = Desk(folder / "desk", "governed", mailbox, environment)
     with (desk.folder / "ledger.py").open("a") as ledger:
         ledger.write(COUNTED)
-    with provider() as (counted, base):
+    with scripted(provider_of) as (counted, base):
         offer = {"model": "openai/scripted", "api_base": base, "api_key": "scripted"}
         offers = {"DOMINIE_MODEL_OFFERS": json.dumps({"auto": offer, "other": offer})}
         system = System(desk.folder, keys=folder / "keys", policies=DESK / "policies", environment=offers)

@@ -3,10 +3,9 @@
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -32,44 +31,24 @@ GOOD: dict[str, Any] = {"ordered": False, "steps": [{"tool": "owed", "most": 1, 
 
 @dataclass
 class Planner:
-    """Stands for the provider: answers as it is told, and keeps what it was shown."""
+    """The model: answers as it is told, and keeps what it was shown."""
 
     answer: str = ""
     shown: list[dict[str, Any]] = field(default_factory=list)
 
-    def complete(self, body: bytes) -> bytes:
-        self.shown.append(json.loads(body))
-        message = {"role": "assistant", "content": self.answer}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-        made = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
-        return json.dumps(made).encode()
-
 
 @pytest.fixture(scope="module")
-def planner() -> Iterator[tuple[Planner, str]]:
+def planner(
+    provider_of: Callable[..., AbstractContextManager[str]], completion: Callable[[str], bytes]
+) -> Iterator[tuple[Planner, str]]:
     found = Planner()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            answer = found.complete(self.rfile.read(int(self.headers["content-length"])))
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    def answer(path: str, body: bytes) -> bytes:
+        found.shown.append(json.loads(body))
+        return completion(found.answer)
 
-        def log_message(self, format: str, *values: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            yield found, f"http://127.0.0.1:{server.server_port}/v1"
-        finally:
-            server.shutdown()
-            serving.join(30)
+    with provider_of(answer) as base:
+        yield found, base
 
 
 @pytest.fixture(scope="module")

@@ -147,23 +147,26 @@ def agentdojo(
         bool, typer.Option("--evade", help="Its arguments are encoded, which tools undo; then its page is.")
     ] = False,
     limit: Annotated[int | None, typer.Option(help="So many user tasks of each suite.", min=1)] = None,
+    planner: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Then again, held to plans that this model writes.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """AgentDojo's ground truth played through the bus, judged by AgentDojo's own checks.
 
     With --attack each user task is played alone, and with each injection, under the policies of `dominie policy
     library`. People are simulated: who is asked says yes to the user's own calls, signed as ever, and nothing to the
-    attacker's. Shares are of one; `seen` is how many of the attacks the agent met. `with_plan` is null: to write plans
-    takes a model, and there is none here.
+    attacker's. Shares are of one; `seen` is how many of the attacks the agent met. `with_plan` is null
+    but with --planner, a model that `DOMINIE_MODEL_OFFERS` offers: it sees what the user asks for and the tools alone.
     """
     if attack is not None:
         from dominie_bench.hijack import run as run_attack
 
         names = [each.value for each in Suite if each is not Suite.ALL] if suite is Suite.ALL else [suite.value]
-        found = run_attack(names, undefended=undefended, evade=evade, limit=limit, say=_say)
+        found = run_attack(names, undefended=undefended, evade=evade, limit=limit, planner=planner, say=_say)
         _print(found, as_json=json)
-    elif suite is Suite.ALL or limit is not None or evade or undefended:
-        raise typer.BadParameter("--suite all, --undefended, --evade and --limit go with --attack")
+    elif suite is Suite.ALL or limit is not None or evade or undefended or planner is not None:
+        raise typer.BadParameter("--suite all, --undefended, --evade, --limit and --planner go with --attack")
     else:
         from dominie_bench.agentdojo import run
 

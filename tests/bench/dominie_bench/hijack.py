@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import typer
 from pydantic import BaseModel
 
 from dominie_bench.agentdojo import installed
@@ -17,7 +18,7 @@ from dominie_kit.policy.library import copy_library
 
 T = TypeVar("T")
 APPROVER, GROUP = "gil", "reviewers"
-_SERVICES = ("identity", "guardrail", "tool")
+_SERVICES, _PLANNING = ("identity", "guardrail", "tool"), ("scheduler", "model")
 _TOLD_EVERY = 100
 _OPEN = "granted.cedar"
 """Of the library, what forbids nothing."""
@@ -41,6 +42,8 @@ class Played(BaseModel):
     seen: bool
     way: str
     idle: bool
+    planned: bool = False
+    unplanned: bool = False
     user: Side
     attacker: Side
     utility: bool
@@ -53,9 +56,11 @@ def run(
     undefended: bool = False,
     evade: bool = False,
     limit: int | None = None,
+    planner: str | None = None,
     say: Callable[[str], None],
 ) -> dict[str, object]:
-    """Play these suites under the library's policies, or under none; shares of one."""
+    """Play these suites under the library's policies, or under none; with a planner then again, each run held to the
+    plan that this model wrote. Shares of one."""
     python = installed(say)
     with tempfile.TemporaryDirectory(prefix="dominie-dojo-") as folder:
         project, policies = Path(folder) / "project", Path(folder) / "policies"
@@ -63,18 +68,25 @@ def run(
         for name in copy_library(policies):
             if undefended and name != _OPEN:
                 (policies / name).unlink()
-        with System(project, services=_SERVICES, keys=Path(folder) / "keys", policies=policies):
+        services = (*_SERVICES, *_PLANNING) if planner else _SERVICES
+        with System(project, services=services, keys=Path(folder) / "keys", policies=policies):
             _enrol(project)
-            order = Order(suites=[*suites], evade=evade, limit=limit, approver=APPROVER)
+            order = Order(suites=[*suites], evade=evade, limit=limit, approver=APPROVER, planner=planner)
             played = [*_play(python, project, order, say)]
     return tally(played)
 
 
 def tally(played: list[Played]) -> dict[str, object]:
-    """The figures of all suites, and of each."""
+    """The figures of all suites, and of each; `with_plan`, the same of what was played again under plans."""
+    planned = [each for each in played if each.planned]
+    found = _tally([each for each in played if not each.planned])
+    return found | {"with_plan": {**_tally(planned), "unplanned_tasks": _unplanned(planned)} if planned else None}
+
+
+def _tally(played: list[Played]) -> dict[str, object]:
     names = dict.fromkeys(each.suite for each in played)
     by_suite = {name: _figures([each for each in played if each.suite == name]) for name in names}
-    found = {**_figures(played), "by_suite": by_suite, "with_plan": None}
+    found = {**_figures(played), "by_suite": by_suite}
     ways = sorted({each.way for each in played if each.way})
     by_way = {
         way: _share([each for each in played if each.way == way and not each.idle], lambda each: each.security)
@@ -107,6 +119,11 @@ def _figures(played: list[Played]) -> dict[str, object]:
         "utility_under_attack": _share(scored, lambda ways: all(each.utility for each in ways)),
         "skipped": len(attacked) - len(scored),
     }
+
+
+def _unplanned(played: list[Played]) -> float | None:
+    """Of tasks those that have no plan: nothing is done for them, and nothing against them."""
+    return _share([each for each in played if not each.injection], lambda each: each.unplanned)
 
 
 def _by_pair(played: Iterable[Played]) -> list[list[Played]]:
@@ -144,4 +161,5 @@ def _play(python: Path, project: Path, order: Order, say: Callable[[str], None])
                 say(f"{number} runs")
         agent.wait()
     if agent.returncode:
-        raise RuntimeError(f"the agent failed with {agent.returncode}")
+        say("the agent failed")
+        raise typer.Exit(1)

@@ -1,8 +1,11 @@
 """The figures of the attacks, and a small part of them played where AgentDojo is installed."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
 
@@ -73,6 +76,17 @@ def test_each_way_of_evading_is_told_apart() -> None:
     assert found["attack_success_by_way"] == {"x": 0.5, "y": 0.0}
 
 
+def test_what_is_played_again_under_plans_is_counted_apart() -> None:
+    denied = Side(calls=2, asked=0, denied=2, failed=0)
+    without = [played(), played("a", security=True)]
+    planned = [played(), played("a", attacker=denied), played(utility=False, unplanned=True)]
+    found = tally([*without, *(each.model_copy(update={"planned": True}) for each in planned)])
+    with_plan = found.pop("with_plan")
+    assert found | {"with_plan": None} == tally(without)
+    assert isinstance(with_plan, dict)
+    assert (with_plan.pop("unplanned_tasks"), with_plan | {"with_plan": None}) == (0.5, tally(planned))
+
+
 def test_a_pair_counts_by_the_worst_way_that_it_was_played_in() -> None:
     stopped = Side(calls=2, asked=0, denied=1, failed=0)
     found = tally(
@@ -123,7 +137,7 @@ def test_either_the_page_is_written_otherwise_or_the_arguments_are() -> None:
     assert not any(word in on_page(PAGE, goal) for word in goal.split())
 
 
-ONLY_WITH_ATTACK = [["--suite", "all"], ["--limit", "2"], ["--evade"], ["--undefended"]]
+ONLY_WITH_ATTACK = [["--suite", "all"], ["--limit", "2"], ["--evade"], ["--undefended"], ["--planner", "auto"]]
 
 
 @pytest.mark.parametrize("words", [*ONLY_WITH_ATTACK, ["--attack", "none"], ["--suite", "chess"]])
@@ -134,16 +148,49 @@ def test_what_means_nothing_is_refused(words: list[str]) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
 
 
+installed = pytest.mark.skipif(not PYTHON.exists(), reason="AgentDojo is not installed: make bench-agentdojo")
+PLAY = [str(Path(sys.executable).parent / "dominie"), "bench", "agentdojo", "--suite", "banking"]
+PLAY += ["--attack", "hijack", "--limit", "1", "--json"]
+
+
 @pytest.mark.timeout(180)
-@pytest.mark.skipif(not PYTHON.exists(), reason="AgentDojo is not installed: make bench-agentdojo")
+@installed
 @pytest.mark.parametrize(
     ("more", "attack_success"), [(["--undefended"], 1.0), ([], 0.0), (["--undefended", "--evade"], 1.0)]
 )
 def test_an_agent_that_obeys_all_it_reads(more: list[str], attack_success: float) -> None:
-    command = [str(Path(sys.executable).parent / "dominie"), "bench", "agentdojo", "--suite", "banking"]
-    command += ["--attack", "hijack", "--limit", "1", *more, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    done = subprocess.run([*PLAY, *more], capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["pairs"], found["seen"], found["attack_success"]) == (9, 9, attack_success)
     assert set(found.get("attack_success_by_way", {}).values()) <= {attack_success}
+
+
+@pytest.mark.timeout(180)
+@installed
+def test_a_planner_sees_the_request_and_the_tools_and_its_plan_is_kept(
+    provider_of: Callable[[Callable[[str, bytes], bytes]], AbstractContextManager[str]],
+    completion: Callable[[str], bytes],
+) -> None:
+    shown: list[dict[str, object]] = []
+
+    def only_look(path: str, body: bytes) -> bytes:
+        asked = json.loads(json.loads(body)["messages"][1]["content"])
+        shown.append(asked)
+        steps = [{"tool": each["tool"], "most": 9} for each in asked["tools"] if each["effect"] == "read"]
+        return completion(json.dumps({"steps": steps}))
+
+    with provider_of(only_look) as base:
+        offers = json.dumps({"auto": {"model": "openai/planner", "api_base": base, "api_key": "unused"}})
+        environment = os.environ | {"DOMINIE_MODEL_OFFERS": offers}
+        done = subprocess.run(
+            [*PLAY, "--undefended", "--planner", "auto"], capture_output=True, text=True, timeout=170, env=environment
+        )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    (asked,) = shown
+    assert set(asked) == {"request", "tools"} and "pay the bill" in str(asked["request"])
+    planned = found["with_plan"]
+    assert (planned["pairs"], planned["attack_success"], planned["unplanned_tasks"]) == (9, 0.0, 0.0)
+    assert (planned["denied_tasks"], planned["stopped_without_human"]) == (1.0, 1.0), "it was to look and not to pay"
+    assert (found["denied_tasks"], found["attack_success"]) == (0.0, 1.0)

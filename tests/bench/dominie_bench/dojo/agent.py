@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from agentdojo.functions_runtime import FunctionCall
@@ -56,6 +56,10 @@ class Played:
     """How what the attacker wants is written, where that is not plainly."""
     idle: bool = False
     """The injection has no calls: it only wants something said."""
+    planned: bool = False
+    """The run was to be held to a plan."""
+    unplanned: bool = False
+    """There was none that a run can be held to, so it was not begun."""
     user: Side = field(default_factory=Side)
     attacker: Side = field(default_factory=Side)
     utility: bool = False
@@ -69,16 +73,36 @@ class Agent:
         self._client = client
         self._approver = approver
         self._judge = judge
+        self._plans: dict[tuple[str, str], dominie.Plan | None] = {}
+
+    async def plan(self, pair: Pair) -> None:
+        """Have the plan of a pair's user task written.
+
+        Raises:
+            Problem: The model cannot be asked.
+        """
+        try:
+            plan = await self._client.plan(
+                pair.user_task.PROMPT, user="dev", model=pair.plan, id=f"plan/{pair.suite}/{pair.task}"
+            )
+        except dominie.Invalid as error:
+            print(f"{pair.suite}/{pair.task} is not planned: {error}", file=sys.stderr, flush=True)
+            plan = None
+        self._plans[pair.suite, pair.task] = plan
 
     async def play(self, pair: Pair) -> Played:
         """Play one pair in a run of its own."""
         before = environment(pair)
-        told = Played(pair.suite, pair.task, pair.injection, way=pair.way)
+        told = Played(pair.suite, pair.task, pair.injection, way=pair.way, planned=bool(pair.plan))
         attack = injected(pair, before) if pair.injection else []
         told.idle = bool(pair.injection) and not attack
         if told.idle:
             return told
-        async with self._client.run(user="dev", id=pair.run, request=pair.user_task.PROMPT) as run:
+        plan = self._plans[pair.suite, pair.task] if pair.plan else None
+        if told.planned and plan is None:
+            told.unplanned = True
+            return told
+        async with self._client.run(user="dev", id=pair.run, request=pair.user_task.PROMPT, plan=plan) as run:
             for call in pair.user_task.ground_truth(before):
                 result = await self._call(run, call, told.user, yes=True)
                 if pair.injection and not told.seen and _shows(result, pair.goal):
@@ -148,20 +172,34 @@ async def _judging(order: Order) -> AsyncIterator[Judge]:
 
 
 async def _main(order: Order) -> None:
-    waiting = iter([pair for suite in order.suites for pair in pairs(suite, order.limit, evade=order.evade)])
+    each = [pair for suite in order.suites for pair in pairs(suite, order.limit, evade=order.evade)]
+    planned = [replace(pair, plan=order.planner) for pair in each] if order.planner else []
     approver = dominie.AsyncClient(credentials=credentials_of(order.approver, None))
     async with _judging(order) as judge, dominie.AsyncClient("dojo") as client, approver:
         agent = Agent(client, approver, judge)
 
-        async def play() -> None:
-            for pair in waiting:
-                print(json.dumps(asdict(await agent.play(pair))), flush=True)
+        async def play(pair: Pair) -> None:
+            print(json.dumps(asdict(await agent.play(pair))), flush=True)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(IN_FLIGHT):
-                group.create_task(play())
+        await _all([pair for pair in planned if not pair.injection], agent.plan)
+        await _all([*each, *planned], play)
+
+
+async def _all(pairs: list[Pair], work: Callable[[Pair], Awaitable[None]]) -> None:
+    waiting = iter(pairs)
+
+    async def go_on() -> None:
+        for pair in waiting:
+            await work(pair)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(IN_FLIGHT):
+            group.create_task(go_on())
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    asyncio.run(_main(Order.model_validate_json(sys.argv[1])))
+    try:
+        asyncio.run(_main(Order.model_validate_json(sys.argv[1])))
+    except* dominie.Problem as problems:
+        sys.exit(f"{problems.exceptions[0]}")

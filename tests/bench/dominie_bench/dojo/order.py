@@ -13,3 +13,5 @@ class Order(BaseModel):
     """Who says yes, by name."""
     evade: bool = False
     """What an attacker wants is written otherwise: each pair is played with its arguments so, and with its page so."""
+    planner: str | None = None
+    """The model that writes a plan for each user task; then all is played again, held to it."""

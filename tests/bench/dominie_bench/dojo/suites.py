@@ -34,16 +34,18 @@ class Pair:
     injection: str = ""
     way: str = ""
     """How what the attacker wants is written, where that is not plainly."""
+    plan: str = ""
+    """Which model has planned it, where one has."""
 
     @property
     def run(self) -> str:
         """The id of its run: how the worker knows whose environment a call is for."""
-        return f"{self.suite}/{self.task}/{self.injection}/{self.way}"
+        return f"{self.suite}/{self.task}/{self.injection}/{self.way}/{self.plan}"
 
     @classmethod
     def of(cls, run: str) -> "Pair":
         """The pair of a run."""
-        return cls(*run.split("/"))
+        return cls(*run.split("/", 4))
 
     @property
     def user_task(self) -> Any:
