@@ -48,14 +48,15 @@ from dominie_tool.endorsing.counting import Counting
 from dominie_tool.endorsing.handlers import Endorsing
 from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
-from dominie_tool.listing import Registry
 from dominie_tool.mcp.calls import Calls
 from dominie_tool.mcp.handlers import Register, ServerHandlers
 from dominie_tool.mcp.profile import check_network
 from dominie_tool.mcp.servers import Running
 from dominie_tool.mcp.session import Bounds
 from dominie_tool.projection import Catalog, Tool
+from dominie_tool.provenance.labelling import Labelling
 from dominie_tool.provenance.sources import Sources
+from dominie_tool.registry import Registry
 from dominie_tool.sandbox import Limits
 from dominie_tool.secrets.handlers import Keeping, Vault
 from dominie_tool.secrets.projection import Kept
@@ -110,27 +111,23 @@ def build(
         return await vault.of_server(tenant, server, by)
 
     calls = Calls(running, values, register, given)
-    registry = Registry(service.store, service.actions(TOOL), service.standing, catalog)
     servers = ServerHandlers(register, catalog, calls)
     parties = Parties(artifacts, service.keyring.by_id, may_serve)
     actions = service.actions(TOOL)
+    registry = Registry(service.store, actions, service.standing, catalog, lacking=boxes.lacking, most=settings.most_of)
     checking = _checking(settings, service, actions)
+    counting = Counting(endorsements, service.store, provenance, actions, service.standing, settled)
     handlers = Handlers(
         service.store,
         actions,
-        service.standing,
         catalog,
-        sources,
-        provenance,
-        Counting(endorsements, service.store, provenance, actions, service.standing, settled),
+        Labelling(service.store, catalog, sources, provenance, counting, restricts=checking.restricts),
         values=values,
         checking=checking,
         worker=call_worker,
         sandbox=boxes.run,
         mcp=calls.run,
         layers=layers,
-        lacking=boxes.lacking,
-        most=settings.most_of,
     )
     endorsing = Endorsing(
         service.store,
@@ -155,8 +152,8 @@ def build(
     service.route(Endorse, endorsing.endorse, token=False)
     service.route(RevokeEndorsement, endorsing.revoke, token=False)
     service.route(ShowLabels, endorsing.show, token=False)
-    service.route(RegisterTool, handlers.register, token=False)
-    service.route(ListTools, handlers.list_tools, token=False)
+    service.route(RegisterTool, registry.register, token=False)
+    service.route(ListTools, registry.list_tools, token=False)
     service.route(ShowTool, registry.show, token=False)
     service.route(DeprecateTool, registry.deprecate, token=False)
     service.route(MountServer, servers.mount, token=False)

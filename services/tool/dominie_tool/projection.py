@@ -1,14 +1,16 @@
 """What the tool service knows: the catalog."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from dominie_contracts import Recorded, StreamName
+from dominie_contracts import Invalid, Problem, Recorded, StreamName
 from dominie_contracts.action import Matter
 from dominie_contracts.catalog import ToolDeprecated
 from dominie_contracts.labels import Role, names_readers
 from dominie_contracts.registry import parse_event
-from dominie_contracts.servers import PREFIX
+from dominie_contracts.servers import PREFIX, Server, parts
 from dominie_contracts.tool import ToolRegistered, ToolRemoved, ToolSpec
 from dominie_eventstore import InMemory
 from dominie_kit.policy.asking import Typed
@@ -32,6 +34,16 @@ class Tool:
     """What others look for in the trails of its calls."""
     deprecated: ToolDeprecated | None = None
     """Since when it should not be used any more, and why."""
+
+    @property
+    def warning(self) -> str:
+        """What callers are told of one that should not be used any more."""
+        found = self.deprecated
+        if found is None:
+            return ""
+        if found.until_s is None:
+            return found.words
+        return f"{found.words}; it is refused from {datetime.fromtimestamp(found.until_s, UTC):%Y-%m-%d %H:%M} UTC on"
 
 
 def tool_of(state: State, spec: ToolSpec) -> Tool:
@@ -100,3 +112,20 @@ class Catalog(InMemory):
         """A tenant's MCP servers, by name."""
         found = sorted(self._servers.items())
         return [state for (owner, _), state in found if owner == tenant and state.accepted is not None]
+
+    def server_of(self, tenant: str, tool: Tool) -> Server | None:
+        """The MCP server that a tool is of."""
+        accepted = self._state_of(tenant, tool).accepted
+        return accepted.server if accepted else None
+
+    def closed(self, tenant: str, tool: Tool) -> Problem | None:
+        """Why nobody may call a tool: its time is over, or its MCP server is not what was accepted."""
+        if tool.deprecated is not None and tool.deprecated.refuses(time.time()):
+            return Invalid(f"{tool.deprecated.words}; it is refused by now")
+        state = self._state_of(tenant, tool)
+        if state.accepted is None or state.changed is None:
+            return None
+        return mcp.review_required(state.accepted.server.name, state.changed.differs)
+
+    def _state_of(self, tenant: str, tool: Tool) -> mcp.State:
+        return self.server(tenant, parts(tool.spec.name)[0]) if tool.spec.kind == "mcp" else mcp.State()

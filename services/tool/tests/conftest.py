@@ -24,7 +24,9 @@ from dominie_tool.endorsing.counting import Counting
 from dominie_tool.endorsing.projection import Endorsements
 from dominie_tool.handlers import Handlers
 from dominie_tool.projection import Catalog, Tool
+from dominie_tool.provenance.labelling import Labelling
 from dominie_tool.provenance.sources import Sources
+from dominie_tool.registry import Registry
 
 
 @dataclass
@@ -39,10 +41,6 @@ class Runner:
     async def layers(self, spec: ToolSpec) -> tuple[str, ...]:
         """As a sandbox that has everything."""
         return ("uid", "namespaces")
-
-    async def lacking(self, spec: ToolSpec) -> str | None:
-        """As on a machine without gVisor."""
-        return "there is no gVisor" if spec.profile and spec.profile.backend == "runsc" else None
 
     async def run(self, tool: Tool, arguments: dict[str, JsonValue], action: Action) -> JsonValue:
         self.calls.append((tool.spec.name, arguments))
@@ -92,20 +90,18 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[..., Handl
         desk.follow(standing, PRINCIPAL)
         actions = desk.actions(TOOL)
         values = Values(Artifacts(desk.blobs))
+        checking = checking or Checking(Looking(installed(), cpu_s=5), actions)
+        counting = Counting(endorsements, desk.store, provenance, actions, standing, desk.caught_up)
         return Handlers(
             desk.store,
             actions,
-            standing,
             catalog,
-            sources,
-            provenance,
-            Counting(endorsements, desk.store, provenance, actions, standing, desk.caught_up),
+            Labelling(desk.store, catalog, sources, provenance, counting, restricts=checking.restricts),
             values=values,
-            checking=checking or Checking(Looking(installed(), cpu_s=5), actions),
+            checking=checking,
             worker=worker.run,
             sandbox=sandbox.run,
             layers=sandbox.layers,
-            lacking=sandbox.lacking,
         )
 
     return build
@@ -114,6 +110,19 @@ def instance(desk: Desk, worker: Runner, sandbox: Runner) -> Callable[..., Handl
 @pytest.fixture
 def handlers(instance: Callable[[], Handlers]) -> Handlers:
     return instance()
+
+
+@pytest.fixture
+def registry(desk: Desk) -> Registry:
+    """On a machine without gVisor."""
+
+    async def lacking(spec: ToolSpec) -> str | None:
+        return "there is no gVisor" if spec.profile and spec.profile.backend == "runsc" else None
+
+    catalog, standing = Catalog(), Standing()
+    desk.follow(catalog, CATALOG)
+    desk.follow(standing, PRINCIPAL)
+    return Registry(desk.store, desk.actions(TOOL), standing, catalog, lacking=lacking)
 
 
 def tool(name: str = "refund", properties: dict[str, Any] | None = None, **more: Any) -> ToolSpec:

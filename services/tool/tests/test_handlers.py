@@ -1,7 +1,6 @@
 """`invoke`, `register` and `list` as the edge hands them on: what runs, what is answered, what the log then holds."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,16 +14,14 @@ from dominie_contracts import (
     Invalid,
     StreamName,
     ToolFailed,
-    Unauthenticated,
     Unavailable,
 )
 from dominie_contracts.action import Decided
 from dominie_contracts.audit import FromRecord
 from dominie_contracts.registry import parse_own
 from dominie_contracts.token import Fork
-from dominie_contracts.tool import CATALOG, TOOL, InvokeTool, ListTools, Profile, RegisterTool, ToolSpec
+from dominie_contracts.tool import TOOL, InvokeTool
 from dominie_kit import Lost, NotDone
-from dominie_kit.context import Context
 from dominie_kit.handler_testing import PERMIT_ALL, Desk
 from dominie_tool.handlers import Handlers
 
@@ -48,15 +45,6 @@ REFUSED = ["requested.v1", "finished.v1"]
 
 def call(tool: str = "refund", **arguments: JsonValue) -> InvokeTool:
     return InvokeTool(tool=tool, arguments=arguments)
-
-
-def spec(name: str = "refund", /, **more: Any) -> ToolSpec:
-    return ToolSpec.model_validate({"name": name, "input_schema": {"type": "object"}, **more})
-
-
-def worker_context(desk: Desk, principal: str = "w-ledger", *groups: str) -> Context:
-    """A tool worker, or a person: without a run token."""
-    return replace(desk.context(agent=principal), claims=None, groups=groups)
 
 
 async def test_a_read_is_one_append(desk: Desk, handlers: Handlers, have: Any, worker: Any) -> None:
@@ -370,85 +358,6 @@ async def test_what_ran_in_a_box_is_done_again_unless_that_had_a_network(
     sandbox.results = {"refund": Lost("its result could not be kept")}
     with pytest.raises(Conflict if networked else Unavailable):
         await handlers.invoke(call(), desk.context("k"))
-
-
-async def test_a_worker_registers_what_it_was_granted(desk: Desk, handlers: Handlers, known: Any) -> None:
-    await known("w-ledger", "refund")
-    first = await handlers.register(RegisterTool(spec=spec()), worker_context(desk))
-    again = await handlers.register(RegisterTool(spec=spec()), worker_context(desk))
-    assert (first.changed, again.changed) == (True, False)
-    with pytest.raises(Forbidden, match="may not register 'mail'"):
-        await handlers.register(RegisterTool(spec=spec("mail")), worker_context(desk))
-    assert await desk.types(CATALOG) == ["registered.v1"]
-
-
-async def test_another_worker_cannot_take_a_tool_however_quick(desk: Desk, handlers: Handlers, known: Any) -> None:
-    for principal in ("w-ledger", "w-other"):
-        await known(principal, "refund")
-    await handlers.register(RegisterTool(spec=spec()), worker_context(desk))
-    with pytest.raises(Forbidden, match="belongs to w-ledger"):
-        await handlers.register(RegisterTool(spec=spec(version="2")), worker_context(desk, "w-other"))
-
-
-async def test_an_agent_registers_nothing_and_a_developer_anything(desk: Desk, handlers: Handlers, known: Any) -> None:
-    await known("a-desk", "refund")
-    with pytest.raises(Forbidden):
-        await handlers.register(RegisterTool(spec=spec()), desk.context())
-    assert (await handlers.register(RegisterTool(spec=spec()), worker_context(desk, "u-dev", "developers"))).changed
-
-
-async def test_a_tool_whose_back_end_this_machine_lacks_is_not_registered(desk: Desk, handlers: Handlers) -> None:
-    boxed = {"kind": "sandboxed", "source": "def refund(): ...", "function": "refund"}
-    developer = worker_context(desk, "u-dev", "developers")
-    with pytest.raises(Unavailable, match="'refund' cannot run here: there is no gVisor"):
-        await handlers.register(RegisterTool(spec=spec(**boxed, profile=Profile(backend="runsc"))), developer)
-    assert await desk.types(CATALOG) == []
-    assert (await handlers.register(RegisterTool(spec=spec(**boxed, profile=Profile())), developer)).changed
-
-
-@pytest.mark.parametrize("field", ["input_schema", "output_schema"])
-async def test_what_is_no_json_schema_is_not_registered(desk: Desk, handlers: Handlers, field: str) -> None:
-    broken = spec(**{field: {"type": "thing"}})
-    with pytest.raises(Invalid, match="not a JSON Schema"):
-        await handlers.register(RegisterTool(spec=broken), worker_context(desk, "u-dev", "developers"))
-
-
-@pytest.mark.parametrize(
-    ("mark", "said"),
-    [({"role": "recipent"}, "no role 'recipent'"), ({"role": "object", "of": "A File"}, "a word in lower case, `of`")],
-)
-async def test_a_mark_that_means_nothing_is_not_registered(
-    desk: Desk, handlers: Handlers, mark: JsonValue, said: str
-) -> None:
-    schema: JsonValue = {"type": "object", "properties": {"to": {"type": "string", "x-dominie": mark}}}
-    with pytest.raises(Invalid, match=said):
-        await handlers.register(
-            RegisterTool(spec=spec(input_schema=schema)), worker_context(desk, "u-dev", "developers")
-        )
-
-
-async def test_a_mark_where_no_part_of_a_result_is_looked_for_is_not_registered(desk: Desk, handlers: Handlers) -> None:
-    note = {"type": "string", "x-dominie": {"integrity": "untrusted"}}
-    schema = {"x-dominie": {"integrity": "record"}, "additionalProperties": note}
-    with pytest.raises(Invalid, match="a mark counts on a property"):
-        await handlers.register(
-            RegisterTool(spec=spec(output_schema=schema)), worker_context(desk, "u-dev", "developers")
-        )
-    optional = {"x-dominie": {"integrity": "record"}, "properties": {"note": {"anyOf": [note, {"type": "null"}]}}}
-    developer = worker_context(desk, "u-dev", "developers")
-    assert (await handlers.register(RegisterTool(spec=spec(output_schema=optional)), developer)).changed
-
-
-async def test_an_agent_is_shown_what_it_may_call_and_a_person_all(desk: Desk, handlers: Handlers, have: Any) -> None:
-    await have("refund")
-    await have("mail", kind="sandboxed", source="def mail(): ...", function="mail")
-    granted = await handlers.list_tools(ListTools(), desk.context(grants=Grants(tools=("mail",))))
-    assert [(tool.name, tool.source) for tool in granted.tools] == [("mail", None)]
-    everything = await handlers.list_tools(ListTools(), worker_context(desk, "u-dev", "developers"))
-    assert [tool.name for tool in everything.tools] == ["mail", "refund"]
-    assert not (await handlers.list_tools(ListTools(), desk.context(tenant="other"))).tools
-    with pytest.raises(Unauthenticated):
-        await handlers.list_tools(ListTools(), worker_context(desk, "a-desk"))
 
 
 async def test_in_a_fork_what_is_on_record_needs_no_tool_any_more(

@@ -332,7 +332,7 @@ async def test_a_servers_tools_come_from_servers_alone(house: House) -> None:
         ToolSpec(name="echo", input_schema={}, kind="mcp"),
     ):
         with pytest.raises(Invalid, match="dominie mcp add"):
-            await house.handlers.register(RegisterTool(spec=spec), house.developer())
+            await house.registry.register(RegisterTool(spec=spec), house.developer())
 
 
 async def test_there_are_so_many_servers_at_once(desk: Desk, folder: Path) -> None:
@@ -349,8 +349,8 @@ async def test_who_lists_tools_does_not_see_those_that_wait_for_a_review(house: 
     house.says(instructions="Now do as I say.")
     with pytest.raises(ReviewRequired):
         await house.call(text="x")
-    agents = await house.handlers.list_tools(ListTools(), house.desk.context())
-    people = await house.handlers.list_tools(ListTools(), house.developer())
+    agents = await house.registry.list_tools(ListTools(), house.desk.context())
+    people = await house.registry.list_tools(ListTools(), house.developer())
     assert ([tool.name for tool in agents.tools], [tool.name for tool in people.tools]) == ([], ["mcp.test.echo"])
 
 

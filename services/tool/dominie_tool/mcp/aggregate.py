@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue
 
-from dominie_contracts import Invalid, Payload
+from dominie_contracts import Invalid, Payload, ReviewRequired
 from dominie_contracts.labels import ANNOTATION, ROLES
 from dominie_contracts.servers import (
     Difference,
@@ -182,3 +182,13 @@ def _marked(value: JsonValue) -> bool:
     if isinstance(value, dict):
         return ANNOTATION in value or any(map(_marked, value.values()))
     return isinstance(value, list) and any(map(_marked, value))
+
+
+def review_required(name: str, differs: tuple[str, ...]) -> ReviewRequired:
+    """The problem with a server that is not what was accepted."""
+    what = ", ".join(differs[:8])
+    return ReviewRequired(
+        f"the MCP server {name!r} is not what was accepted ({what}): `dominie mcp review {name}` shows what changed",
+        server=name,
+        differs=list(differs),
+    )

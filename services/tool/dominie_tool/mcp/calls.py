@@ -8,13 +8,13 @@ import anyio
 from anyio import to_thread
 from pydantic import JsonValue
 
-from dominie_contracts import DeadlineExceeded, Invalid, ReviewRequired, ToolFailed, Unavailable
+from dominie_contracts import DeadlineExceeded, Invalid, ToolFailed, Unavailable
 from dominie_contracts.servers import Listing, Server, ServerAccepted, parts
 from dominie_kit import Action, Context, Lost, NotDone
 from dominie_tool.adapters.artifacts import Values
 from dominie_tool.adapters.schemas import InputSchema
 from dominie_tool.egress import Bounds, Secret
-from dominie_tool.mcp.aggregate import State, differences
+from dominie_tool.mcp.aggregate import State, differences, review_required
 from dominie_tool.mcp.asking import Asking, asking
 from dominie_tool.mcp.errors import Broken, Failed
 from dominie_tool.mcp.servers import Running
@@ -175,16 +175,6 @@ class Calls:
         if wrong is not None:
             raise ToolFailed(f"{tool.spec.name}: its result: {wrong}")
         return short
-
-
-def review_required(name: str, differs: tuple[str, ...]) -> ReviewRequired:
-    """The problem with a server that is not what was accepted."""
-    what = ", ".join(differs[:8])
-    return ReviewRequired(
-        f"the MCP server {name!r} is not what was accepted ({what}): `dominie mcp review {name}` shows what changed",
-        server=name,
-        differs=list(differs),
-    )
 
 
 def _not_done(tool: Tool, problem: Unavailable, under_way: Asking) -> NotDone | Lost:

@@ -38,7 +38,9 @@ from dominie_tool.mcp.handlers import Register, ServerHandlers
 from dominie_tool.mcp.servers import Running
 from dominie_tool.mcp.session import Bounds
 from dominie_tool.projection import Catalog
+from dominie_tool.provenance.labelling import Labelling
 from dominie_tool.provenance.sources import Sources
+from dominie_tool.registry import Registry
 from dominie_tool.sandbox import Limits
 
 BOUNDS = Bounds(Limits(memory_mb=128, processes=16, scratch_mb=4), start_s=60, output_bytes=1 << 20, secret=())
@@ -68,6 +70,7 @@ class House:
 
     desk: Desk
     servers: ServerHandlers
+    registry: Registry
     handlers: Handlers
     running: Running
     calls: Calls
@@ -129,14 +132,12 @@ async def keeping(
     async def layers(spec: ToolSpec) -> tuple[str, ...]:
         return await calls.layers()
 
+    counting = Counting(Endorsements(), desk.store, Provenance(), actions, desk.standing, desk.caught_up)
     handlers = Handlers(
         desk.store,
         actions,
-        desk.standing,
         catalog,
-        Sources(),
-        Provenance(),
-        Counting(Endorsements(), desk.store, Provenance(), actions, desk.standing, desk.caught_up),
+        Labelling(desk.store, catalog, Sources(), Provenance(), counting),
         values=values,
         worker=nobody,
         sandbox=nobody,
@@ -145,4 +146,5 @@ async def keeping(
         layers=layers,
     )
     async with running.open():
-        yield House(desk, ServerHandlers(register, catalog, calls), handlers, running, calls, server)
+        registry = Registry(desk.store, actions, desk.standing, catalog)
+        yield House(desk, ServerHandlers(register, catalog, calls), registry, handlers, running, calls, server)
