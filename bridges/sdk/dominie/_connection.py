@@ -193,11 +193,7 @@ class Connection:
                         waiter.set_result(has_all)
 
     async def _flush(self) -> None:
-        """Wait until the broker has all of it; one that does not answer is given up.
-
-        A flush of nats-py must not be cancelled: the pong that comes later ends its reading, and nobody is told.
-        """
-        await asyncio.sleep(0)  # nats-py writes its ping at once, and what was published in a task of its own
+        """Wait until the broker has all of it; one that does not answer is given up."""
         flushing = asyncio.ensure_future(self._nats.flush(timeout=FLUSH_S))
         self._flushing.add(flushing)
         flushing.add_done_callback(self._flushed)

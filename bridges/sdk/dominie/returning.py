@@ -3,7 +3,8 @@
 nats-py 2.16 stays away for good, or for ten seconds at a time, where a broker ends while the client is connecting anew:
 what the last connection left half read spoils each one after it, its reader takes the next one's bytes, an error that
 is neither the network's nor NATS's ends the reading or the reconnecting without a word, two tasks reconnect at once and
-end each other's connections, and bytes that nobody takes any more are waited for.
+end each other's connections, and bytes that nobody takes any more are waited for. Its PING overtakes what is still to
+be written, so that a flush would say nothing of that; and a PONG that nobody waits for any more ends its reading.
 """
 
 import asyncio
@@ -38,7 +39,28 @@ class Returning(Client):
         finally:
             alarm.cancel()
 
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        try:
+            await super()._close(status, do_cbs)
+        except OSError:  # it ended with something still to be written; nobody has been told yet
+            self._status = Client.DISCONNECTED
+            await super()._close(status, do_cbs)
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        if self._pending and self._transport is not None:
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        await super()._send_ping(future)
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     async def _select_next_server(self) -> None:
+        this = asyncio.current_task()
+        if this is not None and this.cancelling():
+            raise asyncio.CancelledError  # again: nats-py may lose one
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None:
                 task.cancel()

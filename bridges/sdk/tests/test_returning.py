@@ -100,12 +100,15 @@ async def _ignore(_: Exception) -> None:
 
 
 class Fickle:
-    """A broker's first words, and an answer to each ping; while `ends`, it then often ends the connection."""
+    """A broker's first words, and an answer to each ping, unless it `is_silent`; while `ends`, it then often ends the
+    connection."""
 
     def __init__(self) -> None:
         self.ends = False
+        self.is_silent = False
         self.connections = 0
         self.open: set[asyncio.StreamWriter] = set()
+        self.heard: list[bytes] = []
         self._chance = random.Random(1)
 
     @asynccontextmanager
@@ -131,7 +134,8 @@ class Fickle:
         with suppress(OSError):
             writer.write(b'INFO {"server_id":"A","version":"2.10.0","max_payload":1048576,"headers":true}\r\n')
             while line := await reader.readline():
-                if line.startswith(b"PING"):
+                self.heard.append(line)
+                if line.startswith(b"PING") and not self.is_silent:
                     writer.write(b"PONG\r\n")
                     if self.ends and self._chance.random() < 0.6:
                         await asyncio.sleep(self._chance.choice((0.0, 0.0, 0.001, 0.002)))
@@ -190,3 +194,43 @@ async def test_who_is_closed_while_it_connects_is_closed() -> None:
         await asyncio.sleep(0.5)  # whoever would connect again has had its turn
         assert broker.connections == closed
         assert all(wire.is_closed for wire in wires)
+
+
+async def test_a_flush_says_that_what_was_sent_before_it_has_arrived() -> None:
+    broker = Fickle()
+    async with broker.listening() as url, connected(url) as wires:
+        await wires[0].subscribe("here")
+        await wires[0].publish("there", b"x")
+        await wires[0].flush()
+        assert [line.split()[0] for line in broker.heard[-4:]] == [b"SUB", b"PUB", b"x", b"PING"]
+
+
+async def test_a_pong_that_came_too_late_ends_nothing() -> None:
+    broker = Fickle()
+    async with broker.listening() as url, connected(url) as wires:
+        broker.is_silent = True
+        with pytest.raises(nats.errors.TimeoutError):
+            await wires[0].flush(timeout=0.05)  # type: ignore[arg-type]  # seconds
+        broker.is_silent = False
+        (writer,) = broker.open
+        writer.write(b"PONG\r\n")
+        await wires[0].flush()
+        assert (broker.connections, wires[0].is_connected) == (1, True)
+
+
+async def test_who_is_closed_as_the_connection_ends_is_closed() -> None:
+    broker, closed = Fickle(), asyncio.Event()
+
+    async def told() -> None:
+        closed.set()
+
+    async with broker.listening() as url:
+        wire = Wire()
+        await wire.connect(url, max_reconnect_attempts=-1, closed_cb=told, error_cb=_ignore)
+        wire._drop()
+        wire._pending, wire._pending_data_size = (
+            [b"PUB x 0\r\n\r\n"],
+            11,
+        )  # as when it ends between two steps of closing
+        await wire.close()
+        assert wire.is_closed and closed.is_set()

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
+from dominie.returning import Returning
 from dominie.testing import Broker
 from dominie.wire import Wire, _Reader, header_block
 from dominie_contracts import headers
@@ -34,8 +35,9 @@ def test_they_are_read_as_what_they_were(given: dict[str, str]) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("value", ["a\r\nPUB evt.0 1\r\nx", "a\nb", "a\rb"])
 async def test_a_value_cannot_end_its_line(broker: Broker, value: str) -> None:
-    wire, other = Wire(), await nats.connect(broker.url)
+    wire, other = Wire(), Returning()
     await wire.connect(broker.url)
+    await other.connect(broker.url)
     heard = await other.subscribe(">")
     await other.flush()
     await wire.publish("cmd.x", b"1", headers={headers.KEY: value, headers.AFTER: "7"})

@@ -10,14 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
-import nats
 import pytest
 from nats.aio.msg import Msg
 
 from dominie import Credentials, Invalid, ToolContext, tool
 from dominie._link import Link
 from dominie._worker import Worker
-from dominie.testing import Asked, Broker, Callout, House
+from dominie.testing import Asked, Broker, Callout, House, lasting
 from dominie_contracts.artifact import CHUNK_BYTES, CallPass, Chunk, Reference
 from dominie_contracts.subjects import return_subject
 from dominie_contracts.tool import (
@@ -111,7 +110,7 @@ class ToolService:
 
 @pytest.fixture
 async def service(broker: Broker) -> AsyncIterator[ToolService]:
-    client = await nats.connect(broker.url, max_reconnect_attempts=-1, reconnect_time_wait=0.05)
+    client = await lasting(broker.url)
     found = ToolService(client)
     await found.listen(True)
     yield found

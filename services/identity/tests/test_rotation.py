@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 import pytest
 from joserfc.jwk import OKPKey
-from nats.aio.client import Client
 
 from dominie.keys import KeyPair
+from dominie.returning import Returning
 from dominie_contracts import Conflict, Forbidden, Invalid, Problem, Unauthenticated, Unavailable
 from dominie_contracts.identity import Done, PrincipalView, Register, Revoke, Rotate
 from dominie_contracts.keys import Keys, Replacement, RotateKeys
@@ -200,7 +200,7 @@ async def test_nobody_but_identity_writes_the_keys(acme: House) -> None:
 @asynccontextmanager
 async def as_static(acme: House, keys: KeyPair) -> AsyncIterator[Peer]:
     """A connection of one whom the broker knows from its configuration."""
-    client = Client()
+    client = Returning()
     peer = Peer(client)
 
     async def note(error: Exception) -> None:

@@ -12,10 +12,10 @@ import anyio
 import pytest
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
-from nats.aio.client import Client
 
 from dominie._signing_in import proof
 from dominie.keys import KeyPair
+from dominie.returning import Returning
 from dominie_contracts import Conflict, Problem, StreamName, Unavailable
 from dominie_contracts.identity import PRINCIPAL, REFUSALS, Done, Erased, Refused, Registered, Revoke, SignIn, Suspend
 from dominie_contracts.people import SignedIn
@@ -116,7 +116,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory, issuers: dict[str, Sta
         state = found.keys.path / "state"
         settings = Settings(nats_url=found.url, keys=found.keys.path, state=state, identity_issuers=configured)
         async with serving(build(settings)) as service:
-            client = Client()
+            client = Returning()
             inbox = f"{service_inbox_prefix('gateway')}.inner".encode()
             await client.connect(found.url, nkeys_seed_str=found.keys.service("gateway").inner.seed, inbox_prefix=inbox)
             scene = Scene(found, service, issuers, Peer(client))

@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack, closing, suppress
 import anyio
 import anyio.to_thread
 import pytest
-from nats.aio.client import Client
 
 from dominie.keys import KeyPair
+from dominie.returning import Returning
 from dominie_contracts import StreamName
 from dominie_contracts.identity import PRINCIPAL, Done, Resume, Revoke, Suspend, Suspended
 from dominie_contracts.registry import parse_own
@@ -86,7 +86,7 @@ async def test_who_is_resumed_is_let_in_and_stays(acme: House) -> None:
 @pytest.fixture
 async def warden(acme: House) -> Peer:
     """The warden's own connection, in other hands."""
-    peer = Peer(Client())
+    peer = Peer(Returning())
 
     async def note(error: Exception) -> None:
         peer.refused.append(str(error))

@@ -225,7 +225,6 @@ class Service:
             heard = AtOnce[Msg](partial(self.edge.take, route), ignores=self.edge.ignores)
             await client.subscribe(subject, queue=self.name, future=heard)  # type: ignore[arg-type]  # stands for one
         await client.flush()
-        await client.flush()  # nats-py's first PING overtakes subscriptions that it has yet to write
 
     async def _run_beside(self) -> None:
         """Run the background tasks, once they can rely on every read model."""

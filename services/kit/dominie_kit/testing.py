@@ -3,7 +3,6 @@
 Nothing here goes through the sdk, so that a test can do what the sdk would not.
 """
 
-import asyncio
 import base64
 import json
 import socket
@@ -21,6 +20,7 @@ from nats.aio.client import Client
 from nats.errors import Error
 
 from dominie.keys import KeyPair
+from dominie.returning import Returning
 from dominie_contracts import Command, Message, ProblemDetails, headers
 from dominie_contracts.identity import PrincipalView, Register
 from dominie_contracts.problems import problem_from
@@ -34,7 +34,6 @@ from dominie_kit.service import Service
 R = TypeVar("R", bound=Message)
 WAIT_S = 20.0
 ASSERTION_S = 60
-_LOOK_S = 0.005
 SPONSOR = "u-sponsor"
 
 
@@ -85,14 +84,14 @@ class Peer:
         """Publish, and say whether the broker let it through."""
         before = len(self.refused)
         await self.client.publish(subject, body, reply=reply, headers=dict(sent) if sent else None)
-        await self._settle()
+        await self.client.flush()
         return len(self.refused) == before
 
     async def may_subscribe(self, subject: str) -> bool:
         """Subscribe, and say whether the broker allowed it."""
         before = len(self.refused)
         await self.client.subscribe(subject)
-        await self._settle()
+        await self.client.flush()
         return len(self.refused) == before
 
     def _subject(self, command: Command, resource: str | None) -> str:
@@ -100,11 +99,6 @@ class Peer:
         if self.principal:
             return str(CommandSubject(self.tenant, self.principal, service, name, resource))
         return service_subject(service, name)
-
-    async def _settle(self) -> None:
-        """nats-py's PING overtakes what is still to be written, so only the second PONG comes after a refusal."""
-        await self.client.flush()
-        await self.client.flush()
 
 
 @asynccontextmanager
@@ -131,8 +125,7 @@ async def connected(
     shown = token
     if shown is None and keys is not None:
         shown = assertion(keys, tenant, principal)
-    peer = Peer(Client(), tenant, principal)
-    loop = asyncio.get_running_loop()
+    peer = Peer(Returning(), tenant, principal)
 
     async def note(error: Exception) -> None:
         peer.refused.append(str(error))
@@ -140,14 +133,6 @@ async def connected(
     async def end() -> None:
         peer.ended.set()
 
-    def watch() -> None:  # where something is still to be written, nats-py closes and never says so
-        if peer.client.is_closed:
-            peer.ended.set()
-        elif not done:
-            loop.call_later(_LOOK_S, watch)
-
-    done = False
-    loop.call_later(_LOOK_S, watch)
     try:
         await peer.client.connect(
             url,
@@ -160,9 +145,7 @@ async def connected(
         )
         yield peer
     finally:
-        done = True
-        with suppress(OSError):
-            await peer.client.close()
+        await peer.client.close()
 
 
 class RawConnection:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nats
 import pytest
 from nats.aio.client import Client
 from nats.errors import Error
@@ -19,6 +18,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import APIError
 
 from dominie.keys import KeyPair
+from dominie.returning import Returning
 from dominie_contracts.subjects import SERVICES, segment_stream, service_inbox_prefix
 from dominie_kit.errors import BrokerFailed
 from dominie_kit.house.broker import EmbeddedBroker, connect_operator
@@ -65,19 +65,14 @@ class Connection:
     async def may_publish(self, subject: str, body: bytes = b"{}") -> bool:
         before = len(self.refused)
         await self.client.publish(subject, body)
-        await self._settle()
+        await self.client.flush()
         return len(self.refused) == before
 
     async def may_subscribe(self, subject: str) -> bool:
         before = len(self.refused)
         await self.client.subscribe(subject)
-        await self._settle()
+        await self.client.flush()
         return len(self.refused) == before
-
-    async def _settle(self) -> None:
-        """nats-py's PING overtakes what is still to be written, so only the second PONG comes after a refusal."""
-        await self.client.flush()
-        await self.client.flush()
 
 
 @asynccontextmanager
@@ -87,7 +82,8 @@ async def connected(broker: EmbeddedBroker, key: KeyPair, inbox: str = "_INBOX")
     async def note(error: Exception) -> None:
         refused.append(str(error))
 
-    client = await nats.connect(
+    client = Returning()
+    await client.connect(
         broker.url, nkeys_seed_str=key.seed, inbox_prefix=inbox.encode(), error_cb=note, allow_reconnect=False
     )
     try:

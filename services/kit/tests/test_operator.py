@@ -7,9 +7,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from dominie.returning import Returning
 from dominie_contracts import Forbidden, Message, Unavailable, headers
 from dominie_contracts.identity import PrincipalView, Register
 from dominie_contracts.operations import ServiceStatus
@@ -54,7 +54,7 @@ async def stand_in(broker: EmbeddedBroker, service: str, answer: Answer) -> Asyn
             body = said.details.model_dump_json().encode()
             await client.publish(message.reply, body, headers={headers.PROBLEM: said.type})
 
-    client = Client()
+    client = Returning()
     await client.connect(broker.url, nkeys_seed_str=broker.keys.service(service).edge.seed)
     await client.subscribe(f"svc.{service}.>", cb=reply)
     await client.flush()

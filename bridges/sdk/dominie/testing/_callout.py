@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import nats
 from joserfc import jwt
 from nats.aio.msg import Msg
 
 from dominie.keys import KeyPair, public_jwk
-from dominie.testing._broker import Broker
+from dominie.testing._broker import Broker, lasting
 from dominie_contracts.subjects import inbox_prefix
 
 CONFIG = """
@@ -49,9 +48,7 @@ class Callout:
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        client = await nats.connect(
-            self.broker.url, nkeys_seed_str=self.auth.seed, max_reconnect_attempts=-1, reconnect_time_wait=0.05
-        )
+        client = await lasting(self.broker.url, nkeys_seed_str=self.auth.seed)
         try:
             await client.subscribe("$SYS.REQ.USER.AUTH", cb=self._answer)
             await client.flush()

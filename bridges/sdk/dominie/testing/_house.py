@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import nats
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
+from dominie.testing._broker import lasting
 from dominie_contracts import Command, CommandSubject, Invalid, Message, Problem, headers
 from dominie_contracts.registry import COMMANDS
 from dominie_contracts.runs import MintRunToken, RunToken
@@ -97,7 +97,7 @@ def _mint(command: MintRunToken, asked: Asked) -> RunToken:
 @asynccontextmanager
 async def keeping_house(url: str, seed: str | None = None) -> AsyncIterator[House]:
     """A house at a broker; it mints run tokens, and answers what else a test tells it to."""
-    client = await nats.connect(url, nkeys_seed_str=seed, max_reconnect_attempts=-1, reconnect_time_wait=0.05)
+    client = await lasting(url, nkeys_seed_str=seed)
     try:
         async with asyncio.TaskGroup() as tasks:
             found = House(client, tasks, {MintRunToken: _mint})

@@ -17,6 +17,7 @@ from typing import Self
 from nats.aio.client import Client
 from nats.errors import Error
 
+from dominie.returning import Returning
 from dominie_contracts.subjects import broker_urls
 from dominie_kit.errors import BrokerFailed
 from dominie_kit.house.broker_config import STREAMS, server_config
@@ -191,7 +192,7 @@ async def connect_operator(url: str, keys: KeyFolder, *, timeout_s: float = 5.0)
     async def ignore(_: Exception) -> None:
         """A refusal reaches whoever waits for the reply."""
 
-    client = Client()
+    client = Returning()
     try:
         async with asyncio.timeout(timeout_s):
             await client.connect(
