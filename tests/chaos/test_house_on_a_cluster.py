@@ -89,7 +89,7 @@ def show(log: Path) -> None:
     print(f"\n--- {log.parent.name}/{log.name}", *log.read_text(errors="replace").splitlines()[-60:], sep="\n")
 
 
-def remember(agent: dominie.Client, number: int) -> None:
+def remember(agent: dominie.Client, number: int, deployment: Deployment) -> None:
     """One governed call, repeated as the same one until it is done."""
     begun_s = time.monotonic()
     while True:
@@ -98,6 +98,7 @@ def remember(agent: dominie.Client, number: int) -> None:
                 run.remember(f"note {number}")
                 return
         except (dominie.Unavailable, dominie.DeadlineExceeded) as problem:
+            assert deployment.process.poll() is None, "the services ended"
             away_s = time.monotonic() - begun_s
             print(f"note {number} after {away_s:.1f} s: {problem}")
             if away_s > AWAY_S:
@@ -119,9 +120,9 @@ def test_each_node_is_killed_in_turn(deployment: Deployment, nodes: "Cluster") -
     desk = anyio.run(lambda: deployment.register("a-desk", users=("u-dev",), grants=Grants(namespaces=("*",))))
     with dominie.Client(credentials=desk) as agent:
         for number, node in enumerate(nodes.nodes.values()):
-            remember(agent, 2 * number)
+            remember(agent, 2 * number, deployment)
             node.kill()
-            remember(agent, 2 * number + 1)
+            remember(agent, 2 * number + 1, deployment)
             node.start()
     with dominie.Client(credentials=developer) as auditor:
         report = signed(auditor)

@@ -4,11 +4,14 @@ nats-py 2.16 stays away for good, or for ten seconds at a time, where a broker e
 what the last connection left half read spoils each one after it, its reader takes the next one's bytes, an error that
 is neither the network's nor NATS's ends the reading or the reconnecting without a word, two tasks reconnect at once and
 end each other's connections, and bytes that nobody takes any more are waited for. Its PING overtakes what is still to
-be written, so that a flush would say nothing of that; and a PONG that nobody waits for any more ends its reading.
+be written, so that a flush would say nothing of that; a PONG that nobody waits for any more ends its reading; and a
+flush waits in vain for the PONG of a connection that ended. Whoever publishes in the moment before the end is read
+meets the error of the transport, and so does the closing, which then tells nobody.
 """
 
 import asyncio
 import logging
+from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import Error, UnexpectedEOF
@@ -17,6 +20,8 @@ from nats.protocol.parser import PERMISSIONS_ERR, STALE_CONNECTION
 _PAUSE_S = 0.1
 _CLOSE_S = 2.0
 """How long the other side may take to read what was written, once the client is closed."""
+_ENDED = (OSError, RuntimeError)
+"""What a transport raises that has ended; the latter is uvloop's."""
 log = logging.getLogger("dominie")
 
 
@@ -40,17 +45,31 @@ class Returning(Client):
             alarm.cancel()
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """Close, and say so, also where nothing can be written any more."""
         try:
             await super()._close(status, do_cbs)
-        except OSError:  # it ended with something still to be written; nobody has been told yet
+        except _ENDED:
+            self._pending, self._pending_data_size = [], 0
             self._status = Client.DISCONNECTED
             await super()._close(status, do_cbs)
 
-    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        if self._pending and self._transport is not None:
-            self._transport.writelines(self._pending)
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """That the connection has ended is for whoever reads it: what is published at that moment is lost with it."""
+        try:
+            return await super()._flush_pending(force_flush)
+        except _ENDED:
             self._pending, self._pending_data_size = [], 0
-        await super()._send_ping(future)
+            return None
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        """Write it after all that is still to be written."""
+        try:
+            if self._pending and self._transport is not None:
+                self._transport.writelines(self._pending)
+                self._pending, self._pending_data_size = [], 0
+            await super()._send_ping(future)
+        except _ENDED:
+            self._fail_pongs()
 
     async def _process_pong(self) -> None:
         if self._pongs and self._pongs[0].done():
@@ -92,9 +111,6 @@ class Returning(Client):
             return
         self._status = Client.RECONNECTING
         self._drop()
-        for pong in self._pongs:
-            if not pong.done():
-                pong.set_exception(UnexpectedEOF())
 
     async def _attempt_reconnect(self) -> None:
         self._drop()
@@ -120,3 +136,10 @@ class Returning(Client):
         writer = getattr(self._transport, "_io_writer", None)  # TLS or not; a WebSocket has none
         if writer is not None:
             writer.transport.abort()
+        self._fail_pongs()
+
+    def _fail_pongs(self) -> None:
+        for pong in self._pongs:
+            if not pong.done():
+                pong.set_exception(UnexpectedEOF())
+                pong.exception()  # whoever waits for it is told; nobody else need be

@@ -234,3 +234,32 @@ async def test_who_is_closed_as_the_connection_ends_is_closed() -> None:
         )  # as when it ends between two steps of closing
         await wire.close()
         assert wire.is_closed and closed.is_set()
+
+
+async def test_a_flush_under_way_is_told_at_once_that_its_connection_ended() -> None:
+    broker = Fickle()
+    async with broker.listening() as url, connected(url) as wires:
+        broker.is_silent = True
+        flushing = asyncio.create_task(wires[0].flush(timeout=60))
+        await _until(lambda: broker.heard[-2:] == [b"PING\r\n", b"PING\r\n"])
+        broker.is_silent = False
+        await broker.cut(1)
+        with pytest.raises(nats.errors.Error):
+            async with asyncio.timeout(5):
+                await flushing
+
+
+async def test_who_publishes_as_the_connection_ends_meets_no_error() -> None:
+    broker = Fickle()
+    async with broker.listening() as url, connected(url) as wires:
+        wire = wires[0]
+        assert wire._transport is not None and wire._flusher_task is not None
+        wire._flusher_task.cancel()  # as after it has met the end, which the reader has not yet
+        await asyncio.sleep(0)
+
+        def ended(_: list[bytes]) -> None:
+            raise RuntimeError("the handler is closed")
+
+        wire._transport.writelines = ended  # type: ignore[method-assign]  # as uvloop's
+        await wire.publish("there", b"x")
+        await wire.publish("there", b"x", headers={"A": "b"})

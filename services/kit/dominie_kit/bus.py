@@ -63,6 +63,15 @@ class Connection:
             pending_size=0,
         )
 
+    async def flushed(self) -> None:
+        """Wait until a broker has all that was written: subscriptions, on the next connection where one ended."""
+        while True:
+            with suppress(OSError, nats.errors.Error):
+                if self.client.is_connected:
+                    await self.client.flush()
+                    return
+            await anyio.sleep(_RECONNECT_S)
+
     async def close(self) -> None:
         """Close the connection; nats-py raises where the broker is gone already."""
         with suppress(OSError, nats.errors.Error):

@@ -224,7 +224,7 @@ class Service:
         for subject, route in subjects:
             heard = AtOnce[Msg](partial(self.edge.take, route), ignores=self.edge.ignores)
             await client.subscribe(subject, queue=self.name, future=heard)  # type: ignore[arg-type]  # stands for one
-        await client.flush()
+        await self.outer.flushed()
 
     async def _run_beside(self) -> None:
         """Run the background tasks, once they can rely on every read model."""

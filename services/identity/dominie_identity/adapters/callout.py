@@ -128,7 +128,6 @@ class Callout:
         """Answer for as long as the service lives; begun when the read models have caught up."""
         async with anyio.create_task_group() as self._group:
             await self._client.subscribe(SUBJECT, queue=_QUEUE, cb=self._take)
-            await self._client.flush()
             await anyio.sleep_forever()
 
     async def _lost(self) -> None:
