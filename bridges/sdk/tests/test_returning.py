@@ -260,6 +260,6 @@ async def test_who_publishes_as_the_connection_ends_meets_no_error() -> None:
         def ended(_: list[bytes]) -> None:
             raise RuntimeError("the handler is closed")
 
-        wire._transport.writelines = ended  # type: ignore[method-assign]  # as uvloop's
+        wire._transport.writelines = ended  # type: ignore[assignment]  # as uvloop's
         await wire.publish("there", b"x")
         await wire.publish("there", b"x", headers={"A": "b"})
