@@ -23,6 +23,7 @@ SHAPE = {"__init__.py", "py.typed", "aggregate.py", "handlers.py", "projection.p
 OPTIONAL = {
     "policy.py",
     "listing.py",
+    "registry.py",
     "labelling.py",
     "adapters",
     "policies",
@@ -41,11 +42,11 @@ OPTIONAL = {
     "__pycache__",
 }
 """`labelling.py`: where a chat's messages came from. `listing.py`, `policies`: what fits into guardrail's list, the
-Cedar files that it brings. `runs`, `limits`, `plans`: second aggregates, of identity, of guardrail, of tool. `people`:
-whom issuers vouch for, `keys`: how those of the deployment are replaced, `warden`: what identity does about those who
-flood or are refused. `provenance`: what runs were given, `endorsing`: what people say of that. `sandbox`: what holds
-the tool service's tools, `egress`: their way out, `secrets`: what they use there, `mcp`: the servers whose tools it
-calls."""
+Cedar files that it brings. `registry.py`: which tools there are. `runs`, `limits`, `plans`: second aggregates, of
+identity, of guardrail, of tool. `people`: whom issuers vouch for, `keys`: how those of the deployment are replaced,
+`warden`: what identity does about those who flood or are refused. `provenance`: what runs were given, `endorsing`: what
+people say of that. `sandbox`: what holds the tool service's tools, `egress`: their way out, `secrets`: what they use
+there, `mcp`: the servers whose tools it calls."""
 PROGRAMS = "dominie_demo.desk."
 """What the demo runs as a user's own programs, elsewhere, by path."""
 SUITES = ("testing", "conformance")

@@ -44,6 +44,7 @@ def heard(
         (heard(READY + b'{"value": 1}', code=None, timed_out=True), "timeout"),
         (heard(READY + b'{"value": 1}\n', overflowed=True), "output"),
         (heard(READY + b'{"error": "x"}\n'), "error"),
+        (heard(READY + b'{"error": "x"}\n{"value": 1}\n'), "error"),
         (heard(READY + b'{"memory": true}\n'), "memory"),
         (heard(READY + b"[]\n"), "error"),
         (heard(code=137, starved=True), "memory"),

@@ -49,7 +49,8 @@ def verdict(heard: Heard, limits: Limits, layers: tuple[Layer, ...]) -> Outcome:
     if heard.overflowed:
         return Outcome("output", None, f"it printed and returned more than {limits.output_bytes} bytes", layers)
     if answered(heard.result):
-        return _answered(heard.result[len(READY) :], limits, layers)
+        first, _, _ = heard.result[len(READY) :].partition(b"\n")  # of a tool that forked, each may have answered
+        return _answered(first, limits, layers)
     if heard.starved:
         return _starved(limits, layers)
     if heard.timed_out or heard.code == _CPU_TIME_OVER:
