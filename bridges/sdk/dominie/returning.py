@@ -77,8 +77,8 @@ class Returning(Client):
         await super()._process_pong()
 
     async def _select_next_server(self) -> None:
-        own = self._reconnection_task
-        if own is not None and own is asyncio.current_task() and own.cancelling():
+        this = asyncio.current_task()
+        if this is not None and this is self._reconnection_task and this.cancelling():
             raise asyncio.CancelledError  # again: nats-py may lose one
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None:
