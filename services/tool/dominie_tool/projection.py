@@ -122,10 +122,8 @@ class Catalog(InMemory):
         """Why nobody may call a tool: its time is over, or its MCP server is not what was accepted."""
         if tool.deprecated is not None and tool.deprecated.refuses(time.time()):
             return Invalid(f"{tool.deprecated.words}; it is refused by now")
-        state = self._state_of(tenant, tool)
-        if state.accepted is None or state.changed is None:
-            return None
-        return mcp.review_required(state.accepted.server.name, state.changed.differs)
+        changed = self._state_of(tenant, tool).changed
+        return mcp.review_required(parts(tool.spec.name)[0], changed.differs) if changed else None
 
     def _state_of(self, tenant: str, tool: Tool) -> mcp.State:
         return self.server(tenant, parts(tool.spec.name)[0]) if tool.spec.kind == "mcp" else mcp.State()
